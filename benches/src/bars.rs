@@ -1,0 +1,308 @@
+//! The bars of issue 6, each with what it must reach, what it aims at, and what is measured.
+//!
+//! Ratios are of medians: how many times as fast punctual is. All contestants of a line take turns
+//! in one process.
+
+pub(crate) mod growth;
+pub(crate) mod memory;
+mod storm;
+mod timing_wheel;
+
+use std::error::Error;
+
+use crate::places;
+use crate::speed::contest::{Contest, Operation, Outcome};
+use crate::speed::field::{self, Entrant};
+use crate::speed::keys::{Material, Popularity};
+use crate::table::Table;
+
+const ENTRIES: usize = 500_000;
+const ROUNDS: usize = 11;
+const CALLS: usize = 200_000;
+
+/// The fastest peers that expire entries; the fastest of them on a line is the one that counts.
+/// The others (moka, mini-moka, stretto) are in the comparison of all (`speed`), far behind.
+const EXPIRING: [Entrant; 3] = [field::QUICK_CACHE_DEADLINE, field::LRU_DEADLINE, field::TTL_CACHE];
+
+/// One comparison of a bar.
+struct Measure {
+    against: Against,
+    must: Option<f64>,
+    aim: Option<f64>,
+}
+
+enum Against {
+    One(Entrant),
+    FastestThatExpires,
+}
+
+const fn one(entrant: Entrant, must: Option<f64>, aim: Option<f64>) -> Measure {
+    Measure { against: Against::One(entrant), must, aim }
+}
+
+const fn expiring(must: f64) -> Measure {
+    Measure { against: Against::FastestThatExpires, must: Some(must), aim: None }
+}
+
+/// Lines of the table that are measured by contests.
+struct Bar {
+    /// What a filter is compared with.
+    name: &'static str,
+    own: fn() -> Entrant,
+    operation: Operation,
+    popularities: &'static [Popularity],
+    threads: usize,
+    measures: &'static [Measure],
+}
+
+const ZIPF: Popularity = Popularity::Zipf(0.99);
+const BOTH: &[Popularity] = &[Popularity::Uniform, ZIPF];
+const UNIFORM: &[Popularity] = &[Popularity::Uniform];
+
+const BARS: [Bar; 8] = [
+    Bar {
+        name: "hit-1-thread",
+        own: field::punctual,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 1,
+        measures: &[
+            one(field::QUICK_CACHE, Some(1.0), Some(1.3)),
+            expiring(3.0),
+            one(field::SHARDED_MAP, None, Some(0.7)),
+            // A hit costs no more than with the simplest policy; the rest is noise.
+            one(field::PUNCTUAL_FIFO, Some(0.97), None),
+        ],
+    },
+    Bar {
+        name: "hit-2-threads",
+        own: field::punctual,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 2,
+        measures: &[one(field::QUICK_CACHE, Some(0.9), Some(1.1)), expiring(3.0)],
+    },
+    Bar {
+        name: "miss",
+        own: field::punctual,
+        operation: Operation::Miss,
+        popularities: UNIFORM,
+        threads: 1,
+        measures: &[one(field::QUICK_CACHE, Some(1.0), Some(1.3))],
+    },
+    Bar {
+        name: "insert-fresh",
+        own: field::punctual,
+        operation: Operation::InsertFresh,
+        popularities: UNIFORM,
+        threads: 1,
+        measures: &[
+            one(field::QUICK_CACHE, Some(1.3), Some(2.0)),
+            // At most 1.3 times the time of the simplest policy.
+            one(field::PUNCTUAL_FIFO, Some(1.0 / 1.3), None),
+        ],
+    },
+    Bar {
+        name: "overwrite",
+        own: field::punctual,
+        operation: Operation::Overwrite,
+        popularities: BOTH,
+        threads: 1,
+        measures: &[one(field::QUICK_CACHE, Some(1.3), Some(2.0))],
+    },
+    Bar {
+        name: "read-through",
+        own: field::punctual,
+        operation: Operation::ReadThrough,
+        popularities: &[ZIPF],
+        threads: 1,
+        measures: &[one(field::QUICK_CACHE, Some(1.0), Some(1.3))],
+    },
+    Bar {
+        name: "unsync-hit",
+        own: || field::UNSYNC,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 1,
+        measures: &[
+            one(field::QUICK_CACHE_UNSYNC, Some(0.5), Some(0.8)),
+            one(field::LRU_DEADLINE, Some(2.0), None),
+        ],
+    },
+    Bar {
+        name: "unsync-kept-clock-hit",
+        own: || field::UNSYNC_KEPT_CLOCK,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 1,
+        measures: &[
+            one(field::QUICK_CACHE_UNSYNC, Some(1.0), None),
+            one(field::BARE_MAP, None, Some(0.7)),
+        ],
+    },
+];
+
+/// A line of the printed table.
+struct Line {
+    bar: String,
+    against: String,
+    must: String,
+    aim: String,
+    measured: String,
+    verdict: &'static str,
+    details: String,
+}
+
+/// Whether a figure clears its bars, where more is better.
+fn verdict(measured: f64, must: Option<f64>, aim: Option<f64>) -> &'static str {
+    if must.is_some_and(|must| measured < must) {
+        "MISSED"
+    } else if aim.is_some_and(|aim| measured >= aim) {
+        "aim"
+    } else if must.is_some() {
+        "must"
+    } else {
+        "below aim"
+    }
+}
+
+fn at_least(bar: Option<f64>) -> String {
+    bar.map_or_else(String::new, |bar| format!(">= {bar:.2}"))
+}
+
+fn at_most(bar: f64, unit: &str) -> String {
+    format!("<= {bar}{unit}")
+}
+
+/// Measures and prints the bars that the filter wants: those in whose name and kind of keys, such
+/// as `hit-1-thread u64`, all its words occur. Words are separated by commas or spaces.
+pub(crate) fn run(filter: &str) -> Result<(), Box<dyn Error>> {
+    let words: Vec<&str> = filter.split([',', ' ']).collect();
+    let wanted = |name: &str| words.iter().all(|word| name.contains(word));
+    println!(
+        "{ENTRIES} entries, a TTL on each, {ROUNDS} interleaved rounds of {CALLS} calls, medians.\n\
+         Measured: how many times as fast as the other, unless a unit is given.\n"
+    );
+    let mut lines = Vec::new();
+    let mut outcomes = Vec::new();
+    for bar in &BARS {
+        for &popularity in bar.popularities {
+            let name = |material: &str| format!("{} {material} {}", bar.name, popularity.name());
+            if wanted(&name("u64")) {
+                outcomes.push(bar.run::<u64>(popularity, &name("u64"), &mut lines));
+            }
+            if wanted(&name("String")) {
+                outcomes.push(bar.run::<String>(popularity, &name("String"), &mut lines));
+            }
+        }
+    }
+    if wanted("bytes") {
+        lines.push(memory::line());
+    }
+    if wanted("storm") {
+        lines.extend(storm::lines());
+    }
+    if wanted("wheel") {
+        lines.extend(timing_wheel::lines());
+    }
+    if wanted("growth") {
+        let (line, outcome) = growth::line();
+        lines.push(line);
+        outcomes.extend(outcome);
+    }
+    if lines.is_empty() {
+        return Err(format!("no bar is called {filter:?}").into());
+    }
+    let mut table = Table::new(["bar", "against", "must", "aim", "measured", "", ""]);
+    for line in lines {
+        table.row([
+            line.bar,
+            line.against,
+            line.must,
+            line.aim,
+            line.measured,
+            line.verdict.to_owned(),
+            line.details,
+        ]);
+    }
+    println!("\n{table}");
+    let path = places::output()?.join("bars.json");
+    std::fs::write(&path, serde_json::to_vec_pretty(&outcomes)?)?;
+    println!("Every round's figures: {}", path.display());
+    Ok(())
+}
+
+impl Bar {
+    fn run<M: Material>(
+        &self,
+        popularity: Popularity,
+        name: &str,
+        lines: &mut Vec<Line>,
+    ) -> Outcome {
+        let own = (self.own)();
+        let mut entrants = vec![own];
+        for measure in self.measures {
+            match measure.against {
+                Against::One(entrant) => entrants.push(entrant),
+                Against::FastestThatExpires => entrants.extend(EXPIRING),
+            }
+        }
+        entrants.dedup();
+        let contest = Contest {
+            operation: self.operation,
+            popularity,
+            capacity: ENTRIES,
+            threads: self.threads,
+            rounds: ROUNDS,
+            calls: CALLS,
+        };
+        eprintln!("{name} ...");
+        let outcome = contest.run::<M>(&entrants);
+        for measure in self.measures {
+            lines.push(self.line(measure, own, name, &outcome));
+        }
+        outcome
+    }
+
+    fn line(&self, measure: &Measure, own: Entrant, name: &str, outcome: &Outcome) -> Line {
+        let peer = match measure.against {
+            Against::One(entrant) => entrant.name,
+            Against::FastestThatExpires => fastest(outcome, &EXPIRING),
+        };
+        let ratio = outcome.times_as_fast(own.name, peer).expect("both took part");
+        let (own, peer) = (outcome.result(own.name), outcome.result(peer));
+        let (own, peer) = own.zip(peer).expect("both took part");
+        let mut details = format!(
+            "{:.1} ns (spread {:.0} %) : {:.1} ns ({:.0} %)",
+            own.median(),
+            100.0 * own.spread(),
+            peer.median(),
+            100.0 * peer.spread()
+        );
+        let is_asked = matches!(self.operation, Operation::Hit | Operation::ReadThrough);
+        if is_asked && own.hit_share.min(peer.hit_share) < 0.9999 {
+            details +=
+                &format!(", hits {:.2} % : {:.2} %", 100.0 * own.hit_share, 100.0 * peer.hit_share);
+        }
+        let mut verdict = verdict(ratio, measure.must, measure.aim);
+        // Speed at the cost of the hit ratio does not count. The tenth of a percent is noise.
+        if self.operation == Operation::ReadThrough && own.hit_share + 0.001 < peer.hit_share {
+            verdict = "MISSED (hit ratio)";
+        }
+        Line {
+            bar: name.to_owned(),
+            against: peer.subject.clone(),
+            must: at_least(measure.must),
+            aim: at_least(measure.aim),
+            measured: format!("{ratio:.2}"),
+            verdict,
+            details,
+        }
+    }
+}
+
+fn fastest(outcome: &Outcome, among: &[Entrant]) -> &'static str {
+    let median = |entrant: &Entrant| outcome.result(entrant.name).map(|result| result.median());
+    let timed = among.iter().filter_map(|entrant| Some((entrant.name, median(entrant)?)));
+    timed.min_by(|one, other| one.1.total_cmp(&other.1)).expect("some took part").0
+}

@@ -1,0 +1,265 @@
+//! Rounds over all contestants, and what they amount to.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::field::Entrant;
+use super::keys::{Draw, Material, Popularity, shuffled};
+use super::work::{Contestant, Work};
+
+/// Caches are filled to this share of their capacity where every lookup is to be a hit: whoever is
+/// divided into shards would otherwise evict some.
+const FILLED_PERCENT: usize = 98;
+
+/// Numbers of keys that are never among those a cache was filled with.
+const FRESH: u64 = 100_000_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Operation {
+    Hit,
+    Miss,
+    /// Keys that were never there, into a full cache.
+    InsertFresh,
+    Overwrite,
+    /// Lookups of ten times as many keys as the capacity; what is not there is put in.
+    ReadThrough,
+    /// So many of a hundred calls are lookups, the others overwrite.
+    Mixed(u8),
+    Remove,
+}
+
+impl Operation {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Hit => "hit".to_owned(),
+            Self::Miss => "miss".to_owned(),
+            Self::InsertFresh => "insert, fresh, full".to_owned(),
+            Self::Overwrite => "overwrite".to_owned(),
+            Self::ReadThrough => "read-through".to_owned(),
+            Self::Mixed(reads) => format!("{reads} % reads, {} % writes", 100 - reads),
+            Self::Remove => "remove".to_owned(),
+        }
+    }
+}
+
+/// What is to be compared.
+#[derive(Clone, Debug)]
+pub(crate) struct Contest {
+    pub(crate) operation: Operation,
+    pub(crate) popularity: Popularity,
+    pub(crate) capacity: usize,
+    pub(crate) threads: usize,
+    pub(crate) rounds: usize,
+    /// Of each thread in each round.
+    pub(crate) calls: usize,
+}
+
+/// What came of it, for the record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) operation: String,
+    pub(crate) popularity: String,
+    pub(crate) material: String,
+    pub(crate) capacity: usize,
+    pub(crate) threads: usize,
+    pub(crate) results: Vec<Result>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Result {
+    pub(crate) subject: String,
+    pub(crate) expires: bool,
+    pub(crate) is_ours: bool,
+    /// Of each round.
+    pub(crate) nanos_per_call: Vec<f64>,
+    /// Over all rounds.
+    pub(crate) hit_share: f64,
+}
+
+impl Result {
+    /// The value below which a share of the rounds lies.
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
+        let mut sorted = self.nanos_per_call.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+    }
+
+    pub(crate) fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The distance between the quartiles, as a share of the median.
+    pub(crate) fn spread(&self) -> f64 {
+        (self.quantile(0.75) - self.quantile(0.25)) / self.median()
+    }
+}
+
+impl Outcome {
+    pub(crate) fn name(&self) -> String {
+        let Self { operation, popularity, material, capacity, threads, .. } = self;
+        let plural = if *threads == 1 { "" } else { "s" };
+        format!(
+            "{operation}, {popularity}, {material}, {capacity} entries, {threads} thread{plural}"
+        )
+    }
+
+    pub(crate) fn result(&self, subject: &str) -> Option<&Result> {
+        self.results.iter().find(|result| result.subject == subject)
+    }
+
+    /// How many times as fast one is as another, by medians.
+    pub(crate) fn times_as_fast(&self, one: &str, other: &str) -> Option<f64> {
+        Some(self.result(other)?.median() / self.result(one)?.median())
+    }
+}
+
+struct Player<M> {
+    entrant: Entrant,
+    contestant: Box<dyn Contestant<M>>,
+    nanos_per_call: Vec<f64>,
+    hit_shares: Vec<f64>,
+}
+
+impl Contest {
+    /// A line that says it all, as in `hit, Zipf 0.99, u64, 10000 entries, 1 thread`.
+    pub(crate) fn name(&self, material: &str) -> String {
+        let Self { operation, popularity, capacity, threads, .. } = self;
+        let plural = if *threads == 1 { "" } else { "s" };
+        let (operation, popularity) = (operation.name(), popularity.name());
+        format!(
+            "{operation}, {popularity}, {material}, {capacity} entries, {threads} thread{plural}"
+        )
+    }
+
+    /// Lets the entrants take turns.
+    pub(crate) fn run<M: Material>(&self, entrants: &[Entrant]) -> Outcome {
+        let filled = match self.operation {
+            Operation::ReadThrough => self.capacity * 10,
+            _ => self.capacity * FILLED_PERCENT / 100,
+        };
+        let mut draw = Draw::new(filled, self.popularity);
+        let mut players: Vec<Player<M>> = entrants
+            .iter()
+            .map(|&entrant| Player {
+                entrant,
+                contestant: entrant.build(self.capacity, self.threads),
+                nanos_per_call: Vec::new(),
+                hit_shares: Vec::new(),
+            })
+            .collect();
+        self.prepare(&mut players, filled, &mut draw);
+        let mut fresh = FRESH + self.capacity as u64 * 2;
+        // The first round warms up and does not count.
+        for round in 0..=self.rounds {
+            let keys: Vec<Vec<u64>> =
+                (0..self.threads).map(|_| self.numbers(&mut draw, &mut fresh)).collect();
+            let shared: Vec<Arc<Vec<M>>> = keys
+                .iter()
+                .map(|numbers| Arc::new(numbers.iter().map(|&number| M::key(number)).collect()))
+                .collect();
+            let first = round % players.len();
+            players.rotate_left(first);
+            for player in &mut players {
+                let works =
+                    keys.iter().zip(&shared).map(|(numbers, keys)| self.work(numbers, keys));
+                let measured = player.contestant.round(works.collect());
+                if round > 0 {
+                    player.nanos_per_call.push(measured.nanos_per_call);
+                    player.hit_shares.push(measured.hit_share);
+                }
+                if self.operation == Operation::Remove {
+                    let removed = keys.iter().flatten();
+                    let mut entries = removed.map(|&number| (M::key(number), M::value(number)));
+                    player.contestant.fill(&mut entries);
+                }
+            }
+            players.rotate_right(first);
+        }
+        Outcome {
+            operation: self.operation.name(),
+            popularity: self.popularity.name(),
+            material: M::NAME.to_owned(),
+            capacity: self.capacity,
+            threads: self.threads,
+            results: players.into_iter().map(Player::into_result).collect(),
+        }
+    }
+
+    /// Fills the caches with what the rounds will ask for.
+    fn prepare<M: Material>(&self, players: &mut [Player<M>], filled: usize, draw: &mut Draw) {
+        match self.operation {
+            Operation::ReadThrough => {
+                // Long enough for the popular keys to have come.
+                for _ in 0..8 {
+                    let keys = Arc::new(draw.keys::<M>(self.capacity / 2));
+                    for player in players.iter_mut() {
+                        let mut works = vec![Work::ReadThrough(Arc::clone(&keys))];
+                        works.resize_with(self.threads, || Work::Get(Arc::default()));
+                        player.contestant.round(works);
+                    }
+                }
+            }
+            Operation::InsertFresh => {
+                for player in players {
+                    let numbers = FRESH..FRESH + self.capacity as u64 * 5 / 4;
+                    let mut entries = numbers.map(|number| (M::key(number), M::value(number)));
+                    player.contestant.fill(&mut entries);
+                }
+            }
+            _ => {
+                let order = shuffled(filled);
+                for player in players {
+                    let mut entries =
+                        order.iter().map(|&number| (M::key(number), M::value(number)));
+                    player.contestant.fill(&mut entries);
+                }
+            }
+        }
+    }
+
+    /// The numbers of one thread's keys in a round.
+    fn numbers(&self, draw: &mut Draw, fresh: &mut u64) -> Vec<u64> {
+        match self.operation {
+            Operation::InsertFresh => {
+                *fresh += self.calls as u64;
+                (*fresh - self.calls as u64..*fresh).collect()
+            }
+            Operation::Miss => (0..self.calls).map(|_| FRESH + draw.number()).collect(),
+            _ => (0..self.calls).map(|_| draw.number()).collect(),
+        }
+    }
+
+    fn work<M: Material>(&self, numbers: &[u64], keys: &Arc<Vec<M>>) -> Work<M> {
+        let entry = |number: u64| (M::key(number), M::value(number));
+        match self.operation {
+            Operation::Hit | Operation::Miss => Work::Get(Arc::clone(keys)),
+            Operation::ReadThrough => Work::ReadThrough(Arc::clone(keys)),
+            Operation::Remove => Work::Remove(Arc::clone(keys)),
+            Operation::InsertFresh | Operation::Overwrite => {
+                Work::Insert(numbers.iter().map(|&number| entry(number)).collect())
+            }
+            Operation::Mixed(reads) => {
+                let mut random = fastrand::Rng::with_seed(numbers[0]);
+                let call = |&number: &u64| {
+                    let is_write = random.u8(..100) >= reads;
+                    (M::key(number), is_write.then(|| M::value(number)))
+                };
+                Work::Mixed(numbers.iter().map(call).collect())
+            }
+        }
+    }
+}
+
+impl<M> Player<M> {
+    fn into_result(self) -> Result {
+        let rounds = self.hit_shares.len().max(1) as f64;
+        Result {
+            subject: self.entrant.name.to_owned(),
+            expires: self.entrant.expires,
+            is_ours: self.entrant.is_ours(),
+            nanos_per_call: self.nanos_per_call,
+            hit_share: self.hit_shares.iter().sum::<f64>() / rounds,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Builds the cache for many threads.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Cache;
+use super::inner::Inner;
+use crate::clock::{Clock, TimeSource};
+use crate::error::BuildError;
+use crate::eviction::Eviction;
+use crate::footprint::Footprint;
+use crate::geometry::Geometry;
+use crate::hasher::RandomState;
+use crate::reaper::{self, process_reaper};
+use crate::removal::RemovalCause;
+use crate::settings::{Settings, common_setters};
+
+pub(super) type SharedClock = dyn Clock + Send + Sync;
+pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
+
+/// Who frees entries that are due while nobody touches the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reaper {
+    /// A thread named `punctual-reaper`, which all caches of the process share.
+    /// It sleeps until the earliest deadline of any of them. The default with
+    /// the system's clock, and possible only with that one.
+    Thread,
+    /// Nobody: each call frees what is due in its shard, up to the `reap_limit`,
+    /// and [`Cache::reap`] everywhere. [`Cache::next_expiry`] says when to call
+    /// it. The default with any other clock.
+    Manual,
+}
+
+/// Says how a [`Cache`] shall be: made by [`Cache::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use punctual::Cache;
+///
+/// let cache: Cache<String, String> = Cache::builder()
+///     .capacity(10_000)
+///     .ttl(Duration::from_secs(30 * 60))
+///     .build()?;
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
+#[must_use = "nothing is built before `build`"]
+pub struct Builder<K, V, S = RandomState> {
+    settings: Settings,
+    clock: TimeSource<SharedClock>,
+    reaper: Option<Reaper>,
+    hasher: S,
+    listener: Option<Listener<K, V>>,
+}
+
+impl<K, V> Builder<K, V> {
+    pub(super) fn new() -> Self {
+        Self {
+            settings: Settings { threads: threads(), ..Settings::default() },
+            clock: TimeSource::SystemCoarse,
+            reaper: None,
+            hasher: RandomState::default(),
+            listener: None,
+        }
+    }
+}
+
+/// How many threads run at once, for the number of shards.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl<K, V, S> Builder<K, V, S> {
+    common_setters!();
+
+    /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
+    /// if none is given. With another one, [`Reaper::Manual`] is the default.
+    ///
+    /// ```
+    /// use punctual::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache: punctual::Cache<u64, u64> =
+    ///     punctual::Cache::builder().capacity(10).clock(clock.clone()).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
+        self.clock = TimeSource::new(clock, |clock| Box::new(clock) as Box<SharedClock>);
+        self
+    }
+
+    /// Who frees entries that are due while nobody touches the cache.
+    ///
+    /// ```
+    /// use punctual::{Cache, Reaper};
+    ///
+    /// let cache: Cache<u64, u64> =
+    ///     Cache::builder().capacity(10).reaper(Reaper::Manual).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn reaper(mut self, reaper: Reaper) -> Self {
+        self.reaper = Some(reaper);
+        self
+    }
+
+    /// The hasher of the keys; if none is given, a fast one with a random seed.
+    ///
+    /// ```
+    /// let cache: punctual::Cache<u64, u64, _> = punctual::Cache::builder()
+    ///     .capacity(10)
+    ///     .hasher(std::collections::hash_map::RandomState::new())
+    ///     .build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
+        let Self { settings, clock, reaper, hasher: _, listener } = self;
+        Builder { settings, clock, reaper, hasher, listener }
+    }
+
+    /// Is told of every entry that leaves, and why, just before it is dropped or
+    /// handed to the caller. Entries that go with the whole cache are not told.
+    ///
+    /// It runs in the thread whose call took the entry out, or in the reaper's,
+    /// with no lock held: it may call the cache. Of the entries that one call
+    /// takes out it hears in order; between threads there is no order. While it
+    /// runs in the reaper's thread, no cache of the process is reaped.
+    ///
+    /// A panic in it reaches the caller; in the reaper's thread, the panic hook.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// use std::sync::Arc;
+    /// use punctual::Cache;
+    ///
+    /// let departures = Arc::new(AtomicUsize::new(0));
+    /// let counter = departures.clone();
+    /// let cache = Cache::builder()
+    ///     .capacity(10)
+    ///     .on_removal(move |_: &u32, _: &char, _| {
+    ///         counter.fetch_add(1, Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// cache.insert(1, 'a');
+    /// cache.remove(&1);
+    /// assert_eq!(departures.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn on_removal(
+        mut self,
+        listener: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// The bytes that [`build`](Self::build) will request, before it does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn footprint(&self) -> Result<Footprint, BuildError> {
+        self.reaper_mode()?;
+        Ok(self.plan()?.1)
+    }
+
+    /// Allocates the cache; it allocates nothing afterwards.
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] that says what to change, if the configuration is
+    /// impossible, the memory cannot be had or the reaper's thread cannot be
+    /// started.
+    pub fn build(self) -> Result<Cache<K, V, S>, BuildError>
+    where
+        K: Send + 'static,
+        V: Send + 'static,
+        S: Send + Sync + 'static,
+    {
+        let mode = self.reaper_mode()?;
+        let cache = self.build_for((mode == Reaper::Thread).then(process_reaper))?;
+        if mode == Reaper::Thread {
+            reaper::start()
+                .map_err(|error| BuildError::ThreadNotStarted { reason: error.kind() })?;
+        }
+        Ok(cache)
+    }
+
+    /// [`build`](Self::build) for any reaper, and none that it starts.
+    pub(crate) fn build_for(
+        self,
+        reaper: Option<&'static reaper::Reaper>,
+    ) -> Result<Cache<K, V, S>, BuildError>
+    where
+        K: Send + 'static,
+        V: Send + 'static,
+        S: Send + Sync + 'static,
+    {
+        let (geometry, footprint) = self.plan()?;
+        BuildError::probe(footprint.total())?;
+        let source = self.clock.for_resolution(self.settings.resolution);
+        let base = source.timebase(self.settings.resolution);
+        let inner = Inner::new(
+            &geometry,
+            &self.settings,
+            source,
+            base,
+            reaper,
+            self.hasher,
+            self.listener,
+            footprint,
+        )?;
+        Cache::start(inner)
+    }
+
+    fn reaper_mode(&self) -> Result<Reaper, BuildError> {
+        match (self.reaper, self.clock.is_system()) {
+            (Some(Reaper::Thread), false) => Err(BuildError::ReaperNeedsSystemClock),
+            (Some(reaper), _) => Ok(reaper),
+            (None, true) => Ok(Reaper::Thread),
+            (None, false) => Ok(Reaper::Manual),
+        }
+    }
+
+    fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+        let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
+        let other_bytes = listener_bytes + self.clock.heap_bytes() + Cache::<K, V, S>::HANDLE_BYTES;
+        self.settings.plan::<K, V>(Cache::<K, V, S>::SHARD_BYTES, other_bytes)
+    }
+}
+
+impl<K, V, S> fmt::Debug for Builder<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("settings", &self.settings)
+            .field("clock", &self.clock)
+            .field("reaper", &self.reaper)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,146 @@
+//! A shard behind its lock.
+//!
+//! # Ground rules
+//!
+//! - Whoever holds the lock may touch the shard. Callers' code that runs under
+//!   it: keys' `Eq`, values' `Clone`, and the closures that are given a value in
+//!   place. None of it may call the cache, which [`reentry`](crate::reentry)
+//!   catches.
+//! - What leaves the shard is handed out once the lock is released.
+//! - A thread holds the lock of one shard at a time.
+//! - `next_event` is written under the lock and read without it, by the reaper.
+
+use std::ops::{Deref, DerefMut};
+
+use super::shared_loads::SharedLoads;
+use crate::alarm::Alarm;
+use crate::place::KeyHash;
+use crate::shard::Shard;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::tick::{Moment, Timebase};
+
+/// What the lock protects.
+pub(super) struct State<K, V> {
+    pub(super) shard: Shard<K, V>,
+    /// Keys set or removed by callers so far: what a load that there was no room
+    /// to note goes by.
+    pub(super) overrulings: u64,
+    /// The latest tick that a call has brought: time never goes back.
+    latest: u64,
+}
+
+impl<K, V> State<K, V> {
+    /// The time, by a reading of the clock that may be older than another
+    /// thread's.
+    #[inline]
+    pub(super) fn time(&mut self, reading: Moment) -> Moment {
+        if reading.tick < self.latest {
+            return Moment::start_of(self.latest);
+        }
+        self.latest = reading.tick;
+        reading
+    }
+
+    /// The tick that it is, likewise.
+    #[inline]
+    pub(super) fn tick(&mut self, reading: Moment) -> u64 {
+        self.time(reading).tick
+    }
+}
+
+pub(super) struct SharedShard<K, V> {
+    state: Mutex<State<K, V>>,
+    pub(super) loads: SharedLoads,
+    /// [`Shard::next_event`] as of the last release of the lock.
+    next_event: AtomicU64,
+}
+
+/// Who is told when a shard's next event comes earlier.
+#[derive(Clone, Copy)]
+pub(super) struct Bell<'a> {
+    pub(super) alarm: Option<&'a Alarm>,
+    pub(super) base: &'a Timebase,
+}
+
+impl<K, V> SharedShard<K, V> {
+    pub(super) fn new(shard: Shard<K, V>, now: u64) -> Self {
+        Self {
+            state: Mutex::new(State { shard, overrulings: 0, latest: now }),
+            loads: SharedLoads::default(),
+            next_event: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    #[inline]
+    pub(super) fn lock<'a>(&'a self, bell: Bell<'a>) -> Guard<'a, K, V> {
+        Guard { state: Some(self.state.lock()), shared: self, bell }
+    }
+
+    /// The tick before which the shard has nothing to do.
+    pub(super) fn next_event(&self) -> u64 {
+        self.next_event.load(Ordering::Relaxed)
+    }
+
+    /// Tells the reaper, if it would come too late for the next event.
+    #[inline]
+    fn publish(&self, next_event: u64, bell: Bell<'_>) -> bool {
+        let before = self.next_event.load(Ordering::Relaxed);
+        if next_event != before {
+            self.next_event.store(next_event, Ordering::Relaxed);
+        }
+        next_event < before && bell.alarm.is_some()
+    }
+}
+
+/// The lock, held. Its release publishes the shard's next event.
+pub(super) struct Guard<'a, K, V> {
+    /// `None` only during the release.
+    state: Option<MutexGuard<'a, State<K, V>>>,
+    shared: &'a SharedShard<K, V>,
+    bell: Bell<'a>,
+}
+
+impl<K, V> Guard<'_, K, V> {
+    /// The key is set or removed by a caller: what a load brings for it is out of
+    /// date.
+    #[inline]
+    pub(super) fn overrule(&mut self, hash: KeyHash) {
+        self.overrulings += 1;
+        self.shared.loads.overrule(hash);
+    }
+
+    /// The same of every key.
+    pub(super) fn overrule_all(&mut self) {
+        self.overrulings += 1;
+        self.shared.loads.overrule_all();
+    }
+}
+
+impl<K, V> Deref for Guard<'_, K, V> {
+    type Target = State<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &State<K, V> {
+        self.state.as_ref().expect("the lock is held")
+    }
+}
+
+impl<K, V> DerefMut for Guard<'_, K, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State<K, V> {
+        self.state.as_mut().expect("the lock is held")
+    }
+}
+
+impl<K, V> Drop for Guard<'_, K, V> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(state) = self.state.take() else { return };
+        let next_event = state.shard.next_event();
+        let is_earlier = self.shared.publish(next_event, self.bell);
+        drop(state);
+        if let (true, Some(alarm)) = (is_earlier, self.bell.alarm) {
+            alarm.wake_before(self.bell.base.nanos(next_event));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a cache could not be built.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why [`build`](crate::unsync::Builder::build) gave no cache, and what to
+/// change.
+///
+/// ```
+/// use punctual::{BuildError, unsync::Cache};
+///
+/// let error = Cache::<u64, u64>::builder().build().unwrap_err();
+/// assert_eq!(error, BuildError::NoCapacity);
+/// assert!(error.to_string().contains("capacity"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Neither a capacity nor a memory budget was given.
+    NoCapacity,
+    /// The capacity was zero.
+    ZeroCapacity,
+    /// Both a capacity and a memory budget were given.
+    CapacityAndBudget,
+    /// The memory budget does not hold a single entry.
+    BudgetTooSmall {
+        /// The budget given, in bytes.
+        budget_bytes: usize,
+        /// The bytes that a cache of one entry takes.
+        needed_bytes: usize,
+    },
+    /// A shard would have more slots than can be numbered.
+    TooManySlots {
+        /// The slots asked for, over all shards.
+        requested: usize,
+        /// The most slots that so many shards may have.
+        limit: usize,
+    },
+    /// The number of shards was zero.
+    ZeroShards,
+    /// The resolution was zero.
+    ZeroResolution,
+    /// The resolution was finer than a microsecond.
+    ResolutionTooFine,
+    /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
+    /// than the system's, by which the thread could not sleep.
+    ReaperNeedsSystemClock,
+    /// The reaper's thread could not be started.
+    ThreadNotStarted {
+        /// What the system said.
+        reason: std::io::ErrorKind,
+    },
+    /// The memory could not be had.
+    OutOfMemory {
+        /// The bytes of the request that failed.
+        requested_bytes: usize,
+    },
+}
+
+impl BuildError {
+    /// Finds out whether memory can be had, before something allocates it that
+    /// would abort if it could not.
+    pub(crate) fn probe(bytes: usize) -> Result<(), Self> {
+        Vec::<u8>::new()
+            .try_reserve_exact(bytes)
+            .map_err(|_| Self::OutOfMemory { requested_bytes: bytes })
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCapacity => {
+                f.write_str("no size given: call `capacity` or `memory_budget` on the builder")
+            }
+            Self::ZeroCapacity => f.write_str("a capacity of 0: give room for at least one entry"),
+            Self::CapacityAndBudget => f.write_str(
+                "both a capacity and a memory budget given: leave one of them out, each decides \
+                 the other",
+            ),
+            Self::BudgetTooSmall { budget_bytes, needed_bytes } => write!(
+                f,
+                "a memory budget of {budget_bytes} bytes holds no entry: give at least \
+                 {needed_bytes} bytes"
+            ),
+            Self::TooManySlots { requested, limit } => write!(
+                f,
+                "{requested} slots cannot be numbered: at most {limit} in so many shards; ask \
+                 for fewer entries or more shards"
+            ),
+            Self::ZeroShards => {
+                f.write_str("0 shards: give at least one, or leave the number to the cache")
+            }
+            Self::ZeroResolution => f.write_str("a resolution of 0: give at least one microsecond"),
+            Self::ResolutionTooFine => {
+                f.write_str("a resolution finer than a microsecond: give at least one microsecond")
+            }
+            Self::ReaperNeedsSystemClock => f.write_str(
+                "`Reaper::Thread` sleeps by the system's clock: leave the clock out, or use \
+                 `Reaper::Manual` and call `reap`",
+            ),
+            Self::ThreadNotStarted { reason } => write!(
+                f,
+                "the reaper's thread could not be started ({reason}): free a thread, or use \
+                 `Reaper::Manual` and call `reap`"
+            ),
+            Self::OutOfMemory { requested_bytes } => write!(
+                f,
+                "{requested_bytes} bytes of memory could not be had: ask for fewer entries"
+            ),
+        }
+    }
+}
+
+impl Error for BuildError {}

@@ -1,0 +1,269 @@
+//! S3-FIFO's segments without its queues: two clock hands over the slots.
+//!
+//! ```text
+//!             slots    0 1 2 3 4 5 6 7 8 9 …
+//!             small    . x . . . . x . . .        hand: at its oldest newcomer
+//!             main     x . x x x . . x x x        hand: at the next to be judged
+//! ```
+//!
+//! A FIFO queue needs an order, not links. `Slab` gives the slot freed last to
+//! the next newcomer, so in a full cache each newcomer stands just behind the
+//! hand that has made room for it, and the order of the slots is the order of
+//! the queue, as the hand sees it. Each segment is a bitmap and a position.
+//!
+//! After S3-FIFO (Yang et al., SOSP 2023) and CLOCK (Corbató, 1968), with three
+//! changes that carry the gain in hit ratio: the main segment is filled before
+//! anything is judged, so that a loop a little larger than the cache does not
+//! wash it out; the ghost remembers 2.25 times the capacity, unevenly (its
+//! buckets age at different speeds, which beats an exact queue of the same
+//! length); and a sweep is bounded.
+
+use super::Counts;
+use super::ghost::Ghost;
+use crate::bitmap::Bitmap;
+use crate::error::BuildError;
+use crate::place::Place;
+use crate::slot_id::SlotId;
+
+/// What the behaviour depends on. Another set may be put in at any time, since
+/// nothing has to be moved for it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Parameters {
+    /// The small segment's target, in percent of the slots; at zero newcomers go to
+    /// the main segment at once, which then is a plain CLOCK.
+    pub(crate) small_percent: usize,
+    /// A newcomer among so many of its ghost bucket's newest lanes was evicted
+    /// too early.
+    pub(crate) ghost_lanes: u32,
+    /// Whether the main hand's steps have to be earned by misses.
+    pub(crate) is_strict: bool,
+    /// Whether the main hand clears the counts that it passes, rather than lower
+    /// them: then a use buys one round, however many there were.
+    pub(crate) clears_counts: bool,
+}
+
+impl Parameters {
+    /// The best single set.
+    pub(crate) const USUAL: Self =
+        Self { small_percent: 10, ghost_lanes: 3, is_strict: false, clears_counts: false };
+}
+
+/// Used at least so often in the small segment, an entry is worth a place in
+/// the main one.
+const PROMOTE_FROM: u8 = 2;
+
+/// Steps of a hand at one eviction, after which it takes what it stands on.
+const STEPS_MAX: usize = 32;
+
+/// In a strict sweep: what a miss earns, what a step costs, and what can be
+/// saved. So what has been idle for long goes, and what is used about as often as
+/// there are misses stays.
+const CREDIT_PER_MISS: u32 = 1;
+const CREDIT_PER_STEP: u32 = 2;
+const CREDIT_MAX: u32 = 16;
+
+/// The ghost's size, in quarters of the capacity.
+const GHOST_QUARTERS: usize = 9;
+
+/// Some of the slots, and the hand that goes round them.
+#[derive(Debug)]
+struct Segment {
+    slots: Bitmap,
+    len: usize,
+    hand: usize,
+}
+
+impl Segment {
+    fn new(slots: usize) -> Result<Self, BuildError> {
+        Ok(Self { slots: Bitmap::new(slots)?, len: 0, hand: 0 })
+    }
+
+    #[inline]
+    fn insert(&mut self, id: SlotId) {
+        self.slots.insert(id);
+        self.len += 1;
+    }
+
+    #[inline]
+    fn remove(&mut self, id: SlotId) {
+        self.slots.remove(id);
+        self.len -= 1;
+    }
+
+    /// The member that the hand comes to; the hand then stands behind it.
+    #[inline]
+    fn step(&mut self) -> Option<SlotId> {
+        let next = self.slots.next_round(self.hand);
+        if let Some(id) = next {
+            self.hand = id.index() + 1;
+        }
+        next
+    }
+}
+
+/// Newcomers, those that have proved themselves, and the memory of those that
+/// have not.
+#[derive(Debug)]
+pub(crate) struct S3Clock {
+    small: Segment,
+    main: Segment,
+    parameters: Parameters,
+    slots: usize,
+    small_target: usize,
+    ghost: Ghost,
+    credit: u32,
+    /// The main segment has refused to make room for the newcomer.
+    has_refused: bool,
+}
+
+impl S3Clock {
+    pub(crate) fn new(slots: usize, parameters: Parameters) -> Result<Self, BuildError> {
+        Ok(Self {
+            small: Segment::new(slots)?,
+            main: Segment::new(slots)?,
+            parameters,
+            slots,
+            small_target: small_target(slots, parameters),
+            ghost: Ghost::new(ghost_keys(slots))?,
+            credit: 0,
+            has_refused: false,
+        })
+    }
+
+    pub(crate) fn set_parameters(&mut self, parameters: Parameters) {
+        self.parameters = parameters;
+        self.small_target = small_target(self.slots, parameters);
+    }
+
+    pub(crate) fn heap_bytes(slots: usize) -> usize {
+        2 * Bitmap::heap_bytes(slots) + Ghost::heap_bytes(ghost_keys(slots))
+    }
+
+    #[inline]
+    pub(crate) fn recall(&mut self, place: Place) -> bool {
+        self.credit = (self.credit + CREDIT_PER_MISS).min(CREDIT_MAX);
+        self.ghost.recall(place, self.parameters.ghost_lanes)
+    }
+
+    #[inline]
+    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+        let has_refused = std::mem::take(&mut self.has_refused);
+        if (recalled && !has_refused) || self.small_target == 0 {
+            self.main.insert(id);
+        } else {
+            self.small.insert(id);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        if self.small.len < self.small_target || self.small.len == 0 {
+            if let Some(victim) = self.sweep_main(counts) {
+                return victim;
+            }
+        }
+        for _ in 0..STEPS_MAX {
+            let Some(oldest) = self.small.step() else { break };
+            if self.main.len < self.slots - self.small_target {
+                self.promote(oldest, counts);
+                continue;
+            }
+            if counts.count(oldest) >= PROMOTE_FROM {
+                if let Some(victim) = self.sweep_main(counts) {
+                    self.promote(oldest, counts);
+                    return victim;
+                }
+            }
+            return self.evict_small(oldest, counts);
+        }
+        match self.small.step() {
+            Some(oldest) => self.evict_small(oldest, counts),
+            None => self.take_main(),
+        }
+    }
+
+    /// A popular entry whose time is up will be asked for again: it is
+    /// remembered, so that its next copy goes to the main segment at once.
+    #[inline]
+    pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
+        if self.main.slots.contains(id) || counts.count(id) >= PROMOTE_FROM {
+            self.ghost.remember(counts.place(id));
+        }
+        self.remove(id);
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        if self.main.slots.contains(id) {
+            self.main.remove(id);
+        } else {
+            self.small.remove(id);
+        }
+    }
+
+    #[inline]
+    fn promote(&mut self, id: SlotId, counts: &mut impl Counts) {
+        counts.set_count(id, 0);
+        self.small.remove(id);
+        self.main.insert(id);
+    }
+
+    #[inline]
+    fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
+        self.ghost.remember(counts.place(id));
+        self.small.remove(id);
+        id
+    }
+
+    /// The hand lowers the counts that it passes and takes the first zero. In a
+    /// strict sweep it may not get there, and then refuses.
+    #[inline]
+    fn sweep_main(&mut self, counts: &mut impl Counts) -> Option<SlotId> {
+        for _ in 0..STEPS_MAX {
+            if self.parameters.is_strict {
+                if self.credit < CREDIT_PER_STEP {
+                    self.has_refused = true;
+                    return None;
+                }
+                self.credit -= CREDIT_PER_STEP;
+            }
+            let id = self.main.step()?;
+            let count = counts.count(id);
+            if count == 0 {
+                self.main.remove(id);
+                return Some(id);
+            }
+            counts.set_count(id, if self.parameters.clears_counts { 0 } else { count - 1 });
+        }
+        Some(self.take_main())
+    }
+
+    /// Takes what the main hand comes to.
+    fn take_main(&mut self) -> SlotId {
+        let id = self.main.step().expect("a full shard has entries in one segment");
+        self.main.remove(id);
+        id
+    }
+
+    #[cfg(test)]
+    pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
+        assert_eq!(self.small.len, self.small.slots.len());
+        assert_eq!(self.main.len, self.main.slots.len());
+        assert_eq!(self.small.len + self.main.len, occupied.len());
+        for &slot in occupied {
+            let id = SlotId::new(slot);
+            assert!(self.small.slots.contains(id) != self.main.slots.contains(id));
+        }
+    }
+}
+
+fn small_target(slots: usize, parameters: Parameters) -> usize {
+    match parameters.small_percent {
+        0 => 0,
+        percent => (slots * percent / 100).max(1),
+    }
+}
+
+fn ghost_keys(slots: usize) -> usize {
+    (slots * GHOST_QUARTERS).div_ceil(4)
+}

@@ -1,0 +1,66 @@
+//! The default hasher.
+
+use std::hash::{BuildHasher, Hasher};
+
+/// The default hasher of every cache: fast, and seeded differently in every
+/// cache, so that nobody can know which keys would collide.
+///
+/// It is foldhash. Where keys come from attackers who can also time many calls,
+/// give the builder a keyed hasher such as
+/// [`std::hash::RandomState`](std::collections::hash_map::RandomState).
+///
+/// ```
+/// use std::hash::BuildHasher;
+/// use punctual::RandomState;
+///
+/// let (one, other) = (RandomState::default(), RandomState::default());
+/// assert_eq!(one.hash_one("key"), one.hash_one("key"));
+/// assert_ne!(one.hash_one("key"), other.hash_one("key"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct RandomState(foldhash::fast::RandomState);
+
+impl BuildHasher for RandomState {
+    type Hasher = DefaultHasher;
+
+    #[inline]
+    fn build_hasher(&self) -> DefaultHasher {
+        DefaultHasher(self.0.build_hasher())
+    }
+}
+
+/// What [`RandomState`] builds.
+#[derive(Clone)]
+pub struct DefaultHasher(foldhash::fast::FoldHasher<'static>);
+
+impl std::fmt::Debug for DefaultHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DefaultHasher").finish_non_exhaustive()
+    }
+}
+
+/// Passes integers on as such: the default implementations would turn them into
+/// bytes.
+macro_rules! pass_on {
+    ($($method:ident: $int:ty),*) => {
+        $(
+            #[inline]
+            fn $method(&mut self, value: $int) {
+                self.0.$method(value);
+            }
+        )*
+    };
+}
+
+impl Hasher for DefaultHasher {
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0.finish()
+    }
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+    pass_on!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
+    pass_on!(write_u128: u128, write_usize: usize);
+}

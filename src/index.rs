@@ -1,0 +1,141 @@
+//! The hash table from keys to slots, which never grows.
+//!
+//! hashbrown leaves a tombstone for most removals, and a table with no room left
+//! doubles unless its entries fill at most half of it. Here it is emptied and
+//! filled again from the slots instead: no allocation, no call of the key's
+//! `Hash`, and a pause that is bounded by the size of one shard. The table is
+//! made large enough that at most [`LOAD_PERCENT_MAX`] of it is ever in use, so
+//! that this happens rarely: about once in a hundredth to a fifth of a shard's
+//! capacity of insertions.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashTable;
+
+use crate::error::BuildError;
+use crate::place::Place;
+use crate::slot_id::SlotId;
+
+/// How full a table may get by design, in percent of what it takes.
+pub(crate) const LOAD_PERCENT_MAX: usize = 96;
+
+/// Slots by the place of their keys.
+#[derive(Debug)]
+pub(crate) struct Index {
+    table: HashTable<SlotId>,
+    buckets_log2: u32,
+}
+
+impl Index {
+    /// A table of 2^`buckets_log2` buckets.
+    pub(crate) fn new(buckets_log2: u32) -> Result<Self, BuildError> {
+        let buckets = 1usize << buckets_log2;
+        let mut table = HashTable::new();
+        table.try_reserve(entries_max(buckets), |_| unreachable!("the table is empty")).map_err(
+            |_| BuildError::OutOfMemory {
+                requested_bytes: buckets.saturating_mul(size_of::<SlotId>() + 1),
+            },
+        )?;
+        debug_assert_eq!(table.num_buckets(), buckets, "hashbrown chose another size");
+        Ok(Self { table, buckets_log2 })
+    }
+
+    /// The bytes that a table of 2^`buckets_log2` buckets requests from the
+    /// allocator. Makes one to see, once for each size: a formula would have to
+    /// repeat hashbrown's.
+    pub(crate) fn heap_bytes(buckets_log2: u32) -> Result<usize, BuildError> {
+        static BYTES: [AtomicUsize; u32::BITS as usize] =
+            [const { AtomicUsize::new(0) }; u32::BITS as usize];
+        let known = &BYTES[buckets_log2 as usize];
+        if known.load(Ordering::Relaxed) == 0 {
+            let bytes = Self::new(buckets_log2)?.table.allocation_size();
+            known.store(bytes, Ordering::Relaxed);
+        }
+        Ok(known.load(Ordering::Relaxed))
+    }
+
+    /// Whether the next insertion may need more room than there is, tombstones
+    /// counted.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.capacity() == self.table.len()
+    }
+
+    /// The slot in `place` that `is_it` says is the one.
+    #[inline]
+    pub(crate) fn find(&self, place: Place, is_it: impl FnMut(&SlotId) -> bool) -> Option<SlotId> {
+        self.table.find(place.table_hash(self.buckets_log2), is_it).copied()
+    }
+
+    /// Adds a slot that is not in the table. `place_of` tells that of the others.
+    #[inline]
+    pub(crate) fn insert(&mut self, id: SlotId, place: Place, place_of: impl Fn(SlotId) -> Place) {
+        assert!(!self.is_full(), "the index would grow beyond {} entries", self.table.len());
+        let buckets_log2 = self.buckets_log2;
+        self.table.insert_unique(place.table_hash(buckets_log2), id, |&id| {
+            place_of(id).table_hash(buckets_log2)
+        });
+    }
+
+    /// Takes a slot out, without looking at any key.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId, place: Place) {
+        match self.table.find_entry(place.table_hash(self.buckets_log2), |&other| other == id) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("{id:?} is not in the index"),
+        }
+    }
+
+    /// Empties the table and fills it again, which clears it of tombstones.
+    #[cold]
+    pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, Place)>) {
+        self.table.clear();
+        for (id, place) in slots {
+            self.table.insert_unique(place.table_hash(self.buckets_log2), id, |_| {
+                unreachable!("the table has room for every slot")
+            });
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// The entries that hashbrown puts into so many buckets before it grows: 7/8,
+/// and all but one in the smallest tables.
+fn entries_max(buckets: usize) -> usize {
+    if buckets < 8 { buckets - 1 } else { buckets / 8 * 7 }
+}
+
+/// The smallest table, as the logarithm of its buckets, in which `entries` fill
+/// at most `load_percent` of the room.
+pub(crate) fn buckets_log2_for(entries: usize, load_percent: usize) -> u32 {
+    (2..u32::BITS)
+        .find(|&log2| entries_max(1 << log2) as u64 * load_percent as u64 / 100 >= entries as u64)
+        .expect("slots are numbered with 24 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_of_the_size_asked_for() {
+        for buckets_log2 in 2..20 {
+            let index = Index::new(buckets_log2).unwrap();
+            assert_eq!(index.table.num_buckets(), 1 << buckets_log2);
+            assert_eq!(index.table.capacity(), entries_max(1 << buckets_log2));
+        }
+    }
+
+    #[test]
+    fn the_load_is_kept() {
+        for entries in (1..5_000).chain([1 << 20, SlotId::COUNT_MAX]) {
+            let log2 = buckets_log2_for(entries, 96);
+            assert!(entries * 100 <= entries_max(1 << log2) * 96, "{entries} in 2^{log2}");
+            assert!(log2 == 2 || entries * 100 > entries_max(1 << (log2 - 1)) * 96 - 100);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! An in-process cache of fixed memory whose entries leave on time.
+//!
+//! Its memory is computed to the byte, allocated when the cache is built, and
+//! never grows. An entry whose TTL has passed is freed when its time comes,
+//! whether or not anyone touches the cache.
+//!
+//! ```
+//! use std::time::Duration;
+//! use punctual::Cache;
+//!
+//! let cache: Cache<String, u64> = Cache::builder()
+//!     .capacity(10_000)
+//!     .ttl(Duration::from_secs(30 * 60))
+//!     .build()?;
+//!
+//! cache.insert("Ada".to_owned(), 1815);
+//! assert_eq!(cache.get("Ada"), Some(1815));
+//! assert_eq!(cache.get_or_insert_with("Grace", || 1906), 1906);
+//! # Ok::<(), punctual::BuildError>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Cache`], for many threads: shards behind locks, one thread per process
+//!   that frees what is due ([`Reaper`]), loaders of which one runs for a key.
+//! - [`unsync::Cache`], the same for one thread: references instead of clones.
+//! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock,
+//!   listener. What is impossible is a [`BuildError`] that says what to change.
+//! - [`Builder::footprint`] tells the bytes before anything is built, and
+//!   [`Stats::recommended_capacity`] the capacity that your load needs.
+//! - [`ManualClock`] moves time in tests; [`Clock`] is for one of your own.
+//! - [`Eviction`]: who makes room when the cache is full.
+//! - [`original::LocalCache`]: the cache that this one replaces, with its fault.
+//!
+//! # What it promises
+//!
+//! - Once built, the cache allocates nothing. It holds at most `capacity()`
+//!   entries.
+//! - No entry leaves before its TTL has passed, and none is found later than one
+//!   resolution after, plus one step of the system's coarse clock.
+//! - No call frees more than `reap_limit` entries besides its own work.
+//! - Listeners, loaders and `Drop` run with no lock held and may call the cache.
+//!   A panic in any code of yours leaves the cache whole.
+//!
+//! # What it does not do
+//!
+//! It bounds the number of entries, not the bytes that they keep on the heap; it
+//! does not grow; and loaders of different threads that wait for each other's
+//! keys wait for ever.
+//!
+//! The design, the bounds with their arithmetic, the eviction policy and the
+//! sizing of a cache are explained in the folder `docs` of the repository.
+//!
+//! # Features
+//!
+//! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default.
+#![forbid(unsafe_code)]
+
+mod alarm;
+mod bitmap;
+mod cache;
+mod clock;
+mod error;
+mod eviction;
+mod footprint;
+mod geometry;
+mod hasher;
+mod index;
+mod loads;
+#[cfg(test)]
+mod loom_tests;
+mod place;
+mod reaper;
+mod reentry;
+mod removal;
+mod settings;
+mod shard;
+mod slot_id;
+mod slots;
+mod stats;
+mod sync;
+mod tick;
+mod wheel;
+
+pub mod original;
+pub mod unsync;
+
+pub use hashbrown::Equivalent;
+
+pub use cache::{Builder, Cache, Reaper};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::BuildError;
+pub use eviction::Eviction;
+pub use footprint::Footprint;
+pub use hasher::{DefaultHasher, RandomState};
+pub use removal::RemovalCause;
+pub use stats::Stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/expiry.md")]
+struct ExpiryDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/sizing.md")]
+struct SizingDoctests;

@@ -1,0 +1,565 @@
+//! Models of what threads do to one another: the alarm and the reaper's list, the
+//! loaders, and the end of a cache.
+//!
+//! Under `--cfg punctual_loom` each model runs in every interleaving of its
+//! threads and with every value that the memory model lets a load return; where
+//! those are too many, in every one with at most so many preemptions, and says
+//! so. Without that flag it runs as it comes, a few hundred times.
+//!
+//! # Ground rules
+//!
+//! - A thread that nobody wakes is a deadlock, which loom reports. So most models
+//!   only have to wait for what must happen.
+//! - What belongs to the protocol is the shim's. Notes that a model takes are
+//!   std's: loom does not interleave them.
+//! - Each model has a reaper of its own, whose rounds run in a thread of the
+//!   model. It is leaked, as caches hold it for ever.
+//! - By their own clock, which stands at zero, no entry is ever due. By the
+//!   reaper's, the system's, [`SOON`] has long passed and [`LATE`] never comes.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize as Note;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use crate::alarm::Alarm;
+use crate::reaper::{Reapable, Reaper};
+use crate::sync::{
+    AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
+};
+use crate::{Builder, Cache, ManualClock, RemovalCause};
+
+const SOON: Duration = Duration::from_millis(1);
+const LATE: Duration = Duration::from_secs(1_000_000_000);
+
+fn new_reaper() -> &'static Reaper {
+    Box::leak(Box::new(Reaper::new()))
+}
+
+/// The reaper's thread: one round or more, until there is nothing left to wait
+/// for. It reads the clock before it goes to sleep.
+fn serve(reaper: &Reaper, clock: impl Fn() -> u64, is_done: impl Fn() -> bool) {
+    let was_last = Cell::new(false);
+    while !was_last.get() {
+        reaper.round(|| {
+            was_last.set(is_done());
+            if was_last.get() {
+                reaper.alarm().wake();
+            }
+            clock()
+        });
+    }
+}
+
+fn builder<V>(capacity: usize) -> Builder<u64, V, FixedState> {
+    Cache::builder()
+        .capacity(capacity)
+        .shards(1)
+        .clock(ManualClock::new())
+        .hasher(FixedState::with_seed(1))
+}
+
+/// Counts how often it is dropped.
+struct Counted(Arc<Note>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+mod reaping {
+    use super::*;
+
+    /// Stands for a cache: its shards' next events, and the reaper's clock.
+    struct Events {
+        next: Vec<AtomicU64>,
+        now: Note,
+        /// Events whose time had come when the reaper saw them.
+        seen: Note,
+        /// Nobody may look any more.
+        is_gone: Note,
+    }
+
+    impl Events {
+        fn new(next: &[u64]) -> Arc<Self> {
+            Arc::new(Self {
+                next: next.iter().copied().map(AtomicU64::new).collect(),
+                now: Note::new(0),
+                seen: Note::new(0),
+                is_gone: Note::new(0),
+            })
+        }
+
+        fn seen(&self) -> usize {
+            self.seen.load(SeqCst)
+        }
+
+        /// Moves the clock to the first of two times, then to the other.
+        fn advance(&self, first: usize, second: usize) -> u64 {
+            let now = if self.now.load(SeqCst) == 0 { first } else { second };
+            self.now.store(now, SeqCst);
+            now as u64
+        }
+    }
+
+    impl Reapable for Events {
+        fn reap_due(&self) -> u64 {
+            assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
+            let mut earliest = Alarm::NEVER;
+            for event in &self.next {
+                let time = event.load(Relaxed);
+                if time <= self.now.load(SeqCst) as u64 {
+                    event.store(Alarm::NEVER, Relaxed);
+                    self.seen.fetch_add(1, SeqCst);
+                } else {
+                    earliest = earliest.min(time);
+                }
+            }
+            earliest
+        }
+    }
+
+    /// The reaper's alarm is set to 1 and goes off. Each of the others brings an
+    /// event after that, beyond what the alarm is set to, so that nobody need
+    /// wake it as long as it is asleep; once it is up, somebody must.
+    fn events_that_are_brought_are_seen(times: &'static [u64], preemptions_max: Option<usize>) {
+        explore(preemptions_max, move || {
+            let reaper = new_reaper();
+            let mut next = vec![1];
+            next.resize(1 + times.len(), Alarm::NEVER);
+            let events = Events::new(&next);
+            reaper.register(events.clone());
+            let threads = (1..).zip(times).map(|(shard, &time)| {
+                let events = events.clone();
+                spawn(move || {
+                    events.next[shard].store(time, Relaxed);
+                    reaper.alarm().wake_before(time);
+                })
+            });
+            let threads: Vec<_> = threads.collect();
+            serve(reaper, || events.advance(1, 10), || events.seen() == next.len());
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+
+    /// Purpose: the fences of [`Alarm`], and that it is reset before the reaper
+    /// looks.
+    #[test]
+    fn an_event_is_not_slept_through() {
+        events_that_are_brought_are_seen(&[2], None);
+    }
+
+    /// Purpose: the same with two that do not know of each other.
+    #[test]
+    fn two_events_are_not_slept_through() {
+        events_that_are_brought_are_seen(&[2, 3], Some(3));
+    }
+
+    /// Purpose: a cache that comes while the reaper sleeps, or is about to.
+    #[test]
+    fn a_cache_is_served_once_it_is_registered() {
+        explore(None, || {
+            let reaper = new_reaper();
+            let events = [Events::new(&[0]), Events::new(&[0])];
+            let threads = events.clone().map(|events| {
+                spawn(move || {
+                    reaper.register(events);
+                })
+            });
+            serve(reaper, || 1, || events.iter().all(|events| events.seen() == 1));
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+    }
+
+    /// Purpose: a cache that goes moves those behind it one place forward, past
+    /// a round that is under way, and is used by no round that begins later.
+    #[test]
+    fn a_cache_that_goes_takes_no_other_along() {
+        explore(None, || {
+            let reaper = new_reaper();
+            let (going, staying) = (Events::new(&[Alarm::NEVER]), Events::new(&[1]));
+            reaper.register(going.clone());
+            reaper.register(staying.clone());
+            let is_gone = Arc::new(AtomicBool::new(false));
+            let leaver = {
+                let (going, is_gone) = (going.clone(), is_gone.clone());
+                spawn(move || {
+                    let going: Arc<dyn Reapable> = going;
+                    reaper.unregister(&going);
+                    is_gone.store(true, Ordering::Release);
+                })
+            };
+            serve(
+                reaper,
+                || {
+                    going.is_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
+                    staying.advance(1, 1)
+                },
+                || staying.seen() == 1,
+            );
+            leaver.join().unwrap();
+            assert_eq!(Arc::strong_count(&going), 1);
+        });
+    }
+
+    /// Purpose: the release of a shard's lock publishes the earliest event there
+    /// is, and rings if that is news. The two entries' events are published in
+    /// either order.
+    #[test]
+    fn what_a_lock_publishes_reaches_the_reaper() {
+        explore(Some(3), || {
+            let reaper = new_reaper();
+            let cache = builder(2).build_for(Some(reaper)).unwrap();
+            let dropped = Arc::new(Note::new(0));
+            let threads = [(1, SOON), (2, LATE)].map(|(key, ttl)| {
+                let (cache, value) = (cache.clone(), Counted(dropped.clone()));
+                spawn(move || {
+                    cache.insert_with_ttl(key, value, ttl);
+                })
+            });
+            serve(reaper, || 0, || dropped.load(SeqCst) == 1);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(!cache.contains_key(&1) && cache.contains_key(&2));
+        });
+    }
+}
+
+mod loading {
+    use super::*;
+
+    /// What becomes of the first load.
+    #[derive(Clone, Copy, PartialEq)]
+    enum First {
+        Succeeds,
+        SucceedsUnstored,
+        Fails,
+        Panics,
+    }
+
+    /// A loader of which no two may run at once.
+    struct Source {
+        is_busy: AtomicBool,
+        loads: Note,
+        first: First,
+    }
+
+    impl Source {
+        fn load(&self, cache: &Cache<u64, u64, FixedState>) -> Result<(u64, Duration), ()> {
+            assert!(!self.is_busy.swap(true, Relaxed), "two load at once");
+            let number = self.loads.fetch_add(1, SeqCst);
+            self.is_busy.store(false, Relaxed);
+            match self.first {
+                First::Fails if number == 0 => Err(()),
+                First::Panics if number == 0 => {
+                    // `panicking` is of loom's one thread, so everybody panics
+                    // with this one, and a lock that somebody else holds would
+                    // be poisoned. Nobody does: it was just ours. What follows
+                    // is interleaved in the model of an error.
+                    stop_exploring();
+                    let _ = cache.len();
+                    resume_unwind(Box::new(()))
+                }
+                First::SucceedsUnstored => Ok((7, Duration::ZERO)),
+                _ => Ok((7, LATE)),
+            }
+        }
+    }
+
+    /// Three ask for one key.
+    fn one_loads_at_a_time(first: First, loads: usize, preemptions_max: Option<usize>) {
+        explore(preemptions_max, move || {
+            let cache = builder(1).build_for(None).unwrap();
+            let source =
+                Arc::new(Source { is_busy: AtomicBool::new(false), loads: Note::new(0), first });
+            let ask = {
+                let (cache, source) = (cache.clone(), source.clone());
+                move || {
+                    let load = || cache.get_or_load(&1, || source.load(&cache));
+                    let loaded = catch_unwind(AssertUnwindSafe(load));
+                    if loaded.is_err() {
+                        go_on_exploring();
+                    }
+                    loaded
+                }
+            };
+            let threads = [spawn(ask.clone()), spawn(ask.clone())];
+            let mut results = vec![ask()];
+            results.extend(threads.map(|thread| thread.join().unwrap()));
+            let count = |is: fn(&_) -> bool| results.iter().filter(&is).count();
+            let failures = count(|result| matches!(result, Ok(Err(()))));
+            let panics = count(|result| result.is_err());
+            assert_eq!(failures, usize::from(first == First::Fails));
+            assert_eq!(panics, usize::from(first == First::Panics));
+            assert_eq!(count(|result| matches!(result, Ok(Ok(7)))), 3 - failures - panics);
+            assert_eq!(source.loads.load(SeqCst), loads);
+            assert_eq!(cache.peek(&1), (first != First::SucceedsUnstored).then_some(7));
+        });
+    }
+
+    /// Purpose: nobody waits for a load that has ended, or loads what another has
+    /// stored.
+    #[test]
+    fn one_loads_and_others_wait() {
+        one_loads_at_a_time(First::Succeeds, 1, Some(5));
+    }
+
+    /// Purpose: one of those that wait takes over.
+    #[test]
+    fn an_error_passes_the_turn() {
+        one_loads_at_a_time(First::Fails, 2, Some(5));
+    }
+
+    /// Purpose: the same while the loader's thread unwinds.
+    #[test]
+    fn a_panic_passes_the_turn() {
+        one_loads_at_a_time(First::Panics, 2, Some(5));
+    }
+
+    /// Purpose: the same where the value has no time to live.
+    #[test]
+    fn a_load_without_time_to_live_passes_the_turn() {
+        one_loads_at_a_time(First::SucceedsUnstored, 3, Some(5));
+    }
+
+    /// What is loaded changes, and then the key is set, removed or cleared by
+    /// `overrule`: from then on, nobody finds what was loaded before.
+    fn a_load_is_overruled(overrule: fn(&Cache<u64, u64, FixedState>)) {
+        explore(Some(4), move || {
+            let cache = builder(1).build_for(None).unwrap();
+            let origin = Arc::new(AtomicU64::new(1));
+            let ask = {
+                let (cache, origin) = (cache.clone(), origin.clone());
+                move || cache.get_or_load(&1, || Ok::<_, ()>((origin.load(Relaxed), LATE))).unwrap()
+            };
+            let threads = [spawn(ask.clone()), spawn(ask.clone())];
+            origin.store(2, Relaxed);
+            overrule(&cache);
+            assert_ne!(cache.peek(&1), Some(1));
+            assert_eq!(ask(), 2);
+            for thread in threads {
+                assert!([1, 2].contains(&thread.join().unwrap()));
+            }
+            assert_eq!(cache.peek(&1), Some(2));
+        });
+    }
+
+    /// Purpose: what a load brings that began before a `remove` is never stored
+    /// after it.
+    #[test]
+    fn a_remove_overrules_a_load() {
+        a_load_is_overruled(|cache| {
+            cache.remove(&1);
+        });
+    }
+
+    /// Purpose: the same for an `insert`.
+    #[test]
+    fn an_insert_overrules_a_load() {
+        a_load_is_overruled(|cache| {
+            cache.insert(1, 2);
+        });
+    }
+
+    /// Purpose: the same for `clear`.
+    #[test]
+    fn a_clear_overrules_a_load() {
+        a_load_is_overruled(Cache::clear);
+    }
+}
+
+#[cfg(feature = "async")]
+mod loading_async {
+    use std::future::{Future, pending};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::*;
+    use crate::alarm::Bed;
+
+    struct Sleeper(Bed);
+
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.0.wake();
+        }
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        let mut future = pin!(future);
+        let sleeper = Arc::new(Sleeper(Bed::default()));
+        let waker = Waker::from(sleeper.clone());
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => sleeper.0.sleep(None),
+            }
+        }
+    }
+
+    /// Purpose: a future and a thread wait for each other's load, and miss no end
+    /// of it.
+    #[test]
+    fn a_future_and_a_thread_load_once() {
+        explore(None, || {
+            let cache = builder(1).build_for(None).unwrap();
+            let loads = Arc::new(Note::new(0));
+            let load = {
+                let loads = loads.clone();
+                move || {
+                    loads.fetch_add(1, SeqCst);
+                    Ok::<_, ()>((7, LATE))
+                }
+            };
+            let thread = {
+                let (cache, load) = (cache.clone(), load.clone());
+                spawn(move || cache.get_or_load(&1, load))
+            };
+            assert_eq!(block_on(cache.get_or_load_async(&1, || async { load() })), Ok(7));
+            assert_eq!(thread.join().unwrap(), Ok(7));
+            assert_eq!(loads.load(SeqCst), 1);
+        });
+    }
+
+    /// Purpose: a future that is dropped before its load is done passes the turn
+    /// to another and to a thread.
+    #[test]
+    fn a_future_given_up_passes_the_turn() {
+        explore(Some(4), || {
+            let cache = builder(1).build_for(None).unwrap();
+            let given_up = {
+                let cache = cache.clone();
+                spawn(move || {
+                    let load = pending::<Result<(u64, Duration), ()>>;
+                    let mut future = pin!(cache.get_or_load_async(&1, load));
+                    let mut context = Context::from_waker(Waker::noop());
+                    let _ = future.as_mut().poll(&mut context);
+                })
+            };
+            let thread = {
+                let cache = cache.clone();
+                spawn(move || cache.get_or_load(&1, || Ok::<_, ()>((7, LATE))))
+            };
+            let load = || async { Ok::<_, ()>((7, LATE)) };
+            assert_eq!(block_on(cache.get_or_load_async(&1, load)), Ok(7));
+            assert_eq!(thread.join().unwrap(), Ok(7));
+            given_up.join().unwrap();
+        });
+    }
+}
+
+mod closing {
+    use super::*;
+
+    /// Purpose: of two handles that go at once, with the reaper at work, one is
+    /// the last; the list forgets the cache, and every entry is dropped once.
+    #[test]
+    fn the_last_handle_drops_each_entry_once() {
+        explore(None, || {
+            let reaper = new_reaper();
+            let told = Arc::new(Note::new(0));
+            let cache = {
+                let told = told.clone();
+                let listener = move |&key: &u64, _: &Counted, cause| {
+                    assert_eq!((key, cause), (1, RemovalCause::Expired));
+                    told.fetch_add(1, SeqCst);
+                };
+                builder(2).on_removal(listener).build_for(Some(reaper)).unwrap()
+            };
+            let dropped = [(1, SOON), (2, LATE)].map(|(key, ttl)| {
+                let dropped = Arc::new(Note::new(0));
+                cache.insert_with_ttl(key, Counted(dropped.clone()), ttl);
+                dropped
+            });
+            let is_over = Arc::new(AtomicBool::new(false));
+            let rounds = {
+                let is_over = is_over.clone();
+                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+            };
+            let other = cache.clone();
+            let other = spawn(move || drop(other));
+            drop(cache);
+            other.join().unwrap();
+            assert_eq!(dropped[1].load(SeqCst), 1);
+            is_over.store(true, Relaxed);
+            reaper.alarm().wake();
+            rounds.join().unwrap();
+            assert_eq!(dropped[0].load(SeqCst), 1);
+            // The listener is gone, so the cache is.
+            assert_eq!(Arc::strong_count(&told), 1);
+        });
+    }
+
+    /// Purpose: entries that need no dropping stay until the reaper lets go of
+    /// the cache. It hands out no batch that it has begun after another one saw
+    /// that the last handle was gone.
+    #[test]
+    fn a_closed_cache_is_reaped_no_further() {
+        /// One more than the reaper takes out at once.
+        const ENTRIES: u64 = 9;
+
+        explore(None, || {
+            let reaper = new_reaper();
+            let is_gone = Arc::new(AtomicBool::new(false));
+            let cache = {
+                let (is_gone, told, was_gone) = (is_gone.clone(), Note::new(0), Note::new(0));
+                builder(ENTRIES as usize)
+                    .on_removal(move |_, (), _| {
+                        let number = told.fetch_add(1, SeqCst) + 1;
+                        if number == 1 {
+                            was_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
+                        }
+                        if number == ENTRIES as usize {
+                            assert_eq!(was_gone.load(SeqCst), 0, "another batch");
+                        }
+                    })
+                    .build_for(Some(reaper))
+                    .unwrap()
+            };
+            for key in 0..ENTRIES {
+                cache.insert_with_ttl(key, (), SOON);
+            }
+            let is_over = Arc::new(AtomicBool::new(false));
+            let rounds = {
+                let is_over = is_over.clone();
+                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+            };
+            drop(cache);
+            is_gone.store(true, Ordering::Release);
+            is_over.store(true, Relaxed);
+            reaper.alarm().wake();
+            rounds.join().unwrap();
+        });
+    }
+
+    /// Purpose: the reaper holds no lock while it hands out entries. Here one is
+    /// the last handle of another cache, and goes in a round, while the outer one
+    /// is dropped.
+    #[test]
+    fn a_cache_within_a_cache_goes_with_it() {
+        explore(Some(5), || {
+            let reaper = new_reaper();
+            let outer = builder(1).build_for(Some(reaper)).unwrap();
+            let dropped = Arc::new(Note::new(0));
+            {
+                let inner = builder(1).build_for(Some(reaper)).unwrap();
+                inner.insert_with_ttl(1, Counted(dropped.clone()), LATE);
+                outer.insert_with_ttl(1, inner, SOON);
+            }
+            let is_over = Arc::new(AtomicBool::new(false));
+            let rounds = {
+                let is_over = is_over.clone();
+                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+            };
+            drop(outer);
+            is_over.store(true, Relaxed);
+            reaper.alarm().wake();
+            rounds.join().unwrap();
+            assert_eq!(dropped.load(SeqCst), 1);
+        });
+    }
+}

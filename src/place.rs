@@ -1,0 +1,203 @@
+//! Which bits of a key's hash serve what.
+//!
+//! ```text
+//!  63                               32 31      24 23       17 16               0
+//! ┌───────────────────────────────────┬──────────┬───────────┬──────────────────┐
+//! │               shard               │  sample  │    tag    │      bucket      │
+//! └───────────────────────────────────┴──────────┴───────────┴──────────────────┘
+//!                                                └─────── Place, 24 bits ───────┘
+//! ```
+//!
+//! The fields do not overlap, so each is independent of the others: all keys
+//! that meet in a shard still spread over all buckets and tags. An entry keeps
+//! the 24 bits of its [`Place`], from which it can be put back into the index,
+//! and remembered by the eviction policy, without calling the key's `Hash`.
+
+use std::hash::{BuildHasher, Hash};
+
+/// A key's hash, spread over all 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyHash(u64);
+
+impl KeyHash {
+    /// Runs the key's `Hash`: the only place that does.
+    ///
+    /// The product spreads what a weak hasher (an identity, say) leaves in a few
+    /// bits; the halves of the 128-bit product are folded as in wyhash (Wang
+    /// Yi, 2019).
+    #[inline]
+    pub(crate) fn new<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> Self {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(hasher.hash_one(key) ^ ODD) * u128::from(ODD);
+        Self(product as u64 ^ (product >> 64) as u64)
+    }
+
+    /// The key's shard, out of `shards`: the upper 32 bits as a fraction of it.
+    #[inline]
+    pub(crate) fn shard(self, shards: usize) -> usize {
+        (((self.0 >> 32) * shards as u64) >> 32) as usize
+    }
+
+    /// Which keys an eviction policy may take as a sample: eight bits.
+    #[inline]
+    pub(crate) fn sample(self) -> u8 {
+        (self.0 >> Place::BITS) as u8
+    }
+
+    /// Place and sample bits together: what is left of a sampled key.
+    pub(crate) fn tag(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The key's place within its shard.
+    #[inline]
+    pub(crate) fn place(self) -> Place {
+        Place(self.0 & ((1 << Place::BITS) - 1))
+    }
+}
+
+/// Where a key belongs within its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u64);
+
+impl Place {
+    pub(crate) const BITS: u32 = 24;
+    const BUCKET_BITS: u32 = 17;
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a place");
+        Self(bits)
+    }
+
+    pub(crate) fn from_tag(tag: u32) -> Self {
+        Self(u64::from(tag) & ((1 << Self::BITS) - 1))
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The hash for a table of 2^`buckets_log2` buckets: hashbrown takes the
+    /// bucket from the lowest bits and the tag from the topmost seven.
+    ///
+    /// In a table of more than 2^17 buckets, which only a cache of few shards
+    /// has, the 2^17 starting points are spread evenly; up to 16 times that, the
+    /// probe group behind each start makes up for it.
+    #[inline]
+    pub(crate) fn table_hash(self, buckets_log2: u32) -> u64 {
+        let bucket = self.0 & ((1 << Self::BUCKET_BITS) - 1);
+        let tag = self.0 >> Self::BUCKET_BITS;
+        (tag << 57) | (bucket << buckets_log2.saturating_sub(Self::BUCKET_BITS))
+    }
+
+    /// The same 24 bits in another order, one to one, for the eviction policy's
+    /// memory: its buckets and fingerprints depend on all bits of the place, so
+    /// that keys which meet in one index bucket part there.
+    #[inline]
+    pub(crate) fn scrambled(self) -> u64 {
+        const MASK: u64 = (1 << Place::BITS) - 1;
+        // Two odd factors with a shift between: both steps can be undone, so no
+        // two places become one.
+        let product = (self.0 * 0x9e_3779) & MASK;
+        ((product ^ (product >> 12)) * 0x2c_1b3d) & MASK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two independent fields of 2^4 values each fill the 256 cells of their
+    /// joint distribution evenly. With 2^18 keys a cell expects 1,024, standard
+    /// deviation 32: six of them are allowed.
+    fn assert_independent(name: &str, fields: impl Fn(KeyHash) -> (u64, u64)) {
+        let hasher = foldhash::fast::FixedState::with_seed(7);
+        let mut cells = [0u32; 256];
+        for key in 0..1u64 << 18 {
+            let (one, other) = fields(KeyHash::new(&hasher, &key));
+            cells[(one & 15) as usize * 16 + (other & 15) as usize] += 1;
+        }
+        for (cell, &count) in cells.iter().enumerate() {
+            assert!(count.abs_diff(1024) < 6 * 32, "{name}: {count} keys in cell {cell}");
+        }
+    }
+
+    #[test]
+    fn fields_are_independent_of_each_other() {
+        let shard = |h: KeyHash| h.shard(16) as u64;
+        let bucket_low = |h: KeyHash| h.place().table_hash(14);
+        let bucket_high = |h: KeyHash| h.place().table_hash(14) >> 10;
+        let tag = |h: KeyHash| h.place().table_hash(14) >> 57;
+        let ghost_bucket = |h: KeyHash| h.place().scrambled() >> 20;
+        let fingerprint = |h: KeyHash| h.place().scrambled();
+        let sample = |h: KeyHash| u64::from(h.sample());
+        let fields: [(&str, &dyn Fn(KeyHash) -> u64); 7] = [
+            ("sample", &sample),
+            ("shard", &shard),
+            ("bucket, low", &bucket_low),
+            ("bucket, high", &bucket_high),
+            ("tag", &tag),
+            ("ghost bucket", &ghost_bucket),
+            ("fingerprint", &fingerprint),
+        ];
+        for (i, (one_name, one)) in fields.iter().enumerate() {
+            for (other_name, other) in &fields[i + 1..] {
+                assert_independent(&format!("{one_name} and {other_name}"), |h| (one(h), other(h)));
+            }
+        }
+    }
+
+    #[test]
+    fn scrambling_is_one_to_one() {
+        let mut seen = vec![false; 1 << Place::BITS];
+        for bits in 0..1 << Place::BITS {
+            let scrambled = Place::from_bits(bits).scrambled() as usize;
+            assert!(!seen[scrambled], "{bits:#x} shares {scrambled:#x}");
+            seen[scrambled] = true;
+        }
+    }
+
+    #[test]
+    fn a_weak_hasher_is_spread_over_the_shards() {
+        #[derive(Default)]
+        struct Identity(u64);
+        impl std::hash::Hasher for Identity {
+            fn finish(&self) -> u64 {
+                self.0
+            }
+            fn write(&mut self, _: &[u8]) {
+                unreachable!("only integers are hashed here")
+            }
+            fn write_u64(&mut self, value: u64) {
+                self.0 = value;
+            }
+        }
+        let hasher = std::hash::BuildHasherDefault::<Identity>::default();
+        let mut shards = [0u32; 8];
+        for key in 0..80_000u64 {
+            shards[KeyHash::new(&hasher, &key).shard(8)] += 1;
+        }
+        for count in shards {
+            assert!(count.abs_diff(10_000) < 1_000, "{shards:?}");
+        }
+    }
+
+    #[test]
+    fn large_tables_start_probing_everywhere() {
+        let highest = Place::from_bits((1 << Place::BUCKET_BITS) - 1);
+        assert_eq!(highest.table_hash(10), (1 << 17) - 1);
+        assert_eq!(highest.table_hash(20), ((1 << 17) - 1) << 3);
+    }
+
+    #[test]
+    fn a_tag_tells_the_place() {
+        let hasher = foldhash::fast::FixedState::with_seed(7);
+        for key in 0..1_000u64 {
+            let hash = KeyHash::new(&hasher, &key);
+            assert_eq!(Place::from_tag(hash.tag()), hash.place());
+            assert_eq!((hash.tag() >> Place::BITS) as u8, hash.sample());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The thread that frees what is due in every cache of the process.
+//!
+//! # Ground rules
+//!
+//! - The list of caches is locked only to read or change it, never while a cache
+//!   is worked on: a listener that runs on this thread may build and drop caches.
+//! - A cache is in the list from when it is built until its last handle goes,
+//!   which takes it out itself. The thread may hold on to it for the batch it is
+//!   in, and finds nothing more to do.
+//! - A panic of callers' code on this thread is reported by the panic hook, and
+//!   the work goes on.
+
+use std::sync::Arc;
+
+use crate::alarm::Alarm;
+use crate::sync::Mutex;
+
+/// A cache as the reaper sees it.
+pub(crate) trait Reapable: Send + Sync {
+    /// Frees all that is due, in batches, and returns when to come again, in
+    /// nanoseconds of the system's monotonic clock, or [`Alarm::NEVER`].
+    fn reap_due(&self) -> u64;
+}
+
+/// The list of caches, and the alarm of the thread that serves them.
+pub(crate) struct Reaper {
+    caches: Mutex<Vec<Arc<dyn Reapable>>>,
+    alarm: Alarm,
+}
+
+impl Reaper {
+    pub(crate) fn new() -> Self {
+        Self { caches: Mutex::new(Vec::new()), alarm: Alarm::new() }
+    }
+
+    #[inline]
+    pub(crate) fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
+    pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {
+        self.caches.lock().push(cache);
+        self.alarm.wake();
+    }
+
+    /// Takes a cache out of the list. Once this has returned, the thread begins
+    /// nothing new with it.
+    pub(crate) fn unregister(&self, cache: &Arc<dyn Reapable>) {
+        let mut caches = self.caches.lock();
+        let place = caches.iter().position(|other| Arc::ptr_eq(other, cache));
+        let removed = place.map(|place| caches.remove(place));
+        drop(caches);
+        // Not under the lock: it may be the last reference.
+        drop(removed);
+        // The round that is under way may have skipped the one behind it.
+        self.alarm.wake();
+    }
+
+    /// One round: frees what is due everywhere and sleeps until the next event.
+    pub(crate) fn round(&self, now_nanos: impl Fn() -> u64) {
+        self.alarm.get_up();
+        let mut earliest_nanos = Alarm::NEVER;
+        let mut index = 0;
+        while let Some(cache) = self.cache(index) {
+            earliest_nanos = earliest_nanos.min(cache.reap_due());
+            index += 1;
+        }
+        self.alarm.sleep_until(earliest_nanos, now_nanos());
+    }
+
+    fn cache(&self, index: usize) -> Option<Arc<dyn Reapable>> {
+        self.caches.lock().get(index).cloned()
+    }
+}
+
+pub(crate) use process::{process_reaper, start};
+
+/// The one reaper of this process, and its thread.
+mod process {
+    use std::io;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::LazyLock;
+
+    use super::Reaper;
+    use crate::clock;
+    use crate::removal;
+    use crate::sync::Mutex;
+
+    pub(crate) fn process_reaper() -> &'static Reaper {
+        static REAPER: LazyLock<Reaper> = LazyLock::new(Reaper::new);
+        &REAPER
+    }
+
+    /// Starts the thread unless this process has it. A child that was forked has
+    /// its parent's memory and none of its other threads: it gets its own with
+    /// the first cache that it builds.
+    pub(crate) fn start() -> io::Result<()> {
+        /// The process whose thread runs.
+        static STARTED_IN: LazyLock<Mutex<Option<u32>>> = LazyLock::new(Mutex::default);
+
+        let mut started_in = STARTED_IN.lock();
+        let process = std::process::id();
+        if *started_in != Some(process) {
+            std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
+            *started_in = Some(process);
+        }
+        Ok(())
+    }
+
+    fn run() {
+        let reaper = process_reaper();
+        loop {
+            // Callers' code is guarded one entry at a time; this is for the rest,
+            // should it ever be needed: the thread serves every cache there is.
+            let round = catch_unwind(AssertUnwindSafe(|| reaper.round(clock::system_nanos)));
+            if let Err(panic) = round {
+                removal::forget(panic);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! How entries are handed to the caller's code once they have left.
+
+use std::any::Any;
+use std::mem::needs_drop;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Why an entry left the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RemovalCause {
+    /// Its time was up. Whatever takes out an entry that is due, this is its
+    /// cause.
+    Expired,
+    /// The cache was full and another entry took its place.
+    Evicted,
+    /// Its key was set again.
+    Replaced,
+    /// `remove` or `retain` took it out.
+    Removed,
+    /// `clear` took it out.
+    Cleared,
+}
+
+/// An entry that has left every structure.
+#[derive(Debug)]
+pub(crate) struct Removed<K, V> {
+    pub(crate) key: K,
+    pub(crate) value: V,
+    pub(crate) cause: RemovalCause,
+}
+
+/// Runs callers' code that may panic, and keeps the first panic for the end, so
+/// that one panic loses nothing of what is still to be handed out.
+#[derive(Default)]
+pub(crate) struct FirstPanic(Option<Box<dyn Any + Send>>);
+
+impl FirstPanic {
+    pub(crate) fn catch<R>(&mut self, code: impl FnOnce() -> R) -> Option<R> {
+        // The caller's state is the caller's business; the cache's own is whole
+        // whenever this is called.
+        match catch_unwind(AssertUnwindSafe(code)) {
+            Ok(result) => Some(result),
+            Err(panic) => {
+                self.keep(panic);
+                None
+            }
+        }
+    }
+
+    fn keep(&mut self, panic: Box<dyn Any + Send>) {
+        if self.0.is_none() {
+            self.0 = Some(panic);
+        } else {
+            forget(panic);
+        }
+    }
+
+    /// Drops what a caller gave or would have got.
+    pub(crate) fn drop<T>(&mut self, dropped: T) {
+        if needs_drop::<T>() {
+            self.catch(|| drop(dropped));
+        }
+    }
+
+    /// Tells the listener, then drops the entry.
+    pub(crate) fn hand_out<K, V>(
+        &mut self,
+        removed: Removed<K, V>,
+        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
+    ) {
+        let value = self.hand_over(removed, listener);
+        self.drop(value);
+    }
+
+    /// Tells the listener, then drops the key alone: the value is the caller's.
+    #[inline]
+    pub(crate) fn hand_over<K, V>(
+        &mut self,
+        removed: Removed<K, V>,
+        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
+    ) -> V {
+        let Removed { key, value, cause } = removed;
+        if let Some(listener) = listener {
+            self.catch(|| listener(&key, &value, cause));
+        }
+        self.drop(key);
+        value
+    }
+
+    /// Forgets the panics: the hook has reported them, and nobody is to be told.
+    pub(crate) fn forget(mut self) {
+        if let Some(panic) = self.0.take() {
+            forget(panic);
+        }
+    }
+
+    /// Goes on with the first panic, if there was any; else gives `result` back.
+    #[inline]
+    pub(crate) fn finish<R>(mut self, result: R) -> R {
+        match self.0.take() {
+            None => result,
+            Some(panic) => {
+                // A second panic while unwinding would abort the process.
+                self.drop(result);
+                resume_unwind(panic)
+            }
+        }
+    }
+}
+
+/// Drops what a panic carried. That may panic in turn, and carry the like: there
+/// it ends, with a leak.
+pub(crate) fn forget(panic: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        std::mem::forget(again);
+    }
+}

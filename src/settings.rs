@@ -1,0 +1,244 @@
+//! What the builders of both caches have in common.
+
+use std::time::Duration;
+
+use crate::error::BuildError;
+use crate::eviction::Eviction;
+use crate::footprint::Footprint;
+use crate::geometry::{Aim, Geometry};
+use crate::shard::Shard;
+use crate::tick::Timebase;
+
+/// Due entries that one call frees besides its own work, if nothing else is
+/// asked for. See `docs/design.md` for the measurement.
+const REAP_LIMIT: usize = 64;
+
+const RESOLUTION: Duration = Duration::from_millis(10);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) capacity: Option<usize>,
+    pub(crate) memory_budget_bytes: Option<usize>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) resolution: Duration,
+    pub(crate) eviction: Eviction,
+    pub(crate) reap_limit: usize,
+    pub(crate) shards: Option<usize>,
+    /// Threads that may be in the cache at once.
+    pub(crate) threads: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            capacity: None,
+            memory_budget_bytes: None,
+            ttl: None,
+            resolution: RESOLUTION,
+            eviction: Eviction::default(),
+            reap_limit: REAP_LIMIT,
+            shards: None,
+            threads: 1,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether there are ticks for the resolution.
+    fn check_resolution(&self) -> Result<(), BuildError> {
+        if self.resolution.is_zero() {
+            return Err(BuildError::ZeroResolution);
+        }
+        if self.resolution < Timebase::FINEST_RESOLUTION {
+            return Err(BuildError::ResolutionTooFine);
+        }
+        Ok(())
+    }
+
+    /// The shape and what it takes, each shard held in `holder_bytes`, and
+    /// `other_bytes` once.
+    pub(crate) fn plan<K, V>(
+        &self,
+        holder_bytes: usize,
+        other_bytes: usize,
+    ) -> Result<(Geometry, Footprint), BuildError> {
+        self.check_resolution()?;
+        let plan_for = |capacity, aim| {
+            let geometry = Geometry::new(capacity, self.shards, aim)?;
+            let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;
+            footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes);
+            Ok((geometry, footprint))
+        };
+        match (self.capacity, self.memory_budget_bytes) {
+            (Some(_), Some(_)) => Err(BuildError::CapacityAndBudget),
+            (None, None) => Err(BuildError::NoCapacity),
+            (Some(0), None) => Err(BuildError::ZeroCapacity),
+            (Some(capacity), None) => plan_for(capacity, Aim::Threads(self.threads)),
+            (None, Some(budget_bytes)) => {
+                largest_within(budget_bytes, |capacity| plan_for(capacity, Aim::Bytes))
+            }
+        }
+    }
+}
+
+/// The largest capacity whose footprint fits, or one within a hundredth of it.
+///
+/// Now and then the footprint shrinks a little as the capacity grows, where keys
+/// begin to spread evenly enough over one shard more. So after bisecting, all
+/// capacities that are a little larger are tried; of very many entries, some.
+fn largest_within(
+    budget_bytes: usize,
+    plan: impl Fn(usize) -> Result<(Geometry, Footprint), BuildError>,
+) -> Result<(Geometry, Footprint), BuildError> {
+    const STEPS: usize = 1_000;
+    const STEPS_PER_WHOLE: usize = 20_000;
+
+    let fits =
+        |capacity| plan(capacity).is_ok_and(|(_, footprint)| footprint.total() <= budget_bytes);
+    let needed_bytes = plan(1)?.1.total();
+    if needed_bytes > budget_bytes {
+        return Err(BuildError::BudgetTooSmall { budget_bytes, needed_bytes });
+    }
+    // An entry takes sixteen bytes beside key and value.
+    let (mut fitting, mut too_large) = (1, budget_bytes / 16 + 1);
+    while too_large - fitting > 1 {
+        let middle = usize::midpoint(fitting, too_large);
+        if fits(middle) {
+            fitting = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    let step = fitting / STEPS_PER_WHOLE + 1;
+    let larger = (1..=STEPS).rev().map(|steps| fitting + steps * step);
+    plan(larger.into_iter().find(|&capacity| fits(capacity)).unwrap_or(fitting))
+}
+
+/// The setters that both builders have, for structs with a field `settings`.
+macro_rules! common_setters {
+    () => {
+        /// The most entries held at once. Either this or a
+        /// [`memory_budget`](Self::memory_budget) must be given.
+        ///
+        /// Up to some 10,000 entries the cache has one shard, and this is kept
+        /// exactly. With several it may be exceeded by 3 %, so that keys which
+        /// spread unevenly over the shards evict nothing too early; the cache's
+        /// `capacity()` tells the figure.
+        ///
+        /// Memory is reserved for all of them at once, but only touched as far as
+        /// there are entries: a generous capacity costs address space first.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(500_000).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn capacity(mut self, entries: usize) -> Self {
+            self.settings.capacity = Some(entries);
+            self
+        }
+
+        /// Sizes the cache by memory: it holds as many entries as fit into so
+        /// many bytes, to within a hundredth. What keys and values keep on the
+        /// heap is not counted.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().memory_budget(1 << 20).build()?;
+        /// assert!(cache.footprint().total() <= 1 << 20);
+        /// assert!(cache.capacity() > 22_000);
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn memory_budget(mut self, bytes: usize) -> Self {
+            self.settings.memory_budget_bytes = Some(bytes);
+            self
+        }
+
+        /// The TTL (time to live) of what `insert` puts in. If none is given,
+        /// such entries never expire. `insert_with_ttl` takes its own.
+        ///
+        /// Any duration will do; more than 10^9 seconds, which is over 30 years, counts
+        /// as never.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        /// use std::time::Duration;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).ttl(Duration::from_secs(1_800)).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn ttl(mut self, ttl: Duration) -> Self {
+            self.settings.ttl = Some(ttl);
+            self
+        }
+
+        /// The most by which an entry outlives its TTL: 10 ms if nothing else is
+        /// asked for, and at least a microsecond.
+        ///
+        /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms
+        /// as a rule), each call reads the precise clock, which costs more.
+        /// Coarser resolutions make for less work with entries that expire.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        /// use std::time::Duration;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).resolution(Duration::from_secs(1)).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn resolution(mut self, resolution: Duration) -> Self {
+            self.settings.resolution = resolution;
+            self
+        }
+
+        /// Which entry makes room when the cache is full.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).eviction(punctual::Eviction::S3Fifo).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn eviction(mut self, eviction: Eviction) -> Self {
+            self.settings.eviction = eviction;
+            self
+        }
+
+        /// The most due entries that one call frees, or moves within the timing
+        /// wheel, besides its own work: 64 if nothing else is asked for. The
+        /// smaller, the shorter the longest call when many fall due at once; the
+        /// larger, the sooner they are gone.
+        ///
+        /// With 0 calls free nothing: `reap` has to.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).reap_limit(16).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn reap_limit(mut self, entries: usize) -> Self {
+            self.settings.reap_limit = entries;
+            self
+        }
+
+        /// The number of shards that the cache is cut into. Best left to the
+        /// cache, which knows what keeps the index small, its pauses short and
+        /// the spread of the keys even. More than the capacity count as many as
+        /// the capacity.
+        ///
+        /// ```
+        /// use punctual::unsync::Cache;
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(500_000).shards(16).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn shards(mut self, shards: usize) -> Self {
+            self.settings.shards = Some(shards);
+            self
+        }
+    };
+}
+pub(crate) use common_setters;

@@ -1,0 +1,353 @@
+//! A cache for one thread, of one piece: the only room that keeps slots, index,
+//! wheel and eviction policy in step.
+//!
+//! It knows no clock (time comes in as ticks), no hasher (keys come in with their
+//! place), no lock and no listener: entries that leave are handed out.
+//!
+//! # Ground rules
+//!
+//! - The callers' code that runs in here is their keys' `Eq`, in
+//!   [`find`](Shard::find), before anything is changed. Everything else runs to
+//!   its end, so a panic of theirs finds the shard whole.
+//! - Nothing of theirs is dropped in here: keys and values move out in a
+//!   [`Removed`].
+//!
+//! # Invariants
+//!
+//! 1. A slot is occupied if and only if the index finds it at its place.
+//! 2. A slot is in the wheel if and only if its entry has a deadline.
+//! 3. Every occupied slot is in exactly one segment of the policy.
+//! 4. At most `limit` slots are occupied, and the index has room for as many.
+
+use hashbrown::Equivalent;
+
+use crate::error::BuildError;
+use crate::eviction::{Access, Counts, Eviction, Policies, Policy, Sampler};
+use crate::footprint::Footprint;
+use crate::geometry::Geometry;
+use crate::index::Index;
+use crate::place::{KeyHash, Place};
+use crate::removal::{RemovalCause, Removed};
+use crate::slot_id::SlotId;
+use crate::slots::Slots;
+use crate::stats::Stats;
+use crate::wheel::{Timers, Wheel};
+
+#[derive(Debug)]
+pub(crate) struct Shard<K, V> {
+    index: Index,
+    slots: Slots<K, V>,
+    wheel: Wheel,
+    policy: Policy,
+    /// The keys whose accesses the policy is shown.
+    sampler: Sampler,
+    stats: Stats,
+}
+
+impl<K, V> Shard<K, V> {
+    /// Everything is allocated here.
+    pub(crate) fn new(
+        geometry: &Geometry,
+        policies: &mut Policies,
+        now: u64,
+    ) -> Result<Self, BuildError> {
+        let slots = geometry.slots_per_shard;
+        let policy = policies.policy(slots)?;
+        Ok(Self {
+            index: Index::new(geometry.buckets_log2)?,
+            slots: Slots::new(slots)?,
+            wheel: Wheel::new(now),
+            sampler: policy.sampler(slots),
+            policy,
+            stats: Stats::default(),
+        })
+    }
+
+    /// What the shards of that shape take, each held in `holder_bytes`.
+    pub(crate) fn footprint(
+        geometry: &Geometry,
+        eviction: Eviction,
+        holder_bytes: usize,
+    ) -> Result<Footprint, BuildError> {
+        let index_bytes = Index::heap_bytes(geometry.buckets_log2)?;
+        let slots = geometry.slots_per_shard;
+        Ok(Footprint {
+            slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
+            index_bytes: geometry.shards.saturating_mul(index_bytes),
+            wheel_bytes: geometry.shards.saturating_mul(size_of::<Wheel>()),
+            eviction_bytes: Policies::heap_bytes(eviction, geometry.shards, slots)?,
+            locks_bytes: geometry.shards.saturating_mul(holder_bytes - size_of::<Wheel>()),
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The number of slots; those occupied have numbers below it.
+    pub(crate) fn limit(&self) -> usize {
+        self.slots.limit()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { live: self.len() as u64, ..self.stats }
+    }
+
+    /// The slot of a key, due or not. Runs the key's `Eq`, and nothing else of
+    /// the caller's.
+    #[inline]
+    pub(crate) fn find<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.index.find(place, |&id| key.equivalent(self.slots.key(id)))
+    }
+
+    /// The slot of a key that is not due.
+    #[inline]
+    pub(crate) fn find_live<Q>(&self, place: Place, key: &Q, now: u64) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.find(place, key).filter(|&id| !self.is_due(id, now))
+    }
+
+    /// [`find_live`](Self::find_live) for a look-up that counts as a use.
+    #[inline]
+    pub(crate) fn look_up<Q>(&mut self, hash: KeyHash, key: &Q, now: u64) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let found = self.find_live(hash.place(), key, now);
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, if found.is_some() { Access::Hit } else { Access::Miss });
+        }
+        match found {
+            Some(id) => {
+                self.slots.raise_count(id);
+                self.stats.hits += 1;
+            }
+            None => self.stats.misses += 1,
+        }
+        found
+    }
+
+    #[inline]
+    pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
+        self.wheel.is_due(&self.slots, id, now)
+    }
+
+    /// The occupied slots, due or not.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
+        self.slots.ids()
+    }
+
+    /// The slot of that number, if it is occupied.
+    pub(crate) fn occupied(&self, index: usize) -> Option<SlotId> {
+        self.slots.occupied(index)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, id: SlotId) -> (&K, &V) {
+        self.slots.entry(id)
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, id: SlotId) -> &V {
+        self.slots.value(id)
+    }
+
+    #[inline]
+    pub(crate) fn value_mut(&mut self, id: SlotId) -> &mut V {
+        self.slots.value_mut(id)
+    }
+
+    /// The tick at which an entry is due; `None` for never.
+    pub(crate) fn deadline(&self, id: SlotId) -> Option<u64> {
+        self.slots.is_filed(id).then(|| self.wheel.deadline(&self.slots, id))
+    }
+
+    /// Moves an entry's deadline.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, id: SlotId, deadline: Option<u64>, now: u64) {
+        match deadline {
+            Some(deadline) => self.wheel.reschedule(&mut self.slots, id, deadline, now),
+            None => self.wheel.remove(&mut self.slots, id),
+        }
+    }
+
+    /// Puts an entry in. Returns its slot, and the entry that it displaces, if
+    /// any: that of the same key (`Replaced`, or `Expired` if it was due), or, in a full shard,
+    /// one that was due or that the policy evicts. To find one that is due, the
+    /// wheel may use up `budget`.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, Option<Removed<K, V>>)
+    where
+        K: Eq,
+    {
+        let place = hash.place();
+        let found = self.find(place, &key);
+        self.stats.inserts += 1;
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, Access::Insert);
+        }
+        if let Some(id) = found {
+            return (id, Some(self.replace(id, key, value, deadline, now)));
+        }
+        let recalled = self.policy.recall(place);
+        let displaced = self.slots.is_full().then(|| self.make_room(now, budget));
+        if self.index.is_full() {
+            self.rebuild_index();
+        }
+        let id = self.slots.insert(key, value, place);
+        let slots = &self.slots;
+        self.index.insert(id, place, |id| slots.place(id));
+        self.policy.admit(id, recalled);
+        if let Some(deadline) = deadline {
+            self.wheel.insert(&mut self.slots, id, deadline, now);
+        }
+        (id, displaced)
+    }
+
+    /// Compares the number of entries with its peak: after an insertion, once
+    /// the call has freed what was due.
+    #[inline]
+    pub(crate) fn note_peak(&mut self) {
+        self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
+    }
+
+    /// Counts an entry that came and went within one call, never to be found.
+    pub(crate) fn pass_by(&mut self) {
+        self.stats.inserts += 1;
+        self.stats.expired += 1;
+    }
+
+    /// Takes an entry out, as `Expired` if it is due, else for `cause`.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
+        if self.is_due(id, now) {
+            self.wheel.remove(&mut self.slots, id);
+            self.policy.expire(id, &self.slots);
+            return self.take_out(id, RemovalCause::Expired);
+        }
+        self.wheel.remove(&mut self.slots, id);
+        self.policy.remove(id);
+        self.take_out(id, cause)
+    }
+
+    /// Whether [`reap_one`](Self::reap_one) has anything to do.
+    #[inline]
+    pub(crate) fn has_work(&self, now: u64) -> bool {
+        self.wheel.has_work(now)
+    }
+
+    /// Takes out an entry that is due. Each entry taken out or moved within the
+    /// wheel costs one of `budget`.
+    #[inline]
+    pub(crate) fn reap_one(&mut self, now: u64, budget: &mut usize) -> Option<Removed<K, V>> {
+        let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
+        self.policy.expire(id, &self.slots);
+        Some(self.take_out(id, RemovalCause::Expired))
+    }
+
+    /// See [`Wheel::next_event`].
+    #[inline]
+    pub(crate) fn next_event(&self) -> u64 {
+        self.wheel.next_event()
+    }
+
+    /// See [`Wheel::next_expiry`].
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        self.wheel.next_expiry()
+    }
+
+    fn replace(
+        &mut self,
+        id: SlotId,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        now: u64,
+    ) -> Removed<K, V> {
+        let cause = if self.is_due(id, now) {
+            self.stats.expired += 1;
+            RemovalCause::Expired
+        } else {
+            self.stats.replaced += 1;
+            RemovalCause::Replaced
+        };
+        self.set_deadline(id, deadline, now);
+        self.slots.raise_count(id);
+        let (key, value) = self.slots.replace(id, key, value);
+        Removed { key, value, cause }
+    }
+
+    /// Of a full shard, takes out an entry that is due if one is found within
+    /// the budget, else the policy's choice.
+    #[inline]
+    fn make_room(&mut self, now: u64, budget: &mut usize) -> Removed<K, V> {
+        if let Some(expired) = self.reap_one(now, budget) {
+            return expired;
+        }
+        let victim = self.policy.evict(&mut self.slots);
+        let cause =
+            if self.is_due(victim, now) { RemovalCause::Expired } else { RemovalCause::Evicted };
+        self.wheel.remove(&mut self.slots, victim);
+        self.take_out(victim, cause)
+    }
+
+    /// The last step of every removal: the wheel and the policy have let go.
+    #[inline]
+    fn take_out(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
+        match cause {
+            RemovalCause::Expired => self.stats.expired += 1,
+            RemovalCause::Evicted => self.stats.evicted += 1,
+            RemovalCause::Removed | RemovalCause::Cleared => self.stats.removed += 1,
+            RemovalCause::Replaced => self.stats.replaced += 1,
+        }
+        self.index.remove(id, self.slots.place(id));
+        let (key, value) = self.slots.remove(id);
+        Removed { key, value, cause }
+    }
+
+    #[cold]
+    fn rebuild_index(&mut self) {
+        self.stats.rebuilds += 1;
+        self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.place(id))));
+    }
+}
+
+#[cfg(test)]
+impl<K, V> Shard<K, V> {
+    /// Compares all structures with one another: invariants 1 to 4.
+    pub(crate) fn check(&self) {
+        use std::collections::BTreeSet;
+
+        let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
+        assert!(occupied.len() <= self.slots.limit());
+        assert_eq!(self.index.len(), occupied.len(), "invariant 1");
+        for id in self.slots.ids() {
+            let found = self.index.find(self.slots.place(id), |&other| other == id);
+            assert_eq!(found, Some(id), "invariant 1");
+        }
+        let filed = self.wheel.check(&self.slots);
+        for id in self.slots.ids() {
+            assert_eq!(filed.contains(&id.index()), self.slots.is_filed(id), "invariant 2");
+        }
+        assert!(filed.is_subset(&occupied), "invariant 2");
+        self.policy.check(&occupied);
+        let stats = self.stats();
+        assert_eq!(
+            stats.inserts,
+            stats.live + stats.expired + stats.evicted + stats.removed + stats.replaced
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! What a cache has done.
+
+/// Counts since the cache was built, and how many entries it holds.
+///
+/// Every entry that ever came in is accounted for:
+/// `inserts = live + expired + evicted + removed + replaced`.
+///
+/// ```
+/// use punctual::unsync::Cache;
+///
+/// let mut cache = Cache::new(100);
+/// cache.insert("key", 1);
+/// cache.get("key");
+/// cache.get("no such key");
+/// let stats = cache.stats();
+/// assert_eq!((stats.hits, stats.misses, stats.live), (1, 1, 1));
+/// assert_eq!(stats.hit_ratio(), Some(0.5));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Look-ups that found a live entry. `peek`, `contains_key` and iteration
+    /// are not counted here, nor among the misses.
+    pub hits: u64,
+    /// Look-ups that found none, or one that was due.
+    pub misses: u64,
+    /// Entries put in, those that replaced another included.
+    pub inserts: u64,
+    /// Entries that left because their time was up.
+    pub expired: u64,
+    /// Live entries that made room for others.
+    pub evicted: u64,
+    /// Live entries taken out by `remove`, `retain` and `clear`.
+    pub removed: u64,
+    /// Live entries whose key was set again.
+    pub replaced: u64,
+    /// Entries held now: the live ones, and those that are due and not yet freed.
+    pub live: u64,
+    /// The most entries ever held at once.
+    ///
+    /// Taken after each insertion, which first frees what is due within the
+    /// `reap_limit`.
+    pub live_peak: u64,
+    /// Times that a shard's index was put in order again.
+    pub rebuilds: u64,
+}
+
+impl Stats {
+    /// The capacity that this load needs: `headroom` times the most entries ever
+    /// held at once, rounded up. A headroom below 1, or one that is not a
+    /// number, counts as 1.
+    ///
+    /// Once anything was evicted, more entries would have been live had there
+    /// been room: then this is only a lower bound.
+    ///
+    /// ```
+    /// use punctual::unsync::Cache;
+    ///
+    /// let mut cache = Cache::new(1_000_000);
+    /// for id in 0..50_000 {
+    ///     cache.insert(id, id);
+    /// }
+    /// assert_eq!(cache.stats().recommended_capacity(1.2), 60_000);
+    /// ```
+    #[must_use]
+    pub fn recommended_capacity(&self, headroom: f64) -> usize {
+        // `max` takes the number where the other is none.
+        let entries = self.live_peak as f64 * headroom.max(1.0);
+        // Not negative, and a cast of too large a float saturates.
+        entries.ceil() as usize
+    }
+
+    /// Hits among all look-ups, from 0 to 1; `None` before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let lookups = self.hits + self.misses;
+        (lookups > 0).then(|| self.hits as f64 / lookups as f64)
+    }
+
+    /// The counts of two shards together.
+    pub(crate) fn plus(self, other: &Self) -> Self {
+        Self {
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+            inserts: self.inserts + other.inserts,
+            expired: self.expired + other.expired,
+            evicted: self.evicted + other.evicted,
+            removed: self.removed + other.removed,
+            replaced: self.replaced + other.replaced,
+            live: self.live + other.live,
+            live_peak: self.live_peak + other.live_peak,
+            rebuilds: self.rebuilds + other.rebuilds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stats;
+
+    #[test]
+    fn recommends_at_least_the_peak() {
+        let stats = Stats { live_peak: 1_000, ..Stats::default() };
+        assert_eq!(stats.recommended_capacity(1.2), 1_200);
+        assert_eq!(stats.recommended_capacity(1.0001), 1_001);
+        for headroom in [1.0, 0.5, 0.0, -3.0, f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(stats.recommended_capacity(headroom), 1_000);
+        }
+        assert_eq!(stats.recommended_capacity(f64::INFINITY), usize::MAX);
+        assert_eq!(Stats::default().hit_ratio(), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! What the threads share, from std as a rule and from loom in its models: the
+//! only file that names loom.
+
+#[cfg(not(punctual_loom))]
+pub(crate) use self::plain::*;
+
+#[cfg(punctual_loom)]
+pub(crate) use self::modelled::*;
+
+#[cfg(not(punctual_loom))]
+mod plain {
+    use std::sync::PoisonError;
+    use std::time::Duration;
+
+    pub(crate) use std::sync::MutexGuard;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    #[cfg(test)]
+    pub(crate) use std::thread::spawn;
+    pub(crate) use std::thread_local;
+
+    /// A mutex whose state is whole even after a panic: callers' code that runs
+    /// under it changes nothing of ours.
+    ///
+    /// std's is a futex on Linux: it allocates nothing, contended or not.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(std::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Waits until it is notified or the time is up, or for no reason at all.
+        pub(crate) fn wait_at_most<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            at_most: Duration,
+        ) -> MutexGuard<'a, T> {
+            self.0.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// Runs a model as it comes, many times.
+    #[cfg(test)]
+    pub(crate) fn explore(_: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
+        (0..200).for_each(|_| model());
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stop_exploring() {}
+
+    #[cfg(test)]
+    pub(crate) fn go_on_exploring() {}
+}
+
+#[cfg(punctual_loom)]
+mod modelled {
+    use std::time::Duration;
+
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+    #[cfg(test)]
+    pub(crate) use loom::{explore as go_on_exploring, stop_exploring, thread::spawn};
+
+    /// loom runs a model's threads on one thread of the system, so what is to be
+    /// each one's own has to be loom's.
+    macro_rules! thread_locals {
+        ($($(#[$attribute:meta])* static $name:ident: $type:ty = const $initial:block;)+) => {
+            loom::thread_local! { $($(#[$attribute])* static $name: $type = $initial;)+ }
+        };
+    }
+    pub(crate) use thread_locals as thread_local;
+
+    /// loom's has no poison, but its inner one has: a thread must not panic while
+    /// another one holds the lock.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        /// In a model no time passes: a wait ends by a notification, unless its
+        /// time is up from the start. So one that is lost shows as a deadlock.
+        pub(crate) fn wait_at_most<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            at_most: Duration,
+        ) -> MutexGuard<'a, T> {
+            if at_most.is_zero() { guard } else { self.wait(guard) }
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    /// Runs a model in all interleavings of its threads, or in those where they
+    /// interrupt one another at most so many times.
+    #[cfg(test)]
+    pub(crate) fn explore(
+        preemptions_max: Option<usize>,
+        model: impl Fn() + Send + Sync + 'static,
+    ) {
+        use std::sync::atomic::AtomicUsize;
+
+        let start = std::time::Instant::now();
+        let count = std::sync::Arc::new(AtomicUsize::new(0));
+        let counter = std::sync::Arc::clone(&count);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(preemptions_max);
+        builder.check(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            model();
+        });
+        println!("{} interleavings in {:.1?}", count.load(Ordering::Relaxed), start.elapsed());
+    }
+}

@@ -1,0 +1,186 @@
+//! Time in ticks: how a clock's reading and a TTL become a deadline.
+
+use std::time::Duration;
+
+/// A longer TTL never ends: a little more than 30 years.
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(1_000_000_000);
+
+/// Readings beyond this many ticks count as this, so that a deadline never
+/// overflows.
+const NOW_TICKS_MAX: u64 = 1 << 62;
+
+/// Ticks are no longer than this, over 30 years: so a tick, a lag and a TTL
+/// together are less than 2^64 nanoseconds.
+const TICK_NANOS_LOG2_MAX: u32 = 60;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// A time: the tick, and how far it has gone on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    pub(crate) tick: u64,
+    nanos_into_tick: u64,
+}
+
+impl Moment {
+    /// The start of a tick.
+    #[inline]
+    pub(crate) fn start_of(tick: u64) -> Self {
+        Self { tick, nanos_into_tick: 0 }
+    }
+}
+
+/// Ticks of a power of two nanoseconds, so that a reading becomes a tick with a
+/// shift, and what to add to a deadline for the clock's lag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timebase {
+    tick_nanos_log2: u32,
+    lag_nanos: u64,
+}
+
+impl Timebase {
+    /// The finest resolution, one microsecond: in its ticks [`TTL_MAX`] is
+    /// just below 2^52, half of what a stamp of the wheel tells apart.
+    pub(crate) const FINEST_RESOLUTION: Duration = Duration::from_micros(1);
+
+    /// Ticks such that one of them and the lag of the clock that expiry is seen
+    /// by fit into `resolution`. Deadlines are moved back by the lag of the clock
+    /// that TTLs are counted from.
+    pub(crate) fn new(resolution: Duration, lag: Duration, deadline_lag: Duration) -> Self {
+        let tick_nanos_max = (resolution - lag.min(resolution / 2)).as_nanos().max(1);
+        Self {
+            tick_nanos_log2: tick_nanos_max.ilog2().min(TICK_NANOS_LOG2_MAX),
+            lag_nanos: nanos(deadline_lag.min(TTL_MAX)),
+        }
+    }
+
+    /// The moment of a clock's reading.
+    pub(crate) fn moment(&self, reading: Duration) -> Moment {
+        let reading_nanos = reading.as_nanos();
+        let tick = reading_nanos >> self.tick_nanos_log2;
+        if tick >= u128::from(NOW_TICKS_MAX) {
+            return Moment::start_of(NOW_TICKS_MAX);
+        }
+        let nanos_into_tick = reading_nanos as u64 & self.tick_mask();
+        Moment { tick: tick as u64, nanos_into_tick }
+    }
+
+    /// The moment of a reading in nanoseconds.
+    #[inline]
+    pub(crate) fn moment_of_nanos(&self, reading_nanos: u64) -> Moment {
+        Moment {
+            tick: reading_nanos >> self.tick_nanos_log2,
+            nanos_into_tick: reading_nanos & self.tick_mask(),
+        }
+    }
+
+    /// The first tick in which an entry put in at `now` is due, or `None` for
+    /// never. Not before the TTL has passed, however far the clock lagged when
+    /// it was read; and after `now`'s own tick, unless the TTL is zero.
+    #[inline]
+    pub(crate) fn deadline(&self, now: Moment, ttl: Duration) -> Option<u64> {
+        if ttl > TTL_MAX {
+            return None;
+        }
+        let nanos = now.nanos_into_tick + self.lag_nanos + nanos(ttl);
+        // Rounds up: the tick that starts at or after that moment.
+        Some(now.tick + ((nanos + self.tick_mask()) >> self.tick_nanos_log2))
+    }
+
+    /// When a tick starts, in nanoseconds; `u64::MAX` for all later than that.
+    pub(crate) fn nanos(&self, tick: u64) -> u64 {
+        u64::try_from(u128::from(tick) << self.tick_nanos_log2).unwrap_or(u64::MAX)
+    }
+
+    /// How long after `now` a tick starts; zero if it has.
+    pub(crate) fn until(&self, tick: u64, now: Moment) -> Duration {
+        let ticks = u128::from(tick.saturating_sub(now.tick));
+        let nanos = (ticks << self.tick_nanos_log2).saturating_sub(now.nanos_into_tick.into());
+        let seconds = nanos / u128::from(NANOS_PER_SECOND);
+        Duration::new(
+            u64::try_from(seconds).unwrap_or(u64::MAX),
+            (nanos % u128::from(NANOS_PER_SECOND)) as u32,
+        )
+    }
+
+    #[inline]
+    fn tick_mask(&self) -> u64 {
+        (1 << self.tick_nanos_log2) - 1
+    }
+}
+
+/// Of at most [`TTL_MAX`].
+#[inline]
+fn nanos(duration: Duration) -> u64 {
+    duration.as_secs() * NANOS_PER_SECOND + u64::from(duration.subsec_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No TTL, with the lag of a clock, takes more ticks than a stamp tells apart.
+    const TTL_TICKS_MAX: u64 = (1 << 53) - 1;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_tick_and_the_lag_fit_into_the_resolution() {
+        for resolution_nanos in [1_000, 1_001, 10_000_000, 3_600_000_000_000, 86_400_000_000_000u64]
+        {
+            for lag_nanos in [0, 1, resolution_nanos / 3, resolution_nanos / 2] {
+                let base = Timebase::new(
+                    Duration::from_nanos(resolution_nanos),
+                    Duration::from_nanos(lag_nanos),
+                    Duration::ZERO,
+                );
+                let tick_nanos = base.tick_mask() + 1;
+                assert!(tick_nanos + lag_nanos <= resolution_nanos);
+                assert!((tick_nanos * 2).saturating_add(lag_nanos) > resolution_nanos);
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_never_early_and_late_by_less_than_a_tick() {
+        let base = Timebase::new(10 * MILLISECOND, 4 * MILLISECOND, 4 * MILLISECOND);
+        let tick = Duration::from_nanos(1 << base.tick_nanos_log2);
+        for now_nanos in [0, 1, 4_194_303, 4_194_304, 4_194_305, u64::MAX / 3] {
+            for ttl_nanos in [1, 4_194_303, 4_194_304, 4_194_305, 1_000_000_007] {
+                let now = base.moment(Duration::from_nanos(now_nanos));
+                assert_eq!(now, base.moment_of_nanos(now_nanos));
+                let ttl = Duration::from_nanos(ttl_nanos);
+                let deadline = base.deadline(now, ttl).unwrap();
+                let left = base.until(deadline, now);
+                assert!(left >= 4 * MILLISECOND + ttl, "early: {now:?} {ttl:?}");
+                assert!(left < 4 * MILLISECOND + ttl + tick, "late: {now:?} {ttl:?}");
+                assert!(deadline > now.tick, "due at once: {now:?} {ttl:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn thirty_years_end_and_the_longest_duration_does_not() {
+        let thirty_years = 30 * Duration::from_secs(31_557_600);
+        assert!(thirty_years < TTL_MAX);
+        for resolution in [Timebase::FINEST_RESOLUTION, 100_000 * MILLISECOND, Duration::MAX] {
+            for lag in [Duration::ZERO, resolution / 2, Duration::MAX] {
+                let base = Timebase::new(resolution, lag, lag);
+                let deadline = base.deadline(Moment::start_of(0), TTL_MAX).unwrap();
+                assert!(deadline <= TTL_TICKS_MAX, "{deadline}");
+                let end = base.moment(Duration::MAX);
+                assert!(base.deadline(end, TTL_MAX).unwrap() > end.tick);
+                assert_eq!(base.deadline(end, Duration::MAX), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_at_its_end_stands_still() {
+        let base = Timebase::new(Timebase::FINEST_RESOLUTION, Duration::ZERO, Duration::ZERO);
+        let now = base.moment(Duration::MAX);
+        assert_eq!(now.tick, NOW_TICKS_MAX);
+        assert!(base.deadline(now, MILLISECOND).unwrap() > now.tick);
+        assert_eq!(base.until(now.tick, now), Duration::ZERO);
+    }
+}

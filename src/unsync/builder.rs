@@ -1,0 +1,170 @@
+//! Builds the cache for one thread.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Cache;
+use super::time::Time;
+use crate::clock::{Clock, TimeSource};
+use crate::error::BuildError;
+use crate::eviction::{Eviction, Policies};
+use crate::footprint::Footprint;
+use crate::geometry::Geometry;
+use crate::hasher::RandomState;
+use crate::removal::RemovalCause;
+use crate::settings::{Settings, common_setters};
+use crate::shard::Shard;
+
+pub(super) type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
+
+/// Says how a [`Cache`] shall be: made by [`Cache::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use punctual::unsync::Cache;
+///
+/// let cache: Cache<String, String> = Cache::builder()
+///     .capacity(10_000)
+///     .ttl(Duration::from_secs(30 * 60))
+///     .build()?;
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
+#[must_use = "nothing is built before `build`"]
+pub struct Builder<K, V, S = RandomState> {
+    settings: Settings,
+    clock: TimeSource<dyn Clock>,
+    hasher: S,
+    listener: Option<Listener<K, V>>,
+}
+
+impl<K, V> Builder<K, V> {
+    pub(super) fn new() -> Self {
+        Self {
+            settings: Settings::default(),
+            clock: TimeSource::SystemCoarse,
+            hasher: RandomState::default(),
+            listener: None,
+        }
+    }
+}
+
+impl<K, V, S> Builder<K, V, S> {
+    common_setters!();
+
+    /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
+    /// if none is given.
+    ///
+    /// ```
+    /// use punctual::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache: punctual::unsync::Cache<u64, u64> =
+    ///     punctual::unsync::Cache::builder().capacity(10).clock(clock.clone()).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = TimeSource::new(clock, |clock| Box::new(clock) as Box<dyn Clock>);
+        self
+    }
+
+    /// The hasher of the keys; if none is given, a fast one with a random seed.
+    ///
+    /// ```
+    /// let cache: punctual::unsync::Cache<u64, u64, _> = punctual::unsync::Cache::builder()
+    ///     .capacity(10)
+    ///     .hasher(std::collections::hash_map::RandomState::new())
+    ///     .build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
+        let Self { settings, clock, hasher: _, listener } = self;
+        Builder { settings, clock, hasher, listener }
+    }
+
+    /// Is told of every entry that leaves, and why, just before it is dropped or
+    /// handed to the caller. Entries that go with the whole cache are not told.
+    ///
+    /// It runs when the cache is in order again, so a panic in it harms nothing
+    /// and reaches the caller.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use punctual::{RemovalCause, unsync::Cache};
+    ///
+    /// let log = Rc::new(RefCell::new(Vec::new()));
+    /// let sink = log.clone();
+    /// let mut cache = Cache::builder()
+    ///     .capacity(10)
+    ///     .on_removal(move |key: &u32, value: &char, cause| {
+    ///         sink.borrow_mut().push((*key, *value, cause));
+    ///     })
+    ///     .build()?;
+    /// cache.insert(1, 'a');
+    /// cache.insert(1, 'b');
+    /// cache.remove(&1);
+    /// assert_eq!(*log.borrow(), [(1, 'a', RemovalCause::Replaced), (1, 'b', RemovalCause::Removed)]);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn on_removal(mut self, listener: impl FnMut(&K, &V, RemovalCause) + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// The bytes that [`build`](Self::build) will request, before it does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn footprint(&self) -> Result<Footprint, BuildError> {
+        Ok(self.plan()?.1)
+    }
+
+    /// Allocates the cache; it allocates nothing afterwards.
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] that says what to change, if the configuration is
+    /// impossible or the memory cannot be had.
+    pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
+        let (geometry, footprint) = self.plan()?;
+        BuildError::probe(footprint.total())?;
+        let source = self.clock.for_resolution(self.settings.resolution);
+        let base = source.timebase(self.settings.resolution);
+        let time = Time::new(source, base);
+        let mut shards = Vec::new();
+        shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
+            requested_bytes: geometry.shards * size_of::<Shard<K, V>>(),
+        })?;
+        let mut policies = Policies::new(self.settings.eviction);
+        for _ in 0..geometry.shards {
+            shards.push(Shard::new(&geometry, &mut policies, time.latest().tick)?);
+        }
+        Ok(Cache {
+            shards: shards.into_boxed_slice(),
+            hasher: self.hasher,
+            time,
+            ttl: self.settings.ttl,
+            reap_limit: self.settings.reap_limit,
+            listener: self.listener,
+            unstored: None,
+            len: 0,
+            len_peak: 0,
+            footprint,
+        })
+    }
+
+    fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+        let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
+        self.settings
+            .plan::<K, V>(size_of::<Shard<K, V>>(), listener_bytes + self.clock.heap_bytes())
+    }
+}
+
+impl<K, V, S> fmt::Debug for Builder<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("settings", &self.settings)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,846 @@
+//! The cache for one thread: references instead of clones, no lock, nothing
+//! asked to be `Send` or `Sync`.
+//!
+//! ```
+//! use std::time::Duration;
+//! use punctual::unsync::Cache;
+//!
+//! let mut cache = Cache::builder().capacity(1_000).ttl(Duration::from_secs(60)).build()?;
+//!
+//! cache.insert(7, "seven".to_string());
+//! assert_eq!(cache.get(&7).map(String::as_str), Some("seven"));
+//!
+//! let nine = cache.get_or_insert_with(&9, || "nine".to_string());
+//! assert_eq!(nine, "nine");
+//! # Ok::<(), punctual::BuildError>(())
+//! ```
+
+mod builder;
+mod time;
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod panic_tests;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+pub use builder::Builder;
+
+use crate::footprint::Footprint;
+use crate::hasher::RandomState;
+use crate::place::KeyHash;
+use crate::removal::{FirstPanic, RemovalCause, Removed};
+use crate::shard::Shard;
+use crate::slot_id::SlotId;
+use crate::stats::Stats;
+use builder::Listener;
+use time::Time;
+
+/// A cache of fixed memory whose entries leave on time, for one thread.
+///
+/// Once built, it allocates nothing. It never holds more than
+/// [`capacity`](Self::capacity) entries; when it is full, the
+/// [`Eviction`](crate::Eviction) policy says which one leaves.
+///
+/// # Time
+///
+/// An entry may be read until its TTL has passed, and never after it has passed
+/// by one [`resolution`](Builder::resolution) (plus one step of the system's
+/// coarse clock): from then on no call finds it.
+///
+/// There is no thread here, so the memory of an entry that is due comes back
+/// with the calls: each call that takes `&mut self` also frees what is due in
+/// the shard of its key, at most [`reap_limit`](Builder::reap_limit) entries.
+/// [`reap`](Self::reap) frees what is due everywhere, and
+/// [`next_expiry`](Self::next_expiry) tells an event loop when to call it.
+///
+/// # Panics
+///
+/// A panic in a key's `Hash` or `Eq`, in a `Drop`, in the listener or in a
+/// closure reaches the caller and leaves the cache whole.
+pub struct Cache<K, V, S = RandomState> {
+    shards: Box<[Shard<K, V>]>,
+    hasher: S,
+    time: Time,
+    ttl: Option<Duration>,
+    reap_limit: usize,
+    listener: Option<Listener<K, V>>,
+    /// A value that was returned by reference but not stored, since its TTL is
+    /// zero. Until the next call, somebody has to own it.
+    unstored: Option<V>,
+    /// Entries in all shards.
+    len: usize,
+    len_peak: usize,
+    footprint: Footprint,
+}
+
+impl<K, V> Cache<K, V> {
+    /// Says how a cache shall be, and builds it.
+    ///
+    /// ```
+    /// use punctual::unsync::Cache;
+    ///
+    /// let cache: Cache<u64, String> = Cache::builder().capacity(1_000).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn builder() -> Builder<K, V> {
+        Builder::new()
+    }
+
+    /// A cache for `capacity` entries that do not expire unless
+    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(1_000);
+    /// cache.insert("key", "value");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where [`Builder::build`] gives an error: if the capacity is zero, or the
+    /// memory cannot be had.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        match Self::builder().capacity(capacity).build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("no cache for {capacity} entries: {error}"),
+        }
+    }
+}
+
+/// What does not depend on the key.
+impl<K, V, S> Cache<K, V, S> {
+    /// The number of entries held: those that can be found, and those that are
+    /// due and not yet freed. O(1).
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.len(), 1);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no entry is held.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// assert!(cache.is_empty());
+    /// cache.insert("key", 1);
+    /// assert!(!cache.is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The most entries ever held at once: what was asked for, or up to 3 %
+    /// more where there are several shards.
+    ///
+    /// ```
+    /// let cache = punctual::unsync::Cache::<u64, u64>::new(500_000);
+    /// assert!((500_000..=515_000).contains(&cache.capacity()));
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.shards.len() * self.shards[0].limit()
+    }
+
+    /// The bytes that building the cache has requested.
+    ///
+    /// ```
+    /// let cache = punctual::unsync::Cache::<u64, u64>::new(500_000);
+    /// assert!(cache.footprint().total() < 24_000_000);
+    /// ```
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
+    }
+
+    /// What the cache has done so far. O(shards).
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.get("key");
+    /// assert_eq!(cache.stats().hits, 1);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let sum = self.shards.iter().fold(Stats::default(), |sum, shard| sum.plus(&shard.stats()));
+        Stats { live_peak: self.len_peak as u64, ..sum }
+    }
+
+    /// The live entries, in no particular order. Frees nothing and counts as no
+    /// use.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert('a', 1);
+    /// cache.insert('b', 2);
+    /// assert_eq!(cache.iter().map(|(_, value)| value).sum::<i32>(), 3);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let now = self.time.peek().tick;
+        self.shards.iter().flat_map(move |shard| {
+            shard.ids().filter(move |&id| !shard.is_due(id, now)).map(|id| shard.entry(id))
+        })
+    }
+
+    /// Calls `visit` for each live entry, in no particular order.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert('a', 1);
+    /// cache.for_each(|key, value| println!("{key}: {value}"));
+    /// ```
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
+        self.iter().for_each(|(key, value)| visit(key, value));
+    }
+
+    /// How long until [`reap`](Self::reap) may have something to free: never
+    /// later than the first deadline, and earlier only if entries have to be
+    /// moved within the timing wheel before. `None` if no entry has a deadline.
+    /// O(shards).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::unsync::Cache;
+    ///
+    /// let mut cache = Cache::new(10);
+    /// assert_eq!(cache.next_expiry(), None);
+    /// cache.insert_with_ttl("key", "value", Duration::from_secs(60));
+    /// assert!(cache.next_expiry().unwrap() <= Duration::from_secs(61));
+    /// ```
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Duration> {
+        let tick = self.shards.iter().filter_map(Shard::next_expiry).min()?;
+        Some(self.time.until(tick, self.time.peek()))
+    }
+
+    /// Frees at most `limit` due entries, from all shards, and returns how many;
+    /// fewer than `limit` means that nothing more is due. O(freed + moved within
+    /// the timing wheel + shards).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{ManualClock, unsync::Cache};
+    ///
+    /// let clock = ManualClock::new();
+    /// let mut cache = Cache::builder()
+    ///     .capacity(100)
+    ///     .ttl(Duration::from_secs(1))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// for key in 0..50 {
+    ///     cache.insert(key, key);
+    /// }
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!(cache.len(), 50);
+    /// assert_eq!(cache.reap(30), 30);
+    /// assert_eq!(cache.reap(30), 20);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn reap(&mut self, limit: usize) -> usize {
+        let mut panics = FirstPanic::default();
+        let now = self.begin(&mut panics);
+        let mut freed = 0;
+        for shard in 0..self.shards.len() {
+            while freed < limit {
+                let mut unbounded = usize::MAX;
+                let Some(expired) = self.shards[shard].reap_one(now, &mut unbounded) else { break };
+                freed += 1;
+                self.hand_out(expired, &mut panics);
+            }
+        }
+        panics.finish(freed)
+    }
+
+    /// Removes every entry for which `keep` says no. Entries that are due leave
+    /// too, unasked.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// for number in 0..10 {
+    ///     cache.insert(number, ());
+    /// }
+    /// cache.retain(|number, ()| number % 2 == 0);
+    /// assert_eq!(cache.len(), 5);
+    /// ```
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
+    }
+
+    /// Removes every entry.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.clear();
+    /// assert!(cache.is_empty());
+    /// ```
+    pub fn clear(&mut self) {
+        self.remove_where(RemovalCause::Cleared, |_, _| true);
+    }
+
+    /// Removes what is due, and of the rest what `is_out` says; a panic in it is
+    /// the end.
+    fn remove_where(&mut self, cause: RemovalCause, mut is_out: impl FnMut(&K, &V) -> bool) {
+        let mut panics = FirstPanic::default();
+        let now = self.begin(&mut panics);
+        for shard in 0..self.shards.len() {
+            // Downwards: the lowest slots, the first to be taken once more, are
+            // those that have been touched for sure.
+            for index in (0..self.shards[shard].limit()).rev() {
+                let Some(id) = self.shards[shard].occupied(index) else { continue };
+                let is_out = self.shards[shard].is_due(id, now) || {
+                    let (key, value) = self.shards[shard].entry(id);
+                    match panics.catch(|| is_out(key, value)) {
+                        Some(is_out) => is_out,
+                        None => return panics.finish(()),
+                    }
+                };
+                if is_out {
+                    let removed = self.shards[shard].remove(id, now, cause);
+                    self.hand_out(removed, &mut panics);
+                }
+            }
+        }
+        panics.finish(());
+    }
+
+    /// The first step of every call that may change the cache: the tick it is.
+    #[inline]
+    fn begin(&mut self, panics: &mut FirstPanic) -> u64 {
+        let now = self.time.read();
+        self.drop_unstored(panics);
+        now
+    }
+
+    /// The same, where a TTL is to be counted from now.
+    #[inline]
+    fn begin_ttl(&mut self, panics: &mut FirstPanic) -> u64 {
+        let now = self.time.read_for_deadline();
+        self.drop_unstored(panics);
+        now
+    }
+
+    #[inline]
+    fn drop_unstored(&mut self, panics: &mut FirstPanic) {
+        if let Some(unstored) = self.unstored.take() {
+            panics.drop(unstored);
+        }
+    }
+
+    /// Frees what is due in a shard within what is left of the budget.
+    #[inline]
+    fn reap_shard(&mut self, shard: usize, now: u64, budget: usize, panics: &mut FirstPanic) {
+        if self.shards[shard].has_work(now) {
+            self.reap_shard_now(shard, now, budget, panics);
+        }
+    }
+
+    #[cold]
+    fn reap_shard_now(
+        &mut self,
+        shard: usize,
+        now: u64,
+        mut budget: usize,
+        panics: &mut FirstPanic,
+    ) {
+        while let Some(expired) = self.shards[shard].reap_one(now, &mut budget) {
+            self.hand_out(expired, panics);
+        }
+    }
+
+    /// Tells the listener of an entry that has left its shard, and drops it.
+    fn hand_out(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+        self.len -= 1;
+        panics.hand_out(removed, self.listener.as_mut());
+    }
+
+    /// Puts an unstored value where it can be lent.
+    fn lend(&mut self, value: V) -> &V {
+        self.unstored.insert(value)
+    }
+}
+
+/// What finds entries by their keys. All of it is O(1) on average, besides the
+/// callers' code and what is freed within the `reap_limit`.
+///
+/// Keys may be asked for in any form that is [`Equivalent`] to them and hashes
+/// alike: `&str` for `String`, for example.
+impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
+    /// Puts a value in, with the builder's TTL, and returns the live value that
+    /// it replaces.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// assert_eq!(cache.insert("key", 1), None);
+    /// assert_eq!(cache.insert("key", 2), Some(1));
+    /// ```
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let hash = KeyHash::new(&self.hasher, &key);
+        self.put(hash, key, value, self.ttl).0
+    }
+
+    /// Puts a value in with a TTL of its own, and returns the live value that it
+    /// replaces.
+    ///
+    /// With a TTL of zero the value is never to be found, what it replaces is
+    /// gone, and the listener is told that it `Expired`. [`Duration::MAX`] is
+    /// never.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert_with_ttl("key", 1, Duration::from_secs(60));
+    /// assert_eq!(cache.insert_with_ttl("key", 2, Duration::ZERO), Some(1));
+    /// assert_eq!(cache.get("key"), None);
+    /// ```
+    pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
+        let hash = KeyHash::new(&self.hasher, &key);
+        self.put(hash, key, value, Some(ttl)).0
+    }
+
+    /// The value of a key. Counts as a use of the entry.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key".to_string(), 1);
+    /// assert_eq!(cache.get("key"), Some(&1));
+    /// ```
+    pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let (shard, id) = self.look_up(key)?;
+        Some(self.shards[shard].value(id))
+    }
+
+    /// The value of a key, to be changed in place; the TTL stays. Counts as a
+    /// use of the entry.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// if let Some(value) = cache.get_mut("key") {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(cache.get("key"), Some(&2));
+    /// ```
+    pub fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let (shard, id) = self.look_up(key)?;
+        Some(self.shards[shard].value_mut(id))
+    }
+
+    /// Gives the value of a key to `read`, as [`get`](Self::get) finds it: the
+    /// same call as that of the cache for many threads.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", vec![1, 2, 3]);
+    /// assert_eq!(cache.read("key", |numbers| numbers.len()), Some(3));
+    /// ```
+    pub fn read<Q, R>(&mut self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.get(key).map(read)
+    }
+
+    /// Gives the value of a key to `update`, as [`get_mut`](Self::get_mut) finds
+    /// it: the same call as that of the cache for many threads.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.update("key", |value| *value += 1);
+    /// assert_eq!(cache.get("key"), Some(&2));
+    /// ```
+    pub fn update<Q, R>(&mut self, key: &Q, update: impl FnOnce(&mut V) -> R) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.get_mut(key).map(update)
+    }
+
+    /// The value of a key, looked at only: no use is counted, nothing is freed,
+    /// the statistics stay.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.peek("key"), Some(&1));
+    /// assert_eq!(cache.stats().hits, 0);
+    /// ```
+    pub fn peek<Q>(&self, key: &Q) -> Option<&V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let now = self.time.peek().tick;
+        let shard = &self.shards[hash.shard(self.shards.len())];
+        shard.find_live(hash.place(), key, now).map(|id| shard.value(id))
+    }
+
+    /// Whether a key has a live entry. No use is counted, nothing is freed.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert!(cache.contains_key("key"));
+    /// ```
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.peek(key).is_some()
+    }
+
+    /// Takes a live entry out and returns its value.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.remove("key"), Some(1));
+    /// assert_eq!(cache.remove("key"), None);
+    /// ```
+    pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.begin(&mut panics);
+        let shard = hash.shard(self.shards.len());
+        let value = self.take(hash, key, now, &mut panics);
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.finish(value)
+    }
+
+    /// The value of a key; where there is none, `make` makes it and it is put in
+    /// with the builder's TTL. A panic in `make` puts nothing in.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// assert_eq!(cache.get_or_insert_with("key", || 1), &1);
+    /// assert_eq!(cache.get_or_insert_with("key", || 2), &1);
+    /// # let _: &punctual::unsync::Cache<String, i32> = &cache;
+    /// ```
+    pub fn get_or_insert_with<Q>(&mut self, key: &Q, make: impl FnOnce() -> V) -> &V
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let ttl = self.ttl;
+        let Ok(value) = self.find_or_load(key, || Ok::<_, std::convert::Infallible>((make(), ttl)));
+        value
+    }
+
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a value that may
+    /// fail to come; the error is the caller's and nothing is put in.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::<String, i32>::new(10);
+    /// assert!(cache.try_get_or_insert_with("key", || "no number".parse()).is_err());
+    /// assert_eq!(cache.try_get_or_insert_with("key", || "1".parse()), Ok(&1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `make` returns.
+    pub fn try_get_or_insert_with<Q, E>(
+        &mut self,
+        key: &Q,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<&V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let ttl = self.ttl;
+        self.find_or_load(key, || Ok((make()?, ttl)))
+    }
+
+    /// The value of a key; where there is none, `load` gets it and says its TTL.
+    /// With a TTL of zero the value is returned and not stored: the reference is
+    /// to a place of its own, which the next call empties.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut cache = punctual::unsync::Cache::<String, [u8; 4]>::new(10);
+    /// let address = cache.get_or_load("localhost", || {
+    ///     Ok::<_, std::io::Error>(([127, 0, 0, 1], Duration::from_secs(300)))
+    /// })?;
+    /// assert_eq!(address, &[127, 0, 0, 1]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `load` returns; nothing is put in.
+    pub fn get_or_load<Q, E>(
+        &mut self,
+        key: &Q,
+        load: impl FnOnce() -> Result<(V, Duration), E>,
+    ) -> Result<&V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.find_or_load(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+    }
+
+    /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
+    /// is the time until the entry leaves, which may be up to one resolution
+    /// more than is left of its TTL. No use is counted, nothing is freed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("for ever", 1);
+    /// cache.insert_with_ttl("for a minute", 1, Duration::from_secs(60));
+    /// assert_eq!(cache.expires_in("for ever"), Some(Duration::MAX));
+    /// assert!(cache.expires_in("for a minute").unwrap() > Duration::from_secs(59));
+    /// assert_eq!(cache.expires_in("not at all"), None);
+    /// ```
+    pub fn expires_in<Q>(&self, key: &Q) -> Option<Duration>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let now = self.time.peek();
+        let shard = &self.shards[hash.shard(self.shards.len())];
+        let id = shard.find_live(hash.place(), key, now.tick)?;
+        Some(shard.deadline(id).map_or(Duration::MAX, |tick| self.time.until(tick, now)))
+    }
+
+    /// Gives a live entry a new TTL, from now; zero expires it now. Says whether
+    /// there was one. Counts as no use.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert!(cache.set_ttl("key", Duration::from_secs(60)));
+    /// assert!(cache.set_ttl("key", Duration::ZERO));
+    /// assert!(!cache.set_ttl("key", Duration::from_secs(60)));
+    /// ```
+    pub fn set_ttl<Q>(&mut self, key: &Q, ttl: Duration) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.begin_ttl(&mut panics);
+        let shard = hash.shard(self.shards.len());
+        let found = self.shards[shard].find_live(hash.place(), key, now);
+        if let Some(id) = found {
+            if let Some(value) = self.reschedule(shard, id, ttl, now, &mut panics) {
+                panics.drop(value);
+            }
+        }
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.finish(found.is_some())
+    }
+
+    /// The value of a key, which gets a new TTL, from now: for sessions that
+    /// live as long as they are used. Zero expires it now; the value is returned
+    /// all the same.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut sessions = punctual::unsync::Cache::new(10);
+    /// sessions.insert_with_ttl("id", "user", Duration::from_secs(60));
+    /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some(&"user"));
+    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(599));
+    /// ```
+    pub fn get_and_set_ttl<Q>(&mut self, key: &Q, ttl: Duration) -> Option<&V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.begin_ttl(&mut panics);
+        let shard = hash.shard(self.shards.len());
+        let found = self.shards[shard].look_up(hash, key, now);
+        let expired = found.and_then(|id| self.reschedule(shard, id, ttl, now, &mut panics));
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        let expired = panics.finish(expired);
+        match (found, expired) {
+            (_, Some(value)) => Some(self.lend(value)),
+            (Some(id), None) => Some(self.shards[shard].value(id)),
+            (None, None) => None,
+        }
+    }
+
+    /// Shard and slot of a live entry, for a call that counts as its use.
+    #[inline]
+    fn look_up<Q>(&mut self, key: &Q) -> Option<(usize, SlotId)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.begin(&mut panics);
+        let shard = hash.shard(self.shards.len());
+        let found = self.shards[shard].look_up(hash, key, now);
+        // What was found is not due, so it is not among what goes.
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.finish(found.map(|id| (shard, id)))
+    }
+
+    fn find_or_load<Q, E>(
+        &mut self,
+        key: &Q,
+        load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
+    ) -> Result<&V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some((shard, id)) = self.look_up(key) {
+            return Ok(self.shards[shard].value(id));
+        }
+        let (value, ttl) = load()?;
+        if ttl == Some(Duration::ZERO) {
+            return Ok(self.lend(value));
+        }
+        let key = key.to_owned();
+        let hash = KeyHash::new(&self.hasher, &key);
+        let (replaced, id) = self.put(hash, key, value, ttl);
+        // Nothing, unless the key's `Eq` has changed its mind.
+        drop(replaced);
+        let id = id.expect("a TTL above zero puts the value in");
+        Ok(self.shards[hash.shard(self.shards.len())].value(id))
+    }
+
+    /// Puts an entry in; returns the live value that it replaces and where it is.
+    #[inline]
+    fn put(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        ttl: Option<Duration>,
+    ) -> (Option<V>, Option<SlotId>) {
+        let mut panics = FirstPanic::default();
+        let now = self.begin_ttl(&mut panics);
+        if ttl == Some(Duration::ZERO) {
+            return (self.put_for_no_time(hash, key, value, now, panics), None);
+        }
+        let shard = hash.shard(self.shards.len());
+        let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
+        let mut budget = self.reap_limit;
+        let (id, displaced) =
+            self.shards[shard].insert(hash, key, value, deadline, now, &mut budget);
+        self.len += 1;
+        let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
+        self.reap_shard(shard, now, budget, &mut panics);
+        self.len_peak = self.len_peak.max(self.len);
+        (panics.finish(replaced), Some(id))
+    }
+
+    /// Puts an entry in that is due at once: what it replaces leaves, and the
+    /// listener hears of both.
+    #[cold]
+    fn put_for_no_time(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        now: u64,
+        mut panics: FirstPanic,
+    ) -> Option<V> {
+        let shard = hash.shard(self.shards.len());
+        let found = self.shards[shard].find(hash.place(), &key);
+        self.shards[shard].pass_by();
+        let replaced = found.and_then(|id| {
+            let removed = self.shards[shard].remove(id, now, RemovalCause::Replaced);
+            self.hand_over(removed, &mut panics)
+        });
+        self.len += 1;
+        self.hand_out(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.finish(replaced)
+    }
+
+    /// Takes the entry of a key out and returns its value, if it was live.
+    fn take<Q>(&mut self, hash: KeyHash, key: &Q, now: u64, panics: &mut FirstPanic) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let shard = &mut self.shards[hash.shard(self.shards.len())];
+        let id = shard.find(hash.place(), key)?;
+        let removed = shard.remove(id, now, RemovalCause::Removed);
+        self.hand_over(removed, panics)
+    }
+
+    /// Tells the listener of an entry that has left its shard, and returns its
+    /// value if the caller is to have it.
+    fn hand_over(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
+        self.len -= 1;
+        let cause = removed.cause;
+        let value = panics.hand_over(removed, self.listener.as_mut());
+        match cause {
+            RemovalCause::Replaced | RemovalCause::Removed => Some(value),
+            _ => {
+                panics.drop(value);
+                None
+            }
+        }
+    }
+
+    /// Moves a live entry's deadline; at zero takes it out and returns its value.
+    fn reschedule(
+        &mut self,
+        shard: usize,
+        id: SlotId,
+        ttl: Duration,
+        now: u64,
+        panics: &mut FirstPanic,
+    ) -> Option<V> {
+        if ttl.is_zero() {
+            let expired = self.shards[shard].remove(id, now, RemovalCause::Expired);
+            self.len -= 1;
+            return Some(panics.hand_over(expired, self.listener.as_mut()));
+        }
+        let deadline = self.time.deadline(ttl);
+        self.shards[shard].set_deadline(id, deadline, now);
+        None
+    }
+}
+
+impl<K, V, S> fmt::Debug for Cache<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("ttl", &self.ttl)
+            .field("clock", &self.time)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl<K, V, S> Cache<K, V, S> {
+    /// Holds all structures against one another.
+    fn check(&self) {
+        for shard in &self.shards {
+            shard.check();
+        }
+        assert_eq!(self.len, self.shards.iter().map(Shard::len).sum::<usize>());
+    }
+}

@@ -1,0 +1,496 @@
+//! Random calls of the whole API, under a clock that misbehaves, against a model
+//! made of a std map. After every call all structures are held against one
+//! another.
+//!
+//! The model does not know the eviction policy: it learns from the listener what
+//! has left, and checks that it was allowed to.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Cache;
+use crate::clock::ManualClock;
+use crate::eviction::Eviction;
+use crate::removal::RemovalCause;
+use crate::tick::TTL_MAX;
+
+type Events = Rc<RefCell<Vec<(u32, u64, RemovalCause)>>>;
+
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
+/// What the model knows of an entry that is held.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    value: u64,
+    /// The moment its TTL has passed: not to be freed before; `None` for never.
+    expires: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    seed: u64,
+    capacity: usize,
+    shards: usize,
+    eviction: Eviction,
+    reap_limit: usize,
+    resolution: Duration,
+    origin: Duration,
+    ttl: Option<Duration>,
+}
+
+struct Player {
+    run: Run,
+    random: fastrand::Rng,
+    clock: ManualClock,
+    /// What the clock says, and the latest time that a changing call has seen.
+    time: Duration,
+    latest: Duration,
+    cache: Cache<u32, u64>,
+    held: HashMap<u32, Entry>,
+    events: Events,
+    next_value: u64,
+    counts: HashMap<RemovalCause, u64>,
+    hits: u64,
+    misses: u64,
+    inserts: u64,
+}
+
+impl Player {
+    fn new(run: Run) -> Self {
+        let clock = ManualClock::new();
+        clock.set(run.origin);
+        let events = Events::default();
+        let sink = events.clone();
+        let mut builder = Cache::builder()
+            .capacity(run.capacity)
+            .shards(run.shards)
+            .eviction(run.eviction)
+            .reap_limit(run.reap_limit)
+            .resolution(run.resolution)
+            .clock(clock.clone())
+            .on_removal(move |key: &u32, value: &u64, cause| {
+                sink.borrow_mut().push((*key, *value, cause));
+            });
+        if let Some(ttl) = run.ttl {
+            builder = builder.ttl(ttl);
+        }
+        Self {
+            random: fastrand::Rng::with_seed(run.seed),
+            clock,
+            time: run.origin,
+            latest: run.origin,
+            cache: builder.build().unwrap(),
+            held: HashMap::new(),
+            events,
+            next_value: 0,
+            counts: HashMap::new(),
+            hits: 0,
+            misses: 0,
+            inserts: 0,
+            run,
+        }
+    }
+
+    fn key(&mut self) -> u32 {
+        self.random.u32(..self.run.capacity as u32 * 2 + 1)
+    }
+
+    fn value(&mut self) -> u64 {
+        self.next_value += 1;
+        self.next_value
+    }
+
+    fn ttl(&mut self) -> Duration {
+        let resolution = self.run.resolution;
+        match self.random.u8(..20) {
+            0 => Duration::ZERO,
+            1 => Duration::from_nanos(1),
+            2 => Duration::MAX,
+            3 => TTL_MAX + Duration::from_nanos(self.random.u64(..2)),
+            4 => self.random.u32(1..24) * YEAR / 12,
+            // On a tick's boundary, and beside it.
+            5 => {
+                let tick_nanos = 1u64 << resolution.as_nanos().ilog2();
+                let now = (self.time.as_nanos() % u128::from(tick_nanos)) as u64;
+                let to_boundary = Duration::from_nanos(tick_nanos - now);
+                match self.random.u8(..3) {
+                    0 => to_boundary,
+                    1 => to_boundary + Duration::from_nanos(1),
+                    _ => to_boundary - Duration::from_nanos(1),
+                }
+            }
+            6..=12 => resolution * self.random.u32(1..10),
+            _ => resolution * self.random.u32(1..5_000),
+        }
+    }
+
+    fn move_clock(&mut self) {
+        let resolution = self.run.resolution;
+        self.time = match self.random.u16(..1000) {
+            0..500 => self.time,
+            500..800 => self.time + resolution * self.random.u32(..4),
+            800..900 => self.time + Duration::from_nanos(self.random.u64(..3)),
+            900..960 => self.time + resolution * self.random.u32(..2_000),
+            960..980 => self.time.saturating_sub(resolution * self.random.u32(..1_000)),
+            980..990 => self.latest.max(self.time),
+            990..999 => self.time + resolution * 64u32.pow(self.random.u32(1..5)),
+            _ => self.time + YEAR * self.random.u32(1..40),
+        };
+        self.clock.set(self.time);
+    }
+
+    /// The time as the cache must see it in a call that changes it.
+    fn now(&mut self) -> Duration {
+        self.latest = self.latest.max(self.time);
+        self.latest
+    }
+
+    /// Whether an entry may be freed or hidden; and whether it must be hidden.
+    fn may_be_due(&self, entry: &Entry, now: Duration) -> bool {
+        entry.expires.is_some_and(|expires| now >= expires)
+    }
+
+    fn must_be_due(&self, entry: &Entry, now: Duration) -> bool {
+        entry.expires.is_some_and(|expires| now >= expires + self.run.resolution)
+    }
+
+    fn assert_answer(&self, key: u32, answer: Option<u64>, now: Duration) {
+        match (answer, self.held.get(&key)) {
+            (Some(value), Some(entry)) => {
+                assert_eq!(value, entry.value);
+                assert!(!self.must_be_due(entry, now), "{key} outlives its TTL: {entry:?}");
+            }
+            (None, Some(entry)) => {
+                assert!(self.may_be_due(entry, now), "{key} has gone early: {entry:?} at {now:?}");
+            }
+            (Some(value), None) => panic!("{key} has left, but {value} was found"),
+            (None, None) => {}
+        }
+    }
+
+    /// Takes out of the model what the listener was told of.
+    fn note_events(&mut self, own: &[RemovalCause], now: Duration) {
+        let must_be_due = self.held.values().filter(|entry| self.must_be_due(entry, now)).count();
+        let all_could_be_looked_at = self.held.len() <= self.run.reap_limit;
+        let events = self.events.take();
+        let mut expired = 0;
+        for (key, value, cause) in events {
+            *self.counts.entry(cause).or_default() += 1;
+            let entry = self.held.remove(&key).expect("an entry leaves once");
+            assert_eq!(entry.value, value);
+            match cause {
+                RemovalCause::Expired => {
+                    assert!(self.may_be_due(&entry, now), "{key} freed early: {entry:?}");
+                    expired += 1;
+                }
+                RemovalCause::Evicted => {
+                    assert!(!self.must_be_due(&entry, now), "{key} was due, and evicted");
+                    assert!(
+                        self.run.shards > 1 || !all_could_be_looked_at || must_be_due == 0,
+                        "promise 7: {key} evicted with {must_be_due} due"
+                    );
+                }
+                _ => assert!(own.contains(&cause), "{key} left as {cause:?}"),
+            }
+        }
+        let limit = if own.is_empty() { usize::MAX } else { self.run.reap_limit };
+        // One of the same key, and the newcomer itself with a TTL of zero.
+        assert!(expired <= limit.saturating_add(2), "promise 8: {expired} freed in one call");
+    }
+
+    fn hold(&mut self, key: u32, value: u64, ttl: Option<Duration>, now: Duration) {
+        let entry =
+            Entry { value, expires: ttl.filter(|&ttl| ttl <= TTL_MAX).map(|ttl| now + ttl) };
+        self.held.insert(key, entry);
+        self.inserts += 1;
+    }
+
+    fn insert(&mut self) {
+        let (key, value) = (self.key(), self.value());
+        let explicit = self.random.bool().then(|| self.ttl());
+        let now = self.now();
+        let replaced = match explicit {
+            Some(ttl) => self.cache.insert_with_ttl(key, value, ttl),
+            None => self.cache.insert(key, value),
+        };
+        let ttl = explicit.or(self.run.ttl);
+        self.assert_answer(key, replaced, now);
+        // What was told of this very key comes before the newcomer is held.
+        let (older, newer): (Vec<_>, Vec<_>) =
+            self.events.take().into_iter().partition(|event| event.1 != value);
+        *self.events.borrow_mut() = older;
+        self.note_events(&[RemovalCause::Replaced], now);
+        assert!(!self.held.contains_key(&key), "{key} was replaced and nobody was told");
+        self.hold(key, value, ttl, now);
+        if ttl == Some(Duration::ZERO) {
+            assert_eq!(newer, [(key, value, RemovalCause::Expired)]);
+            *self.events.borrow_mut() = newer;
+            self.note_events(&[RemovalCause::Replaced], now);
+        } else {
+            assert!(newer.is_empty(), "the newcomer left at once: {newer:?}");
+            assert_eq!(self.cache.peek(&key), Some(&value), "what was put in is there");
+        }
+    }
+
+    fn get_or_load(&mut self) {
+        let (key, value, ttl) = (self.key(), self.value(), self.ttl());
+        let now = self.now();
+        let mut loaded = false;
+        let clock = self.clock.clone();
+        let takes = self.run.resolution * self.random.u32(..3);
+        let fails = self.random.u8(..8) == 0;
+        let time = self.time;
+        let answer = self
+            .cache
+            .get_or_load(&key, || {
+                loaded = true;
+                clock.set(time + takes);
+                if fails { Err("no") } else { Ok((value, ttl)) }
+            })
+            .copied();
+        if !loaded {
+            self.hits += 1;
+            self.assert_answer(key, Some(answer.unwrap()), now);
+            self.note_events(&[RemovalCause::Cleared], now);
+            return;
+        }
+        self.misses += 1;
+        self.assert_answer(key, None, now);
+        self.time += takes;
+        let puts_in = !fails && !ttl.is_zero();
+        // Only then does the cache read the clock once more.
+        let now = if puts_in { self.now() } else { now };
+        if fails {
+            assert_eq!(answer, Err("no"));
+        } else {
+            assert_eq!(answer, Ok(value));
+        }
+        // Reaped in the look-up and in the insertion: two calls' worth.
+        let events = self.events.take();
+        let half = events.len() / 2;
+        *self.events.borrow_mut() = events[..half].to_vec();
+        self.note_events(&[RemovalCause::Cleared], now);
+        *self.events.borrow_mut() = events[half..].to_vec();
+        self.note_events(&[RemovalCause::Cleared], now);
+        if puts_in {
+            self.hold(key, value, Some(ttl), now);
+        }
+    }
+
+    fn set_ttl(&mut self) {
+        let (key, ttl) = (self.key(), self.ttl());
+        let now = self.now();
+        let before = self.held.get(&key).copied();
+        let found = if self.random.bool() {
+            let answer = self.cache.get_and_set_ttl(&key, ttl).copied();
+            self.assert_answer(key, answer, now);
+            *if answer.is_some() { &mut self.hits } else { &mut self.misses } += 1;
+            answer.is_some()
+        } else {
+            let found = self.cache.set_ttl(&key, ttl);
+            self.assert_answer(key, before.filter(|_| found).map(|entry| entry.value), now);
+            found
+        };
+        if found {
+            let entry = before.expect("found, says the model too");
+            self.hold(key, entry.value, Some(ttl), now);
+            self.inserts -= 1;
+        }
+        self.note_events(&[RemovalCause::Cleared], now);
+        assert!(!(found && ttl.is_zero() && self.held.contains_key(&key)));
+    }
+
+    fn reap(&mut self) {
+        let limit = match self.random.u8(..4) {
+            0 => self.random.usize(..3),
+            1 => self.random.usize(..self.run.capacity * 2),
+            _ => usize::MAX,
+        };
+        let now = self.now();
+        let freed = self.cache.reap(limit);
+        assert_eq!(freed, self.events.borrow().len());
+        self.note_events(&[], now);
+        assert!(freed <= limit);
+        if freed < limit {
+            assert!(!self.held.values().any(|entry| self.must_be_due(entry, now)));
+        }
+    }
+
+    fn look(&mut self) {
+        let key = self.key();
+        let now = self.latest.max(self.time);
+        let answer = self.cache.peek(&key).copied();
+        self.assert_answer(key, answer, now);
+        assert_eq!(self.cache.contains_key(&key), answer.is_some());
+        match self.cache.expires_in(&key) {
+            None => assert!(answer.is_none()),
+            Some(Duration::MAX) => assert_eq!(self.held[&key].expires, None),
+            Some(left) => {
+                let expires = self.held[&key].expires.unwrap();
+                assert!(now + left >= expires, "leaves early");
+                assert!(now + left <= expires + self.run.resolution, "leaves late");
+            }
+        }
+        let mut found = 0;
+        self.cache.for_each(|&key, &value| {
+            found += 1;
+            self.assert_answer(key, Some(value), now);
+        });
+        let certainly = self.held.values().filter(|entry| !self.may_be_due(entry, now)).count();
+        assert!(found >= certainly, "{found} visited, {certainly} are live");
+        assert_eq!(found, self.cache.iter().count());
+
+        let next = self.cache.next_expiry();
+        match self.held.values().filter_map(|entry| entry.expires).min() {
+            Some(first) => {
+                let next = next.expect("an entry has a deadline");
+                assert!(now + next <= (first + self.run.resolution).max(now), "late");
+            }
+            None => assert_eq!(next, None),
+        }
+        assert!(self.events.borrow().is_empty(), "looking frees nothing");
+    }
+
+    fn step(&mut self) {
+        self.move_clock();
+        match self.random.u16(..1000) {
+            0..350 => self.insert(),
+            350..550 => {
+                let key = self.key();
+                let now = self.now();
+                let answer = if self.random.bool() {
+                    self.cache.get(&key).copied()
+                } else {
+                    self.cache.get_mut(&key).copied()
+                };
+                self.assert_answer(key, answer, now);
+                *if answer.is_some() { &mut self.hits } else { &mut self.misses } += 1;
+                self.note_events(&[RemovalCause::Cleared], now);
+            }
+            550..650 => {
+                let key = self.key();
+                let now = self.now();
+                let answer = self.cache.remove(&key);
+                self.assert_answer(key, answer, now);
+                self.note_events(&[RemovalCause::Removed], now);
+                assert!(!self.held.contains_key(&key));
+            }
+            650..740 => self.get_or_load(),
+            740..840 => self.set_ttl(),
+            840..900 => self.reap(),
+            900..994 => self.look(),
+            994..998 => {
+                let now = self.now();
+                let odd = self.random.bool();
+                self.cache.retain(|key, _| (key % 2 == 1) == odd);
+                self.run_unbounded(&[RemovalCause::Removed], now);
+                assert!(self.held.keys().all(|key| (key % 2 == 1) == odd));
+            }
+            _ => {
+                let now = self.now();
+                self.cache.clear();
+                self.run_unbounded(&[RemovalCause::Cleared], now);
+                assert!(self.held.is_empty());
+            }
+        }
+        self.compare();
+    }
+
+    /// Events of a call that is asked to do more than the limit.
+    fn run_unbounded(&mut self, own: &[RemovalCause], now: Duration) {
+        let limit = std::mem::replace(&mut self.run.reap_limit, usize::MAX - 2);
+        self.note_events(own, now);
+        self.run.reap_limit = limit;
+    }
+
+    fn compare(&self) {
+        self.cache.check();
+        assert_eq!(self.cache.len(), self.held.len());
+        assert!(self.cache.len() <= self.cache.capacity());
+        let stats = self.cache.stats();
+        let count = |cause| self.counts.get(&cause).copied().unwrap_or(0);
+        assert_eq!(stats.hits, self.hits);
+        assert_eq!(stats.misses, self.misses);
+        assert_eq!(stats.inserts, self.inserts);
+        assert_eq!(stats.expired, count(RemovalCause::Expired));
+        assert_eq!(stats.evicted, count(RemovalCause::Evicted));
+        assert_eq!(stats.replaced, count(RemovalCause::Replaced));
+        assert_eq!(stats.removed, count(RemovalCause::Removed) + count(RemovalCause::Cleared));
+        assert_eq!(stats.live, self.held.len() as u64);
+        assert!(stats.live_peak >= stats.live && stats.live_peak <= self.cache.capacity() as u64);
+    }
+}
+
+/// Says which run failed: the panic itself says what.
+struct Announce(Run, u32);
+
+impl Drop for Announce {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("step {} of {:?}", self.1, self.0);
+        }
+    }
+}
+
+fn play(eviction: Eviction, seeds: std::ops::Range<u64>) -> u64 {
+    const STEPS: u32 = 12_000;
+
+    let mut steps = 0;
+    for seed in seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let resolution =
+            [Duration::from_micros(1), Duration::from_millis(10), Duration::from_secs(86_400)]
+                [random.usize(..3)];
+        let tick_nanos = 1u128 << resolution.as_nanos().ilog2();
+        // Shortly before a bit of the tick turns over, that of every level and
+        // those of the stamp and beyond.
+        let bit = [0, 6, 12, 18, 24, 30, 36, 42, 48, 53, 54, 57][random.usize(..12)];
+        let before = random.u128(..2_000.min(1 << bit));
+        let origin_nanos = ((1u128 << bit) - before) * tick_nanos;
+        let origin = Duration::new(
+            (origin_nanos / 1_000_000_000) as u64,
+            (origin_nanos % 1_000_000_000) as u32,
+        );
+        let capacity = [1, 2, 3, 7, 20, 64, 100][random.usize(..7)];
+        let run = Run {
+            seed,
+            capacity,
+            shards: [1, 1, 1, 3][random.usize(..4)],
+            eviction,
+            reap_limit: [0, 1, 2, 16, 64, usize::MAX - 2][random.usize(..6)],
+            resolution,
+            origin,
+            ttl: [None, Some(resolution * 20), Some(Duration::from_secs(1800))][random.usize(..3)],
+        };
+        let mut player = Player::new(run);
+        let mut announce = Announce(run, 0);
+        for step in 0..STEPS {
+            announce.1 = step;
+            player.step();
+        }
+        steps += u64::from(STEPS);
+    }
+    steps
+}
+
+#[test]
+fn agrees_with_the_model_under_adaptive() {
+    assert!(play(Eviction::Adaptive, 0..40) >= 480_000);
+}
+
+#[test]
+fn agrees_with_the_model_under_s3_clock() {
+    assert!(play(Eviction::S3Clock, 3_000..3_030) >= 360_000);
+}
+
+#[test]
+fn agrees_with_the_model_under_s3_fifo() {
+    assert!(play(Eviction::S3Fifo, 1_000..1_030) >= 360_000);
+}
+
+#[test]
+fn agrees_with_the_model_under_fifo() {
+    assert!(play(Eviction::Fifo, 2_000..2_030) >= 360_000);
+}

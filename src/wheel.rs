@@ -1,0 +1,424 @@
+//! A hierarchical timing wheel (Varghese and Lauck, 1987) over numbered timers.
+//!
+//! It knows nothing of caches: timers are numbers whose links and deadlines
+//! somebody else stores ([`Timers`]), so that they cost no memory of their own.
+//!
+//! # Geometry
+//!
+//! Time is a 64-bit number of ticks. Each level cuts six of its bits into 64
+//! slots; eleven levels cover all 64 bits, so that there is no horizon, and no
+//! top level that could wrap.
+//!
+//! ```text
+//! tick  63..60  59..54  53..48   …   17..12  11..6   5..0
+//! level   10      9       8      …     2       1      0      64 slots each
+//! ```
+//!
+//! A timer is filed at the level of the highest bit in which its deadline and
+//! [`elapsed`](Wheel::elapsed) differ, in the slot of the deadline's digit there:
+//!
+//! ```text
+//! elapsed   = … 000010 000111 101100
+//! deadline  = … 000010 001001 000001     level 1, slot 9
+//!                      ^^^^^^ first digit that differs
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. Every timer's deadline is at or after `elapsed`, and before
+//!    `elapsed + 2^53`: a [`Stamp`] tells it.
+//! 2. A timer is in exactly one list: that of the level and slot computed from
+//!    its deadline and `elapsed`, or the list `cascading`. So a list's head can
+//!    be found from any of its timers, and none needs to say where it is.
+//! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
+//!    on level 0, where it may be equal. So the first slot of the lowest
+//!    occupied level is the next one in time.
+//! 4. A bit of `occupied` is set if and only if the slot's list is not empty.
+//! 5. `next_event` is not later than the start of any occupied slot, and not
+//!    later than `elapsed` while `cascading` is not empty.
+//!
+//! `elapsed` is how far the wheel has been worked off, not the time: what is due
+//! is handed out one timer at a time by [`pop_due`](Wheel::pop_due), within a
+//! budget that moves between levels (cascades) use up too, and the next call
+//! goes on where the last one stopped.
+
+use std::fmt;
+
+use crate::slot_id::SlotId;
+
+const LEVEL_BITS: u32 = 6;
+const SLOTS: usize = 1 << LEVEL_BITS;
+const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
+const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
+
+/// The lowest bits of a deadline. Together with [`Wheel::elapsed`], which is at
+/// most 2^53 ticks before it, they tell the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    pub(crate) const BITS: u32 = 53;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+
+    #[inline]
+    fn new(deadline: u64) -> Self {
+        Self(deadline & Self::MASK)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits <= Self::MASK, "{bits:#x} is wider than a stamp");
+        Self(bits)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Ticks from `elapsed` to the deadline.
+    #[inline]
+    fn ticks_after(self, elapsed: u64) -> u64 {
+        self.0.wrapping_sub(elapsed) & Self::MASK
+    }
+}
+
+/// Who stores the timers' links and deadlines.
+///
+/// The links of a timer that is not filed mean nothing.
+pub(crate) trait Timers {
+    fn stamp(&self, id: SlotId) -> Stamp;
+    fn set_stamp(&mut self, id: SlotId, stamp: Stamp);
+    fn next(&self, id: SlotId) -> Option<SlotId>;
+    fn previous(&self, id: SlotId) -> Option<SlotId>;
+    /// Also makes the timer a filed one.
+    fn set_next(&mut self, id: SlotId, next: Option<SlotId>);
+    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>);
+    fn is_filed(&self, id: SlotId) -> bool;
+    fn set_unfiled(&mut self, id: SlotId);
+}
+
+/// The lists' heads; the rest of the lists runs through the timers.
+pub(crate) struct Wheel {
+    /// Worked off up to here.
+    elapsed: u64,
+    /// No timer is due, and none has to be moved, before this tick.
+    next_event: u64,
+    /// Timers taken off a slot of a higher level whose start has come, and not
+    /// yet filed again.
+    cascading: Option<SlotId>,
+    /// A bit for each slot of each level: its list is not empty.
+    occupied: [u64; LEVELS],
+    heads: [[Option<SlotId>; SLOTS]; LEVELS],
+}
+
+impl Wheel {
+    pub(crate) const fn new(now: u64) -> Self {
+        Self {
+            elapsed: now,
+            next_event: u64::MAX,
+            cascading: None,
+            occupied: [0; LEVELS],
+            heads: [[None; SLOTS]; LEVELS],
+        }
+    }
+
+    /// A tick before which nothing is due and nothing has to be moved;
+    /// `u64::MAX` if there is no such tick. May be too early, never too late.
+    #[inline]
+    pub(crate) fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
+    /// Whether [`pop_due`](Self::pop_due) has anything to do.
+    #[inline]
+    pub(crate) fn has_work(&self, now: u64) -> bool {
+        self.next_event <= now
+    }
+
+    /// The tick at which to look again: never after the first deadline, and
+    /// before it only if a cascade comes first. `None` without timers.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        if self.cascading.is_some() {
+            return Some(self.elapsed);
+        }
+        self.first_occupied().map(|(_, _, start)| start)
+    }
+
+    /// Whether a filed timer is due; correct even if `elapsed` is far behind.
+    #[inline]
+    pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
+        now >= self.elapsed
+            && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed
+            && timers.is_filed(id)
+    }
+
+    /// A filed timer's deadline.
+    #[inline]
+    pub(crate) fn deadline(&self, timers: &impl Timers, id: SlotId) -> u64 {
+        self.elapsed + timers.stamp(id).ticks_after(self.elapsed)
+    }
+
+    /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so
+    /// after `now`; one that is past already is due at once. O(1).
+    #[inline]
+    pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
+        self.follow(now);
+        if deadline.saturating_sub(self.elapsed) > Stamp::MASK {
+            self.catch_up(timers, now);
+        }
+        let deadline = deadline.max(self.elapsed);
+        timers.set_stamp(id, Stamp::new(deadline));
+        self.file(timers, id, deadline);
+    }
+
+    /// Moves a timer's deadline, or files it if it is in no list. O(1); where the
+    /// slot stays the same, as it does for most deadlines that are far away, no
+    /// other timer is touched.
+    #[inline]
+    pub(crate) fn reschedule(
+        &mut self,
+        timers: &mut impl Timers,
+        id: SlotId,
+        deadline: u64,
+        now: u64,
+    ) {
+        if timers.is_filed(id) {
+            self.follow(now);
+            let old = self.deadline(timers, id);
+            let fits = deadline >= self.elapsed && deadline - self.elapsed <= Stamp::MASK;
+            if fits && self.position(old) == self.position(deadline) {
+                timers.set_stamp(id, Stamp::new(deadline));
+                return;
+            }
+            self.remove(timers, id);
+        }
+        self.insert(timers, id, deadline, now);
+    }
+
+    /// Takes a timer out, if it is filed. O(1).
+    #[inline]
+    pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: SlotId) {
+        if !timers.is_filed(id) {
+            return;
+        }
+        let next = timers.next(id);
+        let previous = timers.previous(id);
+        if let Some(next) = next {
+            timers.set_previous(next, previous);
+        }
+        match previous {
+            Some(previous) => timers.set_next(previous, next),
+            None if self.cascading == Some(id) => self.cascading = next,
+            None => {
+                let (level, slot) = self.position(self.deadline(timers, id));
+                let head = &mut self.heads[level][slot];
+                debug_assert_eq!(*head, Some(id), "level {level}, slot {slot} has another head");
+                *head = next;
+                if next.is_none() {
+                    self.occupied[level] &= !(1 << slot);
+                }
+            }
+        }
+        timers.set_unfiled(id);
+    }
+
+    /// Takes out a timer that is due at `now`, moving others down a level where
+    /// the time has come for it. Each timer moved or taken out costs one of
+    /// `budget`; at zero this stops, and [`has_work`](Self::has_work) stays true.
+    ///
+    /// Looks at occupied slots only, however far `now` is from the last call.
+    pub(crate) fn pop_due(
+        &mut self,
+        timers: &mut impl Timers,
+        now: u64,
+        budget: &mut usize,
+    ) -> Option<SlotId> {
+        while self.next_event <= now && *budget > 0 {
+            if let Some(id) = self.cascading {
+                *budget -= 1;
+                self.cascading = Self::take_head(timers, id);
+                let deadline = self.deadline(timers, id);
+                if deadline <= now {
+                    return Some(id);
+                }
+                self.file(timers, id, deadline);
+                continue;
+            }
+            match self.first_occupied() {
+                Some((0, slot, start)) if start <= now => {
+                    *budget -= 1;
+                    self.elapsed = start;
+                    let id = self.heads[0][slot].expect("an occupied slot has a head");
+                    self.heads[0][slot] = Self::take_head(timers, id);
+                    if self.heads[0][slot].is_none() {
+                        self.occupied[0] &= !(1 << slot);
+                    }
+                    return Some(id);
+                }
+                Some((level, slot, start)) if start <= now => {
+                    self.elapsed = start;
+                    self.occupied[level] &= !(1 << slot);
+                    self.cascading = self.heads[level][slot].take();
+                }
+                later => {
+                    self.elapsed = self.elapsed.max(now);
+                    self.next_event = later.map_or(u64::MAX, |(_, _, start)| start);
+                }
+            }
+        }
+        None
+    }
+
+    /// Catches up with the time if nothing lies between: then it is free, and
+    /// timers are filed as low as can be.
+    #[inline]
+    fn follow(&mut self, now: u64) {
+        if now > self.elapsed && now < self.next_event {
+            self.elapsed = now;
+        }
+    }
+
+    /// Level and slot of a deadline that is not before `elapsed`.
+    #[inline]
+    fn position(&self, deadline: u64) -> (usize, usize) {
+        let level = level_for(self.elapsed, deadline);
+        (level, digit(deadline, level))
+    }
+
+    #[inline]
+    fn file(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
+        let (level, slot) = self.position(deadline);
+        let head = self.heads[level][slot].replace(id);
+        timers.set_next(id, head);
+        timers.set_previous(id, None);
+        if let Some(head) = head {
+            timers.set_previous(head, Some(id));
+        }
+        self.occupied[level] |= 1 << slot;
+        self.next_event = self.next_event.min(slot_start(self.elapsed, level, slot));
+    }
+
+    /// Unlinks the first timer of a list, which stays a list without it.
+    #[inline]
+    fn take_head(timers: &mut impl Timers, id: SlotId) -> Option<SlotId> {
+        let next = timers.next(id);
+        if let Some(next) = next {
+            timers.set_previous(next, None);
+        }
+        timers.set_unfiled(id);
+        next
+    }
+
+    /// The next occupied slot: level, slot and start.
+    #[inline]
+    fn first_occupied(&self) -> Option<(usize, usize, u64)> {
+        let level = self.occupied.iter().position(|&slots| slots != 0)?;
+        let slot = self.occupied[level].trailing_zeros() as usize;
+        Some((level, slot, slot_start(self.elapsed, level, slot)))
+    }
+
+    /// Moves `elapsed` to `now` at one go, for a deadline that is more than 2^53
+    /// ticks ahead of it: all that is due becomes due now.
+    ///
+    /// O(timers), and reached only after 2^52 ticks (73 years of the finest)
+    /// in which what was due was never worked off.
+    #[cold]
+    fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
+        let mut caught_up = None;
+        // Index 0 is the list that is cascading, the others are the slots.
+        for list in 0..=LEVELS * SLOTS {
+            let mut rest = match list.checked_sub(1) {
+                None => self.cascading.take(),
+                Some(slot) => self.heads[slot / SLOTS][slot % SLOTS].take(),
+            };
+            while let Some(id) = rest {
+                rest = timers.next(id);
+                let deadline = self.deadline(timers, id).max(now);
+                timers.set_stamp(id, Stamp::new(deadline));
+                timers.set_next(id, caught_up);
+                timers.set_previous(id, None);
+                if let Some(head) = caught_up.replace(id) {
+                    timers.set_previous(head, Some(id));
+                }
+            }
+        }
+        self.occupied = [0; LEVELS];
+        self.elapsed = now;
+        self.cascading = caught_up;
+        self.next_event = now;
+    }
+}
+
+#[cfg(test)]
+impl Wheel {
+    /// Holds the lists against invariants 1 to 5, and returns the numbers of all
+    /// filed timers.
+    pub(crate) fn check(&self, timers: &impl Timers) -> std::collections::BTreeSet<usize> {
+        let mut filed = std::collections::BTreeSet::new();
+        let mut walk = |head: Option<SlotId>, belongs: &dyn Fn(u64) -> bool| {
+            let (mut previous, mut next) = (None, head);
+            while let Some(id) = next {
+                assert!(timers.is_filed(id), "{id:?} is in a list, unfiled");
+                assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
+                let deadline = self.deadline(timers, id);
+                assert!(belongs(deadline), "{id:?}, due at {deadline}, is in the wrong list");
+                assert!(filed.insert(id.index()), "{id:?} is in two lists");
+                previous = next;
+                next = timers.next(id);
+            }
+        };
+        walk(self.cascading, &|_| true);
+        assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
+        for (level, heads) in self.heads.iter().enumerate() {
+            for (slot, &head) in heads.iter().enumerate() {
+                walk(head, &|deadline| self.position(deadline) == (level, slot));
+                let is_occupied = self.occupied[level] & (1 << slot) != 0;
+                assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
+                if is_occupied {
+                    let here = digit(self.elapsed, level);
+                    assert!(slot > here || (level == 0 && slot == here), "invariant 3");
+                    let start = slot_start(self.elapsed, level, slot);
+                    assert!(self.next_event <= start, "invariant 5");
+                }
+            }
+        }
+        filed
+    }
+}
+
+impl fmt::Debug for Wheel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel")
+            .field("elapsed", &self.elapsed)
+            .field("next_event", &self.next_event)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The level of a deadline that is not before `elapsed`: that of the highest bit
+/// in which the two differ.
+#[inline]
+fn level_for(elapsed: u64, deadline: u64) -> usize {
+    debug_assert!(elapsed <= deadline, "deadline {deadline} is before {elapsed}");
+    // Or 1: equal ticks belong to level 0 too.
+    (((elapsed ^ deadline) | 1).ilog2() / LEVEL_BITS) as usize
+}
+
+/// The slot of a tick on a level.
+#[inline]
+fn digit(tick: u64, level: usize) -> usize {
+    (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
+}
+
+/// The first tick of a level's slot, of the turn that `elapsed` is in.
+#[inline]
+fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
+    let shift = level as u32 * LEVEL_BITS;
+    let above = elapsed.checked_shr(shift + LEVEL_BITS).unwrap_or(0);
+    (above.checked_shl(shift + LEVEL_BITS).unwrap_or(0)) | ((slot as u64) << shift)
+}
+
+#[cfg(test)]
+mod tests;

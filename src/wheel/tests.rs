@@ -1,0 +1,870 @@
+//! All tests but those of the pure functions go through a [`Simulation`], which
+//! holds the wheel against a list of deadlines after every step. The `fault_`
+//! tests are for what timing wheels have got wrong before, one for each.
+
+use std::cell::Cell;
+
+use fastrand::Rng;
+
+use super::*;
+
+/// The furthest deadline there is, in ticks from now.
+const HORIZON: u64 = 1 << 52;
+
+const UNLIMITED: usize = usize::MAX;
+
+/// The most that the wheel may ask of the timers to insert, remove, move or take
+/// out one of them.
+const CALLS_MAX: usize = 8;
+
+#[derive(Clone)]
+struct Timer {
+    stamp: Stamp,
+    next: Option<SlotId>,
+    previous: Option<SlotId>,
+    is_filed: bool,
+    /// How often it was put into a list.
+    filed_count: usize,
+}
+
+/// Timers that count what is done with them.
+struct Table {
+    timers: Vec<Timer>,
+    call_count: Cell<usize>,
+    filed_count: usize,
+    unfiled_count: usize,
+}
+
+impl Table {
+    /// No timer has this number, so whoever follows it panics.
+    fn poison() -> Option<SlotId> {
+        Some(SlotId::new(SlotId::COUNT_MAX - 1))
+    }
+
+    fn new(count: usize) -> Self {
+        let timer = Timer {
+            stamp: Stamp::from_bits(0),
+            next: Self::poison(),
+            previous: Self::poison(),
+            is_filed: false,
+            filed_count: 0,
+        };
+        Self {
+            timers: vec![timer; count],
+            call_count: Cell::new(0),
+            filed_count: 0,
+            unfiled_count: 0,
+        }
+    }
+
+    fn get(&self, id: SlotId) -> &Timer {
+        self.call_count.set(self.call_count.get() + 1);
+        &self.timers[id.index()]
+    }
+
+    fn get_mut(&mut self, id: SlotId) -> &mut Timer {
+        *self.call_count.get_mut() += 1;
+        &mut self.timers[id.index()]
+    }
+}
+
+impl Timers for Table {
+    fn stamp(&self, id: SlotId) -> Stamp {
+        self.get(id).stamp
+    }
+
+    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
+        self.get_mut(id).stamp = stamp;
+    }
+
+    fn next(&self, id: SlotId) -> Option<SlotId> {
+        let timer = self.get(id);
+        assert!(timer.is_filed, "{id:?} is in no list");
+        timer.next
+    }
+
+    fn previous(&self, id: SlotId) -> Option<SlotId> {
+        let timer = self.get(id);
+        assert!(timer.is_filed, "{id:?} is in no list");
+        timer.previous
+    }
+
+    fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
+        let timer = self.get_mut(id);
+        timer.next = next;
+        if !timer.is_filed {
+            timer.is_filed = true;
+            timer.filed_count += 1;
+            self.filed_count += 1;
+        }
+    }
+
+    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
+        self.get_mut(id).previous = previous;
+    }
+
+    fn is_filed(&self, id: SlotId) -> bool {
+        self.get(id).is_filed
+    }
+
+    fn set_unfiled(&mut self, id: SlotId) {
+        let timer = self.get_mut(id);
+        assert!(timer.is_filed, "{id:?} is unfiled twice");
+        timer.is_filed = false;
+        timer.next = Self::poison();
+        timer.previous = Self::poison();
+        self.unfiled_count += 1;
+    }
+}
+
+/// A wheel, its timers, the time, and what the wheel should know.
+struct Simulation {
+    wheel: Wheel,
+    timers: Table,
+    now: u64,
+    /// The latest that `now` has been: it may go back.
+    latest: u64,
+    /// What each timer was last inserted with; `None` if it is out.
+    deadlines: Vec<Option<u64>>,
+    origin: u64,
+    seed: Option<u64>,
+    step_count: usize,
+    catch_up_count: usize,
+}
+
+impl Simulation {
+    fn new(origin: u64, count: usize) -> Self {
+        Self {
+            wheel: Wheel::new(origin),
+            timers: Table::new(count),
+            now: origin,
+            latest: origin,
+            deadlines: vec![None; count],
+            origin,
+            seed: None,
+            step_count: 0,
+            catch_up_count: 0,
+        }
+    }
+
+    fn set_now(&mut self, now: u64) {
+        self.now = now;
+        self.latest = self.latest.max(now);
+        self.check_answers();
+    }
+
+    fn insert(&mut self, timer: usize, deadline: u64) {
+        let elapsed = self.wheel.elapsed;
+        let call_count = self.timers.call_count.get();
+        let is_any_due = self.wheel_deadlines().any(|deadline| deadline <= self.now);
+        let filed_count = self.deadlines.iter().flatten().count();
+        let had_work = self.wheel.has_work(self.now);
+
+        self.wheel.insert(&mut self.timers, SlotId::new(timer), deadline, self.now);
+        self.deadlines[timer] = Some(deadline);
+
+        // Only a wheel that catches up has to touch other timers.
+        let is_late = self.now.saturating_sub(elapsed) >= HORIZON;
+        let touched_max = if is_late { filed_count + 1 } else { 1 };
+        let call_count = self.timers.call_count.get() - call_count;
+        assert!(call_count <= CALLS_MAX * touched_max, "{call_count} calls");
+        let has_work = self.wheel.has_work(self.now);
+        assert!(had_work || deadline <= self.now || !has_work, "there is no work as yet");
+        self.catch_up_count += usize::from(is_any_due && self.wheel.elapsed != elapsed);
+        self.check();
+    }
+
+    fn remove(&mut self, timer: usize) {
+        let call_count = self.timers.call_count.get();
+        self.wheel.remove(&mut self.timers, SlotId::new(timer));
+        self.deadlines[timer] = None;
+        let call_count = self.timers.call_count.get() - call_count;
+        assert!(call_count <= CALLS_MAX, "{call_count} calls");
+        self.check();
+    }
+
+    fn reset(&mut self, timer: usize, deadline: u64) {
+        self.remove(timer);
+        self.insert(timer, deadline);
+    }
+
+    fn pop(&mut self, budget: &mut usize) -> Option<usize> {
+        let budget_before = *budget;
+        let call_count = self.timers.call_count.get();
+        let (filed_count, unfiled_count) = (self.timers.filed_count, self.timers.unfiled_count);
+
+        let popped = self.wheel.pop_due(&mut self.timers, self.now, budget).map(SlotId::index);
+
+        let used = budget_before - *budget;
+        let moved_count = self.timers.filed_count - filed_count;
+        assert_eq!(used, moved_count + usize::from(popped.is_some()), "budget used");
+        assert_eq!(used, self.timers.unfiled_count - unfiled_count, "taken out of lists");
+        let call_count = self.timers.call_count.get() - call_count;
+        assert!(call_count <= CALLS_MAX * used, "{call_count} calls for a budget of {used}");
+        if let Some(timer) = popped {
+            let deadline = self.deadlines[timer].take();
+            assert!(deadline.is_some_and(|deadline| deadline <= self.now), "{timer}: {deadline:?}");
+        } else if *budget > 0 {
+            assert!(!self.wheel.has_work(self.now), "work is left undone");
+            assert!(self.wheel_deadlines().all(|deadline| deadline > self.now), "one is left");
+        }
+        self.check();
+        popped
+    }
+
+    /// All that is due, in order of number.
+    fn pop_all(&mut self) -> Vec<usize> {
+        let mut popped: Vec<_> = std::iter::from_fn(|| self.pop(&mut { UNLIMITED })).collect();
+        popped.sort_unstable();
+        popped
+    }
+
+    /// The deadlines as the wheel should know them: one from before `elapsed`
+    /// has become due then.
+    fn wheel_deadlines(&self) -> impl Iterator<Item = u64> + '_ {
+        self.deadlines.iter().flatten().map(|&deadline| deadline.max(self.wheel.elapsed))
+    }
+
+    fn check(&mut self) {
+        let filed = self.wheel.check(&self.timers);
+        let expected = self.deadlines.iter().enumerate().filter(|(_, deadline)| deadline.is_some());
+        assert!(filed.into_iter().eq(expected.map(|(timer, _)| timer)), "others are filed");
+        self.check_answers();
+    }
+
+    fn check_answers(&mut self) {
+        self.step_count += 1;
+        let elapsed = self.wheel.elapsed;
+        assert!(elapsed <= self.latest, "worked off up to {elapsed}");
+        for (timer, deadline) in self.deadlines.iter().enumerate() {
+            let id = SlotId::new(timer);
+            let deadline = deadline.map(|deadline| deadline.max(elapsed));
+            let is_due = deadline.is_some_and(|deadline| deadline <= self.now);
+            let is_due_in_wheel = self.wheel.is_due(&self.timers, id, self.now);
+            assert_eq!(is_due_in_wheel, is_due, "timer {timer}, {deadline:?}");
+            if let Some(deadline) = deadline {
+                assert_eq!(self.wheel.deadline(&self.timers, id), deadline, "timer {timer}");
+            }
+        }
+        match (self.wheel.next_expiry(), self.wheel_deadlines().min()) {
+            (None, None) => {}
+            (Some(wake_up), Some(first)) => {
+                assert!(wake_up <= first, "woken up at {wake_up} for {first}");
+                assert!(self.wheel.has_work(wake_up), "woken up at {wake_up} for nothing");
+            }
+            (wake_up, first) => panic!("woken up at {wake_up:?} for {first:?}"),
+        }
+    }
+}
+
+impl Drop for Simulation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "seed {:?}, origin {:#x}, step {}, now {:#x}, {:?}, deadlines {:x?}",
+                self.seed, self.origin, self.step_count, self.now, self.wheel, self.deadlines
+            );
+        }
+    }
+}
+
+/// Ticks where digits carry, where stamps wrap, and where time nearly ends, and
+/// some just before each of them.
+fn origins() -> impl Iterator<Item = u64> {
+    let carries = (1..LEVELS as u32).map(|level| 1 << (level * LEVEL_BITS));
+    let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|turn: u64| turn << Stamp::BITS);
+    let ends = [1 << 62, 1 << 63, u64::MAX - 2 * HORIZON];
+    let before = [0, 1, 2, 63, 64, 65, 4_097, HORIZON];
+    carries
+        .chain(wraps)
+        .chain(ends)
+        .flat_map(move |origin| before.map(|before: u64| origin.saturating_sub(before)))
+}
+
+/// The first boundary after `tick` between two slots of a level.
+fn boundary_after(tick: u64, level: usize) -> u64 {
+    let width = 1 << (level as u32 * LEVEL_BITS);
+    (tick | (width - 1)).saturating_add(1)
+}
+
+/// The levels whose slots are no wider than the horizon.
+const LEVELS_BELOW_HORIZON: usize = HORIZON.ilog2() as usize / LEVEL_BITS as usize + 1;
+
+fn assert_due_exactly_at(deadline: u64, origin: u64) {
+    let mut sim = Simulation::new(origin, 1);
+    sim.insert(0, deadline);
+    if deadline > origin {
+        sim.set_now(deadline - 1);
+        assert_eq!(sim.pop_all(), [0usize; 0], "due before {deadline}");
+    }
+    sim.set_now(deadline);
+    assert_eq!(sim.pop_all(), [0], "not due at {deadline}");
+    assert_eq!(sim.pop_all(), [0usize; 0], "due at {deadline} again");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum List {
+    /// A slot of level 0, due.
+    Lowest,
+    /// A slot of level 2, not due.
+    Higher,
+    /// What was that slot, being filed again, when it is due.
+    CascadingDue,
+    /// The same, not due.
+    CascadingEarly,
+}
+
+const LISTS: [List; 4] = [List::Lowest, List::Higher, List::CascadingDue, List::CascadingEarly];
+const DUE_LISTS: [List; 2] = [List::Lowest, List::CascadingDue];
+
+/// A wheel with the timers `0..count` in one list, in this order and with one
+/// deadline, and nothing else. It is returned too.
+fn one_list(list: List, count: usize) -> (Simulation, u64) {
+    let mut sim = Simulation::new(0, count + 1);
+    let deadline = if list == List::Lowest { 5 } else { 0o2_01_06 };
+    for timer in (0..count).rev() {
+        sim.insert(timer, deadline);
+    }
+    match list {
+        List::Lowest => sim.set_now(deadline),
+        List::Higher => {}
+        List::CascadingDue | List::CascadingEarly => {
+            // The first one leaves the list, and the budget is used up.
+            sim.insert(count, deadline);
+            sim.set_now(if list == List::CascadingDue { deadline } else { 0o2_00_00 });
+            sim.pop(&mut 1);
+            sim.remove(count);
+            assert_eq!(sim.wheel.cascading, Some(SlotId::new(0)), "{list:?}");
+        }
+    }
+    (sim, deadline)
+}
+
+#[test]
+fn fault_01_a_deadline_a_turn_ahead_is_not_in_the_current_slot() {
+    for level in 1..LEVELS_BELOW_HORIZON as u32 {
+        let width = 1 << (level * LEVEL_BITS);
+        for slot in [0, 1, 31, 62, 63] {
+            // Less than a turn ahead, and yet the digit is the same again.
+            let end_of_slot = slot * width + width - 1;
+            let slot_a_turn_ahead = (slot + SLOTS as u64) * width;
+            for deadline in [slot_a_turn_ahead, slot_a_turn_ahead + 1] {
+                if deadline - end_of_slot <= HORIZON {
+                    assert_due_exactly_at(deadline, end_of_slot);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_02_a_timer_is_due_in_the_very_tick_of_its_deadline() {
+    for origin in origins().chain([0, 0o12_34_56_70]) {
+        for distance in 0..=SLOTS as u64 + 1 {
+            assert_due_exactly_at(origin + distance, origin);
+        }
+        for level in 1..LEVELS_BELOW_HORIZON {
+            let boundary = boundary_after(origin, level);
+            for deadline in [boundary - 1, boundary, boundary + 1] {
+                if deadline - origin <= HORIZON {
+                    assert_due_exactly_at(deadline, origin);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_03_a_deadline_already_past_is_due_at_once() {
+    for origin in [1_000, 1 << 40, (1 << 53) + 5, 1 << 62] {
+        for deadline in [0, 1, origin - 64, origin - 1, origin] {
+            let mut sim = Simulation::new(origin, 3);
+            sim.insert(0, deadline);
+            sim.insert(1, origin + 1_000);
+            assert_eq!(sim.pop_all(), [0]);
+            // Past, but after what has been worked off.
+            sim.set_now(origin + 2_000);
+            sim.insert(2, origin + 500);
+            sim.insert(0, deadline);
+            assert_eq!(sim.pop_all(), [0, 1, 2]);
+        }
+    }
+}
+
+#[test]
+fn fault_04_nothing_is_beyond_the_horizon() {
+    for origin in origins() {
+        for bits in 0..=HORIZON.ilog2() {
+            assert_due_exactly_at(origin + (1 << bits), origin);
+        }
+    }
+    // From a wheel that lags behind, too: a stamp reaches 2^53 ticks.
+    for lag in [0, 1, HORIZON - 2, HORIZON - 1, HORIZON, HORIZON + 1, 2 * HORIZON, 1 << 60] {
+        for origin in [0, (1 << 53) - 1, 1 << 61] {
+            let mut sim = Simulation::new(origin, 4);
+            sim.insert(0, origin);
+            sim.insert(1, origin + 1);
+            sim.set_now(origin + lag);
+            sim.insert(2, sim.now + HORIZON);
+            sim.insert(3, sim.now + 1);
+            assert_eq!(sim.catch_up_count, usize::from(lag >= HORIZON), "lag {lag:#x}");
+            sim.set_now(sim.now + 1);
+            assert_eq!(sim.pop_all(), [0, 1, 3]);
+            sim.set_now(sim.now + HORIZON - 2);
+            assert_eq!(sim.pop_all(), [0usize; 0]);
+            sim.set_now(sim.now + 1);
+            assert_eq!(sim.pop_all(), [2]);
+        }
+    }
+}
+
+#[test]
+fn catching_up_keeps_every_list() {
+    for list in LISTS {
+        for removed in 0..=4 {
+            let (mut sim, _) = one_list(list, 3);
+            sim.timers.timers.extend(Table::new(4).timers);
+            sim.deadlines.extend([None; 4]);
+            // Later than the moment at which it catches up.
+            let catch_up = sim.wheel.elapsed + HORIZON;
+            sim.set_now(catch_up - 100);
+            sim.insert(4, catch_up + 1);
+            sim.insert(5, catch_up + 70_000);
+            sim.set_now(catch_up);
+            sim.insert(6, catch_up + HORIZON);
+            assert_eq!(sim.catch_up_count, 1, "{list:?}");
+            sim.remove(removed);
+            let mut rest = vec![0, 1, 2];
+            rest.retain(|&timer| timer != removed);
+            assert_eq!(sim.pop_all(), rest);
+            sim.set_now(catch_up + HORIZON - 1);
+            assert_eq!(sim.pop_all(), if removed == 4 { vec![5] } else { vec![4, 5] });
+            sim.set_now(catch_up + HORIZON);
+            assert_eq!(sim.pop_all(), [6]);
+        }
+    }
+}
+
+#[test]
+fn fault_05_no_level_wraps() {
+    for origin in origins() {
+        let mut sim = Simulation::new(origin, LEVELS_BELOW_HORIZON);
+        // A timer for each level, again and again.
+        for _ in 0..10 {
+            for level in 0..LEVELS_BELOW_HORIZON {
+                sim.reset(level, sim.now + (1 << (level as u32 * LEVEL_BITS)) + 1);
+            }
+            for level in 0..6 {
+                sim.set_now(boundary_after(sim.now, level));
+                sim.pop_all();
+            }
+        }
+        let end = sim.now + (1 << 48) + 1;
+        sim.set_now(end);
+        sim.pop_all();
+        assert_eq!(sim.wheel.next_expiry(), None);
+    }
+}
+
+#[test]
+fn fault_06_the_clock_stands_still_goes_back_and_jumps() {
+    for jump in [1 << 20, HORIZON, 1 << 60] {
+        let mut sim = Simulation::new(1_000, 4);
+        sim.insert(0, 1_010);
+        sim.insert(1, 1_000 + HORIZON);
+        assert_eq!((sim.pop_all(), sim.pop_all()), (vec![], vec![]));
+
+        // A jump passes years of empty slots, and the occupied one on the way.
+        sim.set_now(1_000 + jump);
+        assert_eq!(sim.pop(&mut UNLIMITED.clone()), Some(0));
+        assert_eq!(sim.pop_all(), if jump < HORIZON { vec![] } else { vec![1] });
+
+        // Back in time nothing is due, not even what is past already: the wheel
+        // never turns back.
+        sim.set_now(1_005);
+        sim.insert(2, 1_000);
+        sim.insert(3, 1_000 + jump + 5);
+        assert_eq!(sim.pop_all(), [0usize; 0]);
+        sim.set_now(999 + jump);
+        assert_eq!(sim.pop_all(), [0usize; 0]);
+        sim.set_now(1_000 + jump);
+        assert_eq!(sim.pop_all(), [2]);
+        sim.set_now(1_005 + jump);
+        assert_eq!(sim.pop_all(), [3]);
+    }
+}
+
+#[test]
+fn fault_07_mass_expiry_and_cascades_keep_to_the_budget() {
+    const COUNT: usize = 250;
+    let in_one_slot: fn(u64) -> u64 = |_| 0o7_00_00_01;
+    let in_one_wide_slot = |timer| 0o7_00_00_00 + timer;
+    let everywhere = |timer| (timer % 63 + 1) << (timer / 63 % 8 * 6);
+    for spread in [in_one_slot, in_one_wide_slot, everywhere] {
+        for jump in [0o7_00_00_00, 0o7_00_10_00, HORIZON, 1 << 60] {
+            for budget in [1, 7, 64] {
+                let mut sim = Simulation::new(0, COUNT);
+                for timer in 0..COUNT {
+                    sim.insert(timer, spread(timer as u64));
+                }
+                sim.set_now(jump);
+                // `pop` asserts that each call stays within what it is given, and
+                // that every timer is due or not as it should be meanwhile.
+                let mut used_total = 0;
+                while sim.wheel.has_work(jump) {
+                    let mut left = budget;
+                    while left > 0 && sim.pop(&mut left).is_some() {}
+                    used_total += budget - left;
+                }
+                assert!(used_total <= COUNT * LEVELS, "{used_total}");
+                assert!(sim.wheel_deadlines().all(|deadline| deadline > jump));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_due_leaves_a_cascade_at_once() {
+    let (mut sim, deadline) = one_list(List::CascadingDue, 3);
+    assert_eq!(sim.now, deadline);
+    let mut budget = 3;
+    for timer in 0..3 {
+        assert_eq!(sim.pop(&mut budget), Some(timer));
+    }
+    assert_eq!(budget, 0);
+}
+
+#[test]
+fn fault_08_a_neighbour_goes_between_two_pops() {
+    for list in DUE_LISTS {
+        for other in 1..4 {
+            let (mut sim, _) = one_list(list, 4);
+            assert_eq!(sim.pop(&mut { UNLIMITED }), Some(0));
+            sim.remove(other);
+            let rest: Vec<_> = (1..4).filter(|&timer| timer != other).collect();
+            assert_eq!(sim.pop_all(), rest);
+
+            let (mut sim, _) = one_list(list, 4);
+            assert_eq!(sim.pop(&mut { UNLIMITED }), Some(0));
+            sim.reset(other, sim.now);
+            sim.insert(0, sim.now);
+            assert_eq!(sim.pop_all(), [0, 1, 2, 3]);
+        }
+    }
+}
+
+#[test]
+fn fault_09_whatever_is_removed_is_unlinked() {
+    const COUNT: usize = 4;
+    for list in LISTS {
+        for removed in 0..1 << COUNT {
+            for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 1, 0]] {
+                let (mut sim, deadline) = one_list(list, COUNT);
+                for timer in order {
+                    if removed & (1 << timer) != 0 {
+                        sim.remove(timer);
+                        sim.remove(timer);
+                    }
+                }
+                let rest: Vec<_> = (0..COUNT).filter(|timer| removed & (1 << timer) == 0).collect();
+                assert_eq!(sim.wheel.next_expiry().is_none(), rest.is_empty());
+                sim.set_now(deadline);
+                assert_eq!(sim.pop_all(), rest);
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_10_a_reused_timer_knows_nothing_of_its_old_deadline() {
+    for list in LISTS {
+        for timer in 0..3 {
+            for later in [1, 63, 64, 5_000, HORIZON] {
+                let (mut sim, deadline) = one_list(list, 3);
+                sim.remove(timer);
+                sim.set_now(deadline);
+                sim.insert(timer, deadline + later);
+                let rest: Vec<_> = (0..3).filter(|&other| other != timer).collect();
+                assert_eq!(sim.pop_all(), rest);
+                sim.set_now(deadline + later - 1);
+                assert_eq!(sim.pop_all(), [0usize; 0]);
+                sim.set_now(deadline + later);
+                assert_eq!(sim.pop_all(), [timer]);
+                // Popped and used again.
+                sim.insert(timer, sim.now + 2);
+                sim.set_now(sim.now + 1);
+                assert_eq!(sim.pop_all(), [0usize; 0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_11_a_timer_that_is_due_but_not_popped_can_be_reset() {
+    for list in DUE_LISTS {
+        for timer in 0..3 {
+            for later in [0, 1, 64, HORIZON] {
+                let (mut sim, _) = one_list(list, 3);
+                let deadline = sim.now + later;
+                sim.reset(timer, deadline);
+                let rest: Vec<_> = (0..3).filter(|&other| later == 0 || other != timer).collect();
+                assert_eq!(sim.pop_all(), rest);
+                if later > 0 {
+                    sim.set_now(deadline - 1);
+                    assert_eq!(sim.pop_all(), [0usize; 0]);
+                    sim.set_now(deadline);
+                    assert_eq!(sim.pop_all(), [timer]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_12_next_expiry_follows_resets_and_removals() {
+    // On level 0 it is exact.
+    let mut sim = Simulation::new(0, 3);
+    for (timer, deadline, next) in [(0, 40, 40), (1, 20, 20), (2, 30, 20), (1, 35, 30)] {
+        sim.reset(timer, deadline);
+        assert_eq!(sim.wheel.next_expiry(), Some(next));
+    }
+    sim.remove(2);
+    assert_eq!(sim.wheel.next_expiry(), Some(35));
+    // Of a higher level it is the start of the slot.
+    sim.remove(1);
+    sim.reset(0, 0o3_00_17);
+    assert_eq!(sim.wheel.next_expiry(), Some(0o3_00_00));
+    // The call that the removed timer would have been due for finds that out.
+    sim.set_now(20);
+    assert_eq!(sim.pop_all(), [0usize; 0]);
+    assert!(!sim.wheel.has_work(0o3_00_00 - 1));
+
+    // Whoever sleeps until then comes to the first deadline soon, whatever has
+    // been reset and removed. `check_answers` compares it with the first deadline.
+    let mut rng = Rng::with_seed(12);
+    for origin in origins() {
+        let mut sim = Simulation::new(origin, 12);
+        for _ in 0..40 {
+            let bits = rng.u32(1..=HORIZON.ilog2());
+            let deadline = sim.now + rng.u64(1..=1 << bits);
+            sim.reset(rng.usize(..12), deadline);
+            sim.remove(rng.usize(..12));
+            let Some(first) = sim.wheel_deadlines().min() else { continue };
+            for wake_up_count in 1.. {
+                assert!(wake_up_count <= LEVELS, "still before {first:#x}");
+                let wake_up = sim.wheel.next_expiry().unwrap();
+                assert!(wake_up > sim.now, "it is {wake_up} already");
+                sim.set_now(wake_up);
+                if !sim.pop_all().is_empty() {
+                    assert_eq!(wake_up, first);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn inserting_costs_the_same_however_many_there_are() {
+    let same: fn(u64) -> u64 = |_| 0o1_00_00;
+    let spread = |timer| (timer % 63 + 1) << (timer / 63 % 8 * 6);
+    for deadline_of in [same, spread] {
+        let mut sim = Simulation::new(0, 1_000);
+        let costs: Vec<_> = (0..1_000)
+            .map(|timer| {
+                let call_count = sim.timers.call_count.get();
+                let id = SlotId::new(timer);
+                sim.wheel.insert(&mut sim.timers, id, deadline_of(timer as u64), 0);
+                sim.timers.call_count.get() - call_count
+            })
+            .collect();
+        // One more where there is a head to link with.
+        assert!(costs.iter().all(|cost| (costs[0]..=costs[0] + 1).contains(cost)), "{costs:?}");
+    }
+}
+
+#[test]
+fn an_idle_wheel_files_no_higher_than_a_busy_one() {
+    // Nobody calls `pop_due` as long as there is no work.
+    for idle in [1_000, 1 << 40, HORIZON - 2] {
+        let mut sim = Simulation::new(0, 2);
+        sim.insert(0, HORIZON);
+        sim.set_now(idle);
+        sim.insert(1, idle + 1);
+        sim.set_now(idle + 1);
+        assert_eq!(sim.pop(&mut 1), Some(1));
+    }
+}
+
+#[test]
+fn a_timer_is_filed_at_most_once_a_level() {
+    // The most there is: a carry through all digits, then a one in each.
+    let carry = 1 << 60;
+    let mut life = vec![(carry - 1, carry + 0o1_11_11_11_11_11_11_11_11 % HORIZON)];
+    let mut rng = Rng::with_seed(0);
+    for origin in origins() {
+        life.push((origin, origin + rng.u64(..=HORIZON)));
+    }
+    let mut most = 0;
+    for (origin, deadline) in life {
+        let mut sim = Simulation::new(origin, 1);
+        sim.insert(0, deadline);
+        while let Some(wake_up) = sim.wheel.next_expiry() {
+            sim.set_now(wake_up);
+            sim.pop_all();
+        }
+        most = most.max(sim.timers.timers[0].filed_count);
+    }
+    assert!((LEVELS_BELOW_HORIZON..=LEVELS).contains(&most), "{most}");
+}
+
+/// A tick after `now`, or just before: often beside a boundary, or a deadline.
+fn random_tick(rng: &mut Rng, sim: &Simulation, span_bits: u32) -> u64 {
+    let span = 1 << rng.u32(..=span_bits);
+    let tick = match rng.u8(..8) {
+        0 => sim.now,
+        1 => sim.now.saturating_add(rng.u64(..4)),
+        2 => sim.now.saturating_add(rng.u64(..span)),
+        3 => sim.now.saturating_add(span),
+        4 | 5 => boundary_after(sim.now, span.ilog2().div_ceil(LEVEL_BITS) as usize),
+        _ => sim.deadlines[rng.usize(..sim.deadlines.len())].unwrap_or(sim.now),
+    };
+    match rng.u8(..4) {
+        0 => tick.saturating_sub(1),
+        1 => tick.saturating_add(1),
+        _ => tick,
+    }
+}
+
+/// Runs of random operations, each run of a character of its own. Returns how
+/// often a wheel had to catch up.
+fn model(seeds: std::ops::Range<u64>) -> usize {
+    const STEPS: usize = 500;
+    let origins: Vec<_> = origins().chain([0]).collect();
+    let mut catch_up_count = 0;
+    for seed in seeds {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..=20);
+        let origin = rng.choice(&origins).unwrap().saturating_sub(rng.u64(..80));
+        let jump_bits = rng.choice([3, 7, 13, 25, 43, 54]).unwrap();
+        let deadline_bits = rng.choice([jump_bits.min(52), 8, 52]).unwrap();
+        // Seldom popped, or with small budgets, it falls far behind.
+        let pop_percent = rng.choice([2, 30]).unwrap();
+        let budgets = rng.choice([&[0, 1][..], &[0, 1, 2, 3, 9], &[UNLIMITED]]).unwrap();
+        let goes_back = rng.u8(..4) == 0;
+
+        let mut sim = Simulation::new(origin, count);
+        sim.seed = Some(seed);
+        while sim.step_count < STEPS {
+            let timer = rng.usize(..count);
+            match rng.u8(..100) {
+                percent if percent < pop_percent => {
+                    let mut budget = *rng.choice(budgets).unwrap();
+                    while sim.pop(&mut budget).is_some() {}
+                }
+                percent if percent < 50 => {
+                    let now = random_tick(&mut rng, &sim, jump_bits).max(sim.now);
+                    sim.set_now(now.min(u64::MAX - 1));
+                }
+                50 if goes_back => {
+                    let bits = rng.u32(..=jump_bits);
+                    sim.set_now(sim.now.saturating_sub(rng.u64(..1 << bits)));
+                }
+                percent if percent < 60 => sim.remove(timer),
+                _ => {
+                    let deadline = random_tick(&mut rng, &sim, deadline_bits);
+                    sim.reset(timer, deadline.min(sim.now.saturating_add(HORIZON)));
+                }
+            }
+        }
+        // The end of time itself never comes.
+        let last = sim.wheel_deadlines().filter(|&deadline| deadline != u64::MAX).max();
+        sim.set_now(last.unwrap_or(0).max(sim.latest));
+        while sim.wheel.has_work(sim.now) {
+            sim.pop(&mut 2);
+        }
+        assert!(sim.wheel_deadlines().all(|deadline| deadline == u64::MAX));
+        catch_up_count += sim.catch_up_count;
+    }
+    catch_up_count
+}
+
+// Two halves, so that they run side by side.
+#[test]
+fn model_first_half_million_steps() {
+    assert!(model(0..1_000) > 100);
+}
+
+#[test]
+fn model_second_half_million_steps() {
+    assert!(model(1_000..2_000) > 100);
+}
+
+/// Ticks around every boundary, of all levels.
+fn ticks() -> impl Iterator<Item = u64> + Clone {
+    (0..LEVELS as u32)
+        .flat_map(|level| [1, 2, 31, 63].map(|slot: u128| slot << (level * LEVEL_BITS)))
+        .flat_map(|boundary| [boundary - 1, boundary, boundary + 1])
+        .filter_map(|tick| u64::try_from(tick).ok())
+        .chain([u64::MAX - 1, u64::MAX])
+}
+
+#[test]
+fn digits_and_levels_are_those_of_base_64() {
+    for (tick, level, expected) in
+        [(0o12_34_56, 0, 0o56), (0o12_34_56, 1, 0o34), (0o12_34_56, 2, 0o12), (u64::MAX, 10, 15)]
+    {
+        assert_eq!(digit(tick, level), expected, "{tick:#o}, level {level}");
+    }
+    for (elapsed, deadline, expected) in [
+        (0, 0, 0),
+        (0, 63, 0),
+        (0, 64, 1),
+        (63, 64, 1),
+        (64, 127, 0),
+        (0, 4_095, 1),
+        (4_095, 4_096, 2),
+        ((1 << 60) - 1, 1 << 60, 10),
+        (0, u64::MAX, 10),
+        (u64::MAX, u64::MAX, 0),
+    ] {
+        assert_eq!(level_for(elapsed, deadline), expected, "{elapsed} to {deadline}");
+    }
+    for elapsed in ticks() {
+        for deadline in ticks().filter(|&deadline| deadline >= elapsed) {
+            let differs = |level: &usize| digit(elapsed, *level) != digit(deadline, *level);
+            let expected = (0..LEVELS).rev().find(differs).unwrap_or(0);
+            assert_eq!(level_for(elapsed, deadline), expected, "{elapsed} to {deadline}");
+        }
+    }
+}
+
+#[test]
+fn a_slot_starts_where_its_digit_begins() {
+    for tick in ticks() {
+        for level in 0..LEVELS {
+            let width = (SLOTS as u128).pow(level as u32);
+            let turn = width * SLOTS as u128;
+            assert_eq!(digit(tick, level) as u128, u128::from(tick) % turn / width, "{tick:#o}");
+            for slot in [0, 1, 15, 16, 62, 63] {
+                let expected = u128::from(tick) / turn * turn + slot as u128 * width;
+                if expected <= u128::from(u64::MAX) {
+                    let start = slot_start(tick, level, slot);
+                    assert_eq!(u128::from(start), expected, "{tick:#o}, {level}, {slot}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stamp_tells_any_deadline_up_to_its_reach() {
+    for elapsed in ticks() {
+        for distance in [0, 1, HORIZON - 1, HORIZON, HORIZON + 1, Stamp::MASK] {
+            if let Some(deadline) = elapsed.checked_add(distance) {
+                let stamp = Stamp::from_bits(Stamp::new(deadline).bits());
+                assert_eq!(stamp.ticks_after(elapsed), distance, "from {elapsed}");
+            }
+        }
+    }
+}

@@ -1,0 +1,861 @@
+//! Loaders of futures: one runs for a key, others wait, threads among them; and
+//! whoever is dropped on the way passes the turn on.
+
+#![cfg(feature = "async")]
+#![cfg(not(any(punctual_loom, miri)))]
+
+use std::future::{Future, pending, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use punctual::{Cache, ManualClock};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, oneshot};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Loads that one shard keeps track of.
+const LOADS_MAX: u64 = 8;
+
+/// Runs a test, and ends the process with a message if that takes a minute: a
+/// deadlock shall have a name.
+fn watched<R>(test: impl FnOnce() -> R) -> R {
+    use std::io::Write;
+
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (running, is_running) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let ended = is_running.recv_timeout(60 * SECOND);
+        if ended == Err(RecvTimeoutError::Timeout) {
+            // Not by a macro: the test harness would keep that to itself.
+            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
+            std::process::abort();
+        }
+    });
+    let result = test();
+    drop(running);
+    watchdog.join().unwrap();
+    result
+}
+
+/// On both kinds of runtime.
+fn on_runtimes<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    watched(|| {
+        for runtime in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+            runtime_of(runtime).block_on(test());
+        }
+    });
+}
+
+fn runtime_of(mut builder: Builder) -> Runtime {
+    builder.worker_threads(4).enable_time().build().unwrap()
+}
+
+fn in_one_shard() -> Cache<u64, u64> {
+    Cache::builder().capacity(100).shards(1).build().unwrap()
+}
+
+/// Loads a value that stays, without ado.
+async fn load(cache: &Cache<u64, u64>, key: u64, value: u64) -> u64 {
+    cache.get_or_load_async(&key, || ready(Ok::<_, ()>((value, Duration::MAX)))).await.unwrap()
+}
+
+/// Lets other tasks run until so many look-ups have found nothing: those are
+/// waiting for the load, or just about to.
+async fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
+    while cache.stats().misses < misses {
+        tokio::task::yield_now().await;
+    }
+}
+
+// ---- Polled by hand ----
+
+/// Counts how often it is woken; alive as long as somebody means to wake it.
+#[derive(Default)]
+struct Sleeper(AtomicUsize);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+impl Sleeper {
+    fn wakes(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+type Loading<'a> = Pin<Box<dyn Future<Output = Result<u64, ()>> + 'a>>;
+
+/// A load of key 1 that brings what it is told to, once it is told to.
+fn told<'a>(cache: &'a Cache<u64, u64>, told: &'a Mutex<Option<Result<u64, ()>>>) -> Loading<'a> {
+    Box::pin(cache.get_or_load_async(&1, move || {
+        poll_fn(move |_| match told.lock().unwrap().take() {
+            Some(result) => Poll::Ready(result.map(|value| (value, Duration::MAX))),
+            None => Poll::Pending,
+        })
+    }))
+}
+
+/// One that must not run.
+fn idle(cache: &Cache<u64, u64>) -> Loading<'_> {
+    Box::pin(cache.get_or_load_async(&1, || async { panic!("a second load") }))
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>, sleeper: &Arc<Sleeper>) -> Poll<F::Output> {
+    let waker = Waker::from(sleeper.clone());
+    future.poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn those_that_wait_are_woken_when_the_load_ends() {
+    watched(|| {
+        for result in [Ok(7), Err(())] {
+            let cache = in_one_shard();
+            let brings = Mutex::new(None);
+            let loader = Arc::new(Sleeper::default());
+            let mut loading = told(&cache, &brings);
+            assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+            let sleepers: Vec<_> = (0..10).map(|_| Arc::new(Sleeper::default())).collect();
+            let second = Mutex::new(Some(Ok(8)));
+            let mut waiting: Vec<_> = sleepers.iter().map(|_| told(&cache, &second)).collect();
+            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+                for _ in 0..3 {
+                    assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
+                }
+            }
+            assert!(sleepers.iter().all(|sleeper| sleeper.wakes() == 0), "woken for nothing");
+            *brings.lock().unwrap() = Some(result);
+            assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(result));
+            // At least one has to be, and whoever is woken once is not again.
+            assert!(sleepers.iter().any(|sleeper| sleeper.wakes() > 0), "nobody is woken");
+            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+                assert!(sleeper.wakes() <= 1);
+                assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Ready(Ok(result.unwrap_or(8))));
+            }
+            // Nobody keeps a waker of theirs.
+            drop(waiting);
+            assert!(sleepers.iter().all(|sleeper| Arc::strong_count(sleeper) == 1));
+        }
+    });
+}
+
+/// A future may be polled by one task first and by another later: the last one
+/// that has polled it is to be woken.
+#[test]
+fn the_task_that_has_polled_last_is_woken() {
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let loader = Arc::new(Sleeper::default());
+        let mut loading = told(&cache, &brings);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let mut waiting = idle(&cache);
+        let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
+        for sleeper in &sleepers {
+            assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
+        }
+        *brings.lock().unwrap() = Some(Ok(7));
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+        assert_eq!(sleepers.last().unwrap().wakes(), 1);
+        assert_eq!(poll(waiting.as_mut(), &sleepers[4]), Poll::Ready(Ok(7)));
+    });
+}
+
+/// Two futures of one task wait for the same load: `join!` of them.
+#[test]
+fn one_task_may_wait_twice() {
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let loader = Arc::new(Sleeper::default());
+        let mut loading = told(&cache, &brings);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let task = Arc::new(Sleeper::default());
+        let [mut one, mut other] = [idle(&cache), idle(&cache)];
+        assert_eq!(poll(one.as_mut(), &task), Poll::Pending);
+        assert_eq!(poll(other.as_mut(), &task), Poll::Pending);
+        // One of them gives up; the other still waits.
+        drop(one);
+        *brings.lock().unwrap() = Some(Ok(7));
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+        assert!(task.wakes() >= 1);
+        assert_eq!(poll(other.as_mut(), &task), Poll::Ready(Ok(7)));
+    });
+}
+
+#[test]
+fn a_load_that_is_dropped_passes_the_turn_on() {
+    watched(|| {
+        // Dropped before its first poll, and after some.
+        for polls in [0, 1, 2] {
+            let cache = in_one_shard();
+            let never = Mutex::new(None);
+            let mut loading = told(&cache, &never);
+            let loader = Arc::new(Sleeper::default());
+            for _ in 0..polls {
+                assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+            }
+            let brings = Mutex::new((polls == 0).then_some(Ok(7)));
+            let mut waiting = told(&cache, &brings);
+            let sleeper = Arc::new(Sleeper::default());
+            if polls > 0 {
+                assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
+                *brings.lock().unwrap() = Some(Ok(7));
+            }
+            drop(loading);
+            assert_eq!(sleeper.wakes(), usize::from(polls > 0));
+            assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Ready(Ok(7)));
+            assert_eq!(cache.get(&1), Some(7));
+        }
+    });
+}
+
+/// Whoever is woken first may be dropped before it looks: others must know.
+#[test]
+fn a_turn_is_not_lost_with_whoever_was_woken() {
+    watched(|| {
+        for gone in 0..4 {
+            let cache = in_one_shard();
+            let never = Mutex::new(None);
+            let mut loading = told(&cache, &never);
+            let loader = Arc::new(Sleeper::default());
+            assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+            let brings = Mutex::new(Some(Ok(7)));
+            let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
+            let mut waiting: Vec<_> =
+                sleepers.iter().map(|_| Some(told(&cache, &brings))).collect();
+            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+                let waiting = waiting.as_mut().unwrap();
+                assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
+            }
+            drop(loading);
+            // All that were woken give up, but for one that may not have been.
+            for dropped in (0..5).filter(|&number| number != gone) {
+                waiting[dropped] = None;
+            }
+            assert_eq!(sleepers[gone].wakes(), 1, "nobody wakes the one that is left");
+            let left = waiting[gone].as_mut().unwrap();
+            assert_eq!(poll(left.as_mut(), &sleepers[gone]), Poll::Ready(Ok(7)));
+        }
+    });
+}
+
+/// A waker is kept for each future that waits, and for no other: waiters that
+/// give up while a load takes its time must not pile up.
+#[test]
+fn no_waker_is_kept_of_a_waiter_that_is_gone() {
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let loader = Arc::new(Sleeper::default());
+        let mut loading = told(&cache, &brings);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let gone: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
+        for sleeper in &gone {
+            assert_eq!(poll(idle(&cache).as_mut(), sleeper), Poll::Pending);
+        }
+        let kept = gone.iter().filter(|sleeper| Arc::strong_count(sleeper) > 1).count();
+        *brings.lock().unwrap() = Some(Ok(7));
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+        assert!(gone.iter().all(|sleeper| Arc::strong_count(sleeper) == 1), "kept for ever");
+        assert_eq!(kept, 0, "wakers kept of 1,000 waiters that are gone");
+    });
+}
+
+/// Nor is more than one kept of a waiter that is polled by many tasks.
+#[test]
+fn no_waker_is_kept_but_the_last() {
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let loader = Arc::new(Sleeper::default());
+        let mut loading = told(&cache, &brings);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let mut waiting = idle(&cache);
+        let tasks: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
+        for task in &tasks {
+            assert_eq!(poll(waiting.as_mut(), task), Poll::Pending);
+        }
+        let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
+        assert_eq!(kept, 1, "wakers kept of one waiter");
+    });
+}
+
+#[test]
+fn nothing_happens_before_the_first_poll() {
+    watched(|| {
+        let cache = in_one_shard();
+        drop(idle(&cache));
+        let unpolled = idle(&cache);
+        assert_eq!(cache.stats().misses, 0);
+        // So nobody waits for it either.
+        assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
+        drop(unpolled);
+        // A hit is ready at once.
+        assert_eq!(poll(idle(&cache).as_mut(), &Arc::default()), Poll::Ready(Ok(5)));
+    });
+}
+
+/// A future that waits is polled from within a closure of the cache: a panic, as
+/// for every other call, and no deadlock.
+#[test]
+fn a_waiter_that_is_polled_within_a_closure_panics() {
+    watched(|| {
+        let cache = in_one_shard();
+        cache.insert(2, 2);
+        let brings = Mutex::new(None);
+        let mut loading = told(&cache, &brings);
+        let sleeper = Arc::new(Sleeper::default());
+        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
+        let mut waiting = idle(&cache);
+        assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
+        cache.read(&2, |_| {
+            let polling = AssertUnwindSafe(|| poll(waiting.as_mut(), &sleeper));
+            assert!(catch_unwind(polling).is_err());
+        });
+        *brings.lock().unwrap() = Some(Ok(7));
+        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(7)));
+        assert_eq!(cache.get(&1), Some(7));
+    });
+}
+
+/// The same of one that loads, which ends its load there.
+#[test]
+fn a_load_that_ends_within_a_closure_does_not_wait_for_itself() {
+    watched(|| {
+        for is_dropped in [false, true] {
+            let cache = in_one_shard();
+            cache.insert(2, 2);
+            let brings = Mutex::new(None);
+            let mut loading = Some(told(&cache, &brings));
+            let sleeper = Arc::new(Sleeper::default());
+            let polled = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
+            assert_eq!(polled, Poll::Pending);
+            *brings.lock().unwrap() = Some(Ok(7));
+            cache.read(&2, |_| {
+                let _ = catch_unwind(AssertUnwindSafe(|| {
+                    if is_dropped {
+                        drop(loading.take());
+                    } else {
+                        _ = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
+                    }
+                }));
+            });
+            drop(loading);
+            // And the turn is not lost.
+            assert_eq!(cache.get_or_insert_with(&1, || 8), 8);
+        }
+    });
+}
+
+/// Wakers are callers' code: one that panics must not keep the others asleep.
+#[test]
+fn a_waker_that_panics_keeps_nobody_asleep() {
+    struct Panics(AtomicBool);
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            if !self.0.swap(true, SeqCst) {
+                std::panic::resume_unwind(Box::new("a waker's own"));
+            }
+        }
+    }
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let mut loading = told(&cache, &brings);
+        let loader = Arc::new(Sleeper::default());
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let mut first = idle(&cache);
+        let waker = Waker::from(Arc::new(Panics(AtomicBool::new(false))));
+        assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let sleeper = Arc::new(Sleeper::default());
+        let mut second = idle(&cache);
+        assert_eq!(poll(second.as_mut(), &sleeper), Poll::Pending);
+        *brings.lock().unwrap() = Some(Ok(7));
+        let _ = catch_unwind(AssertUnwindSafe(|| poll(loading.as_mut(), &loader)));
+        assert_eq!(cache.get(&1), Some(7));
+        assert_eq!(sleeper.wakes(), 1, "left asleep");
+        assert_eq!(poll(second.as_mut(), &sleeper), Poll::Ready(Ok(7)));
+    });
+}
+
+// ---- On runtimes ----
+
+#[test]
+fn a_thousand_tasks_and_one_load() {
+    on_runtimes(|| async {
+        for shards in [1, 8] {
+            let cache: Cache<u64, u64> =
+                Cache::builder().capacity(100).shards(shards).build().unwrap();
+            let runs = Arc::new(AtomicUsize::new(0));
+            let tasks: Vec<_> = (0..1_000)
+                .map(|number| {
+                    let (cache, runs) = (cache.clone(), runs.clone());
+                    tokio::spawn(async move {
+                        let load = || async {
+                            runs.fetch_add(1, SeqCst);
+                            await_misses(&cache, 1_000).await;
+                            Ok::<_, ()>((number, Duration::MAX))
+                        };
+                        cache.get_or_load_async(&1, load).await.unwrap()
+                    })
+                })
+                .collect();
+            let mut seen = Vec::new();
+            for task in tasks {
+                seen.push(task.await.unwrap());
+            }
+            assert_eq!(runs.load(SeqCst), 1);
+            assert!(seen.iter().all(|&value| value == seen[0]));
+            assert_eq!(cache.get(&1), Some(seen[0]));
+        }
+    });
+}
+
+/// Counts how many loaders run at once, and how many ran at all.
+#[derive(Default)]
+struct Turns {
+    running: AtomicUsize,
+    runs: AtomicUsize,
+}
+
+impl Turns {
+    /// The number of this turn, from 0; it ends when it is dropped.
+    fn take(&self) -> (usize, impl Drop + '_) {
+        struct Turn<'a>(&'a AtomicUsize);
+        impl Drop for Turn<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, SeqCst);
+            }
+        }
+        assert_eq!(self.running.fetch_add(1, SeqCst), 0, "two loaders run at once");
+        (self.runs.fetch_add(1, SeqCst), Turn(&self.running))
+    }
+}
+
+/// Errors, panics and cancellations pass the turn on, one at a time, until one
+/// load brings a value.
+#[test]
+fn errors_panics_and_cancellations_pass_the_turn_on() {
+    const TASKS: usize = 30;
+    on_runtimes(|| async {
+        for round in 0..20 {
+            let cache = in_one_shard();
+            let turns = Arc::new(Turns::default());
+            // The one whose turn it is, to be cancelled.
+            let (cancel, cancelled) = mpsc::channel();
+            let tasks: Vec<_> = (0..TASKS)
+                .map(|number| {
+                    let (cache, turns, cancel) = (cache.clone(), turns.clone(), cancel.clone());
+                    tokio::spawn(async move {
+                        let load = || async {
+                            let (turn, _turn) = turns.take();
+                            if turn == 0 {
+                                await_misses(&cache, TASKS as u64).await;
+                            }
+                            tokio::task::yield_now().await;
+                            match (turn < round, turn % 3) {
+                                (false, _) => return Ok((7, Duration::MAX)),
+                                (true, 0) => return Err(()),
+                                // Without a word: the hook would print it.
+                                (true, 1) => std::panic::resume_unwind(Box::new("a loader")),
+                                (true, _) => _ = cancel.send(number),
+                            }
+                            pending().await
+                        };
+                        cache.get_or_load_async(&1, load).await
+                    })
+                })
+                .collect();
+            let (mut errors, mut panics, mut cancellations) = (0, 0, 0);
+            for _ in 0..(0..round).filter(|turn| turn % 3 == 2).count() {
+                let number: usize = loop {
+                    match cancelled.try_recv() {
+                        Ok(number) => break number,
+                        Err(_) => tokio::task::yield_now().await,
+                    }
+                };
+                tasks[number].abort();
+            }
+            for task in tasks {
+                match task.await {
+                    Ok(Ok(value)) => assert_eq!(value, 7),
+                    Ok(Err(())) => errors += 1,
+                    Err(error) if error.is_panic() => panics += 1,
+                    Err(_) => cancellations += 1,
+                }
+            }
+            let failed = [0, 1, 2].map(|kind| (0..round).filter(|turn| turn % 3 == kind).count());
+            assert_eq!([errors, panics, cancellations], failed);
+            assert_eq!(turns.runs.load(SeqCst), round + 1);
+            assert_eq!(cache.get(&1), Some(7));
+        }
+    });
+}
+
+#[test]
+fn a_timeout_passes_the_turn_on() {
+    on_runtimes(|| async {
+        let cache = in_one_shard();
+        let (begun, has_begun) = oneshot::channel();
+        let hangs = {
+            let cache = cache.clone();
+            tokio::spawn(async move {
+                let hang = || async {
+                    begun.send(()).unwrap();
+                    pending::<Result<(u64, Duration), ()>>().await
+                };
+                let loading = cache.get_or_load_async(&1, hang);
+                tokio::time::timeout(Duration::from_millis(20), loading).await
+            })
+        };
+        has_begun.await.unwrap();
+        assert_eq!(load(&cache, 1, 7).await, 7);
+        assert!(hangs.await.unwrap().is_err());
+        assert_eq!(load(&cache, 1, 8).await, 7);
+    });
+}
+
+/// Many tasks, keys and cancellations at random: whoever is not cancelled gets
+/// its value, and two loads of a key never run at once.
+#[test]
+fn cancellations_at_random_lose_no_turn() {
+    const KEYS: u64 = 8;
+    on_runtimes(|| async {
+        for seed in 0..10 {
+            let cache = in_one_shard();
+            let turns: Arc<Vec<Turns>> = Arc::new((0..KEYS).map(|_| Turns::default()).collect());
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut tasks = Vec::new();
+            for _ in 0..600 {
+                let (cache, turns) = (cache.clone(), turns.clone());
+                let key = random.u64(..KEYS);
+                let (yields, ends) = (random.usize(..20), random.u8(..8));
+                let task = tokio::spawn(async move {
+                    let load = || async {
+                        let (_, _turn) = turns[key as usize].take();
+                        for _ in 0..yields {
+                            tokio::task::yield_now().await;
+                        }
+                        match ends {
+                            0..=1 => Err(()),
+                            2..=4 => Ok((key, Duration::ZERO)),
+                            _ => Ok((key, Duration::from_nanos(1))),
+                        }
+                    };
+                    if let Ok(value) = cache.get_or_load_async(&key, load).await {
+                        assert_eq!(value, key);
+                    }
+                });
+                tasks.push((task, random.u8(..3) == 0));
+                if random.u8(..4) == 0 {
+                    tokio::task::yield_now().await;
+                }
+                if random.u8(..2) == 0 {
+                    let some = random.usize(..tasks.len());
+                    let (task, is_cancelled) = &tasks[some];
+                    if *is_cancelled {
+                        task.abort();
+                    }
+                }
+            }
+            for (task, is_cancelled) in tasks {
+                match task.await {
+                    Ok(()) => {}
+                    Err(error) => assert!(is_cancelled && error.is_cancelled(), "{error}"),
+                }
+            }
+            for key in 0..KEYS {
+                cache.remove(&key);
+                assert_eq!(load(&cache, key, 9).await, 9);
+            }
+        }
+    });
+}
+
+/// Threads and tasks wait for each other's loads.
+#[test]
+fn threads_and_tasks_wait_for_each_other() {
+    watched(|| {
+        let runtime = runtime_of(Builder::new_multi_thread());
+        for round in 0..200 {
+            let cache = in_one_shard();
+            let runs = AtomicUsize::new(0);
+            let (cache, runs) = (&cache, &runs);
+            // The load fails so often, by whomever, before it brings something.
+            let fails = round % 6;
+            let turn = move || {
+                let turn = runs.fetch_add(1, SeqCst);
+                if turn < fails { Err(()) } else { Ok((7, Duration::MAX)) }
+            };
+            let seen = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(move || {
+                            cache.get_or_load(&1, || {
+                                while runs.load(SeqCst) == 0 && cache.stats().misses < 8 {
+                                    thread::yield_now();
+                                }
+                                turn()
+                            })
+                        })
+                    })
+                    .collect();
+                let tasks: Vec<_> = (0..4)
+                    .map(|_| {
+                        let runtime = &runtime;
+                        scope.spawn(move || {
+                            runtime.block_on(cache.get_or_load_async(&1, || async {
+                                if runs.load(SeqCst) == 0 {
+                                    await_misses(cache, 8).await;
+                                }
+                                turn()
+                            }))
+                        })
+                    })
+                    .collect();
+                threads.into_iter().chain(tasks).map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(seen.iter().filter(|seen| seen.is_err()).count(), fails);
+            assert!(seen.iter().flatten().all(|&value| value == 7));
+            assert_eq!(runs.load(SeqCst), fails + 1);
+        }
+    });
+}
+
+/// A thread waits for a task that is cancelled, and a task for a thread whose
+/// loader panics.
+#[test]
+fn the_turn_passes_between_threads_and_tasks() {
+    watched(|| {
+        let runtime = runtime_of(Builder::new_multi_thread());
+        for _ in 0..50 {
+            let cache = in_one_shard();
+            let (begun, has_begun) = mpsc::channel();
+            let task = runtime.spawn({
+                let cache = cache.clone();
+                async move {
+                    let hang = || async move {
+                        begun.send(()).unwrap();
+                        pending::<Result<(u64, Duration), ()>>().await
+                    };
+                    cache.get_or_load_async(&1, hang).await
+                }
+            });
+            has_begun.recv().unwrap();
+            let waits = thread::spawn({
+                let cache = cache.clone();
+                move || cache.get_or_insert_with(&1, || 7)
+            });
+            while cache.stats().misses < 2 {
+                thread::yield_now();
+            }
+            task.abort();
+            assert_eq!(waits.join().unwrap(), 7);
+
+            let (begun, has_begun) = mpsc::channel();
+            let panics = thread::spawn({
+                let cache = cache.clone();
+                move || {
+                    cache.get_or_insert_with(&2, || {
+                        begun.send(()).unwrap();
+                        while cache.stats().misses < 4 {
+                            thread::yield_now();
+                        }
+                        std::panic::resume_unwind(Box::new("a loader"));
+                    })
+                }
+            });
+            has_begun.recv().unwrap();
+            assert_eq!(runtime.block_on(load(&cache, 2, 8)), 8);
+            assert!(panics.join().is_err());
+        }
+    });
+}
+
+#[test]
+fn loads_within_loads() {
+    on_runtimes(|| async {
+        let cache = in_one_shard();
+        let sum = cache
+            .get_or_load_async(&1, || async {
+                let (two, three) = tokio::join!(load(&cache, 2, 2), load(&cache, 3, 3));
+                // Threads' calls too, where they need not wait.
+                cache.insert(4, 4);
+                let four = cache.get_or_insert_with(&4, || 5);
+                let five = cache.get_or_insert_with(&5, || 5);
+                Ok::<_, ()>((two + three + four + five, Duration::MAX))
+            })
+            .await;
+        assert_eq!(sum, Ok(14));
+        assert_eq!(cache.len(), 5);
+    });
+}
+
+/// Far more loads at once than a shard keeps track of.
+#[test]
+fn more_loads_than_there_is_room_for_run_unshared() {
+    on_runtimes(|| async {
+        let cache = in_one_shard();
+        let all_load = Arc::new(tokio::sync::Barrier::new(3 * LOADS_MAX as usize));
+        let tasks: Vec<_> = (0..3 * LOADS_MAX)
+            .map(|key| {
+                let (cache, all_load) = (cache.clone(), all_load.clone());
+                tokio::spawn(async move {
+                    let load = || async {
+                        all_load.wait().await;
+                        Ok::<_, ()>((key, Duration::MAX))
+                    };
+                    cache.get_or_load_async(&key, load).await
+                })
+            })
+            .collect();
+        for (key, task) in (0..).zip(tasks) {
+            assert_eq!(task.await.unwrap(), Ok(key));
+            assert_eq!(cache.get(&key), Some(key));
+        }
+    });
+}
+
+// ---- Overruled, and TTLs ----
+
+type Meanwhile = (&'static str, fn(&Cache<u64, u64>), Option<u64>);
+
+/// What happens while a load is pending, and what is there afterwards.
+const MEANWHILE: [Meanwhile; 7] = [
+    ("nothing", |_| (), Some(1)),
+    ("remove", |cache| _ = cache.remove(&1), None),
+    ("insert", |cache| _ = cache.insert(1, 2), Some(2)),
+    ("insert_with_ttl, zero", |cache| _ = cache.insert_with_ttl(1, 2, Duration::ZERO), None),
+    ("clear", |cache| cache.clear(), None),
+    (
+        "insert and remove",
+        |cache| {
+            cache.insert(1, 2);
+            cache.remove(&1);
+        },
+        None,
+    ),
+    ("insert another", |cache| _ = cache.insert(3, 3), Some(1)),
+];
+
+#[test]
+fn what_happens_meanwhile_overrules_a_load() {
+    on_runtimes(|| async {
+        for (name, meanwhile, left) in MEANWHILE {
+            let cache = in_one_shard();
+            let notify = Notify::new();
+            let load = async {
+                let load = || async {
+                    notify.notified().await;
+                    Ok::<_, ()>((1, Duration::MAX))
+                };
+                cache.get_or_load_async(&1, load).await
+            };
+            let happen = async {
+                await_misses(&cache, 1).await;
+                meanwhile(&cache);
+                notify.notify_one();
+            };
+            let (loaded, ()) = tokio::join!(load, happen);
+            assert_eq!(loaded, Ok(1), "{name}: the loader's caller gets its value");
+            assert_eq!(cache.get(&1), left, "{name}");
+        }
+    });
+}
+
+/// Who waits gets what was put in meanwhile, without waiting for more than the
+/// load.
+#[test]
+fn waiters_of_an_overruled_load_look_again() {
+    watched(|| {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let mut loading = told(&cache, &brings);
+        let sleeper = Arc::new(Sleeper::default());
+        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
+        let mut waiting = idle(&cache);
+        let waits = Arc::new(Sleeper::default());
+        assert_eq!(poll(waiting.as_mut(), &waits), Poll::Pending);
+        cache.insert(1, 2);
+        // Whoever comes now finds it.
+        assert_eq!(poll(idle(&cache).as_mut(), &sleeper), Poll::Ready(Ok(2)));
+        *brings.lock().unwrap() = Some(Ok(1));
+        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(1)));
+        assert_eq!(waits.wakes(), 1);
+        assert_eq!(poll(waiting.as_mut(), &waits), Poll::Ready(Ok(2)));
+    });
+}
+
+#[test]
+fn ttls_are_those_that_the_loader_says() {
+    on_runtimes(|| async {
+        let clock = ManualClock::new();
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(10).clock(clock.clone()).build().unwrap();
+        for value in 1..4 {
+            let zero = || ready(Ok::<_, ()>((value, Duration::ZERO)));
+            assert_eq!(cache.get_or_load_async(&1, zero).await, Ok(value));
+            assert!(cache.is_empty());
+        }
+        let at_once = || ready(Ok::<_, ()>((5, Duration::from_nanos(1))));
+        assert_eq!(cache.get_or_load_async(&1, at_once).await, Ok(5));
+        clock.advance(SECOND);
+        assert_eq!(cache.get(&1), None);
+        let late = || async {
+            tokio::task::yield_now().await;
+            // The TTL counts from when the value is stored.
+            clock.advance(100 * SECOND);
+            Ok::<_, ()>((6, 5 * SECOND))
+        };
+        assert_eq!(cache.get_or_load_async(&1, late).await, Ok(6));
+        assert_eq!(cache.get(&1), Some(6));
+        clock.advance(6 * SECOND);
+        assert_eq!(cache.get(&1), None);
+        // An error puts nothing in.
+        assert_eq!(cache.get_or_load_async(&1, || ready(Err("none"))).await, Err("none"));
+        assert!(cache.is_empty());
+    });
+}
+
+/// A key of any form that is equivalent, and a future that borrows.
+#[test]
+fn keys_are_asked_for_in_any_form() {
+    on_runtimes(|| async {
+        let cache: Cache<String, String> = Cache::new(10);
+        let text = "value".to_owned();
+        let load = || async { Ok::<_, ()>((text.clone(), Duration::MAX)) };
+        assert_eq!(cache.get_or_load_async("key", load).await.as_deref(), Ok("value"));
+        let again = pin!(cache.get_or_load_async("key", || async { Err(()) }));
+        assert_eq!(again.await.as_deref(), Ok("value"));
+    });
+}
+
+/// Called within a closure of the cache: a panic that says so.
+#[test]
+fn a_call_from_within_a_closure_panics() {
+    watched(|| {
+        for shards in [1, 8] {
+            let cache: Cache<u64, u64> =
+                Cache::builder().capacity(100).shards(shards).build().unwrap();
+            cache.insert(2, 2);
+            for key in 0..10 {
+                let call = || ready(Ok::<_, ()>((0, Duration::MAX)));
+                cache.read(&2, |_| {
+                    let mut loading = Box::pin(cache.get_or_load_async(&key, call));
+                    let polling = AssertUnwindSafe(|| poll(loading.as_mut(), &Arc::default()));
+                    assert!(catch_unwind(polling).is_err());
+                });
+            }
+            assert_eq!((cache.len(), cache.get(&2)), (1, Some(2)));
+        }
+    });
+}

@@ -1,0 +1,798 @@
+//! The reaper's thread, by the real clock and with nobody touching the cache.
+
+#![cfg(not(any(punctual_loom, miri)))]
+
+use std::any::Any;
+use std::panic::panic_any;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Runs a test, and ends the process with a message if that takes a minute: a
+/// deadlock shall have a name.
+fn watched<R>(test: impl FnOnce() -> R) -> R {
+    use std::io::Write;
+
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (running, is_running) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let ended = is_running.recv_timeout(60 * SECOND);
+        if ended == Err(RecvTimeoutError::Timeout) {
+            // Not by a macro: the test harness would keep that to itself.
+            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
+            std::process::abort();
+        }
+    });
+    let result = test();
+    drop(running);
+    watchdog.join().unwrap();
+    result
+}
+
+/// Waits until something has come true that the reaper is to bring about.
+fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
+    for _ in 0..20_000 {
+        if is_true() {
+            return;
+        }
+        thread::sleep(MILLISECOND);
+    }
+    panic!("it never came true that {what}");
+}
+
+/// Runs a test in a process where no other has started the reaper, or can be hit
+/// by its end.
+fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
+    const STACK_BYTES: u64 = 2 << 20; // std's own choice
+    in_a_process_with_stacks_of(STACK_BYTES, name, test);
+}
+
+fn in_a_process_with_stacks_of(stack_bytes: u64, name: &str, test: impl FnOnce()) {
+    const MARK: &str = "PUNCTUAL_TEST_IN_A_PROCESS_OF_ITS_OWN";
+    if std::env::var(MARK).is_ok_and(|marked| marked == name) {
+        return watched(test);
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--include-ignored", "--nocapture"])
+        .env(MARK, name)
+        .env("RUST_MIN_STACK", stack_bytes.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "no test of the name {name}: {text}");
+}
+
+/// A value that counts its end.
+#[derive(Clone)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+// ---- Promptness ----
+
+/// How late the last of 200,000 entries is freed that are due together, with
+/// nobody touching the cache.
+fn lateness(listens: bool) -> Duration {
+    const ENTRIES: usize = 200_000;
+    struct Progress {
+        freed: AtomicUsize,
+        ended: Mutex<Option<Instant>>,
+    }
+    impl Progress {
+        fn step(&self) {
+            if self.freed.fetch_add(1, SeqCst) + 1 == ENTRIES {
+                *self.ended.lock().unwrap() = Some(Instant::now());
+            }
+        }
+    }
+    struct Value(Option<Arc<Progress>>);
+    impl Drop for Value {
+        fn drop(&mut self) {
+            if let Some(progress) = &self.0 {
+                progress.step();
+            }
+        }
+    }
+
+    let progress = Arc::new(Progress { freed: AtomicUsize::new(0), ended: Mutex::new(None) });
+    let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
+    let builder = if listens {
+        let progress = progress.clone();
+        builder.on_removal(move |_: &usize, _: &Value, cause| {
+            assert_eq!(cause, RemovalCause::Expired);
+            progress.step();
+        })
+    } else {
+        builder
+    };
+    let cache = builder.build().unwrap();
+    let due = Instant::now() + SECOND;
+    // Where this thread was held up between two lines, an entry is due later.
+    let mut last_due = due;
+    for key in 0..ENTRIES {
+        let ttl = due.saturating_duration_since(Instant::now()).max(MILLISECOND);
+        cache.insert_with_ttl(key, Value((!listens).then(|| progress.clone())), ttl);
+        last_due = last_due.max(Instant::now() + ttl);
+    }
+    assert!(Instant::now() < due, "a second is too short to put {ENTRIES} entries in");
+    await_that("all are freed", || progress.ended.lock().unwrap().is_some());
+    let ended = *progress.ended.lock().unwrap();
+    assert!(cache.is_empty());
+    ended.unwrap().saturating_duration_since(last_due)
+}
+
+/// Two resolutions and 50 ms. The only limit here that a clock decides: on two
+/// cores that others use too, a thread that is to run may have to wait for longer
+/// than that. Such waits come and go, while a reaper that is too slow is so each
+/// time. So the best of five runs has to keep it; one in time is enough.
+#[test]
+fn two_hundred_thousand_due_together_are_freed_promptly() {
+    const LIMIT: Duration = Duration::from_millis(2 * 10 + 50);
+    watched(|| {
+        for listens in [false, true] {
+            let mut late = Vec::new();
+            while late.iter().all(|&late| late > LIMIT) {
+                assert!(late.len() < 5, "listener: {listens}, late by {late:?}");
+                late.push(lateness(listens));
+            }
+        }
+    });
+}
+
+/// By the precise clock, from before an entry was put in to when it leaves.
+#[test]
+fn nothing_leaves_before_its_time() {
+    const ENTRIES: u32 = 2_000;
+    watched(|| {
+        let told = Arc::new(Mutex::new((0, Vec::new())));
+        let hears = told.clone();
+        let cache = Cache::builder()
+            .capacity(10_000)
+            .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
+                let lived = inserted.elapsed();
+                assert_eq!(cause, RemovalCause::Expired);
+                let mut told = hears.lock().unwrap();
+                told.0 += 1;
+                if lived < ttl {
+                    told.1.push(ttl - lived);
+                }
+            })
+            .build()
+            .unwrap();
+        for key in 0..ENTRIES {
+            let ttl = Duration::from_millis(1 + u64::from(key) % 30);
+            cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
+            // At every phase of the coarse clock.
+            thread::sleep(Duration::from_micros(500));
+        }
+        await_that("all have left", || told.lock().unwrap().0 == ENTRIES);
+        let early = &told.lock().unwrap().1;
+        let most = early.iter().max();
+        assert!(early.is_empty(), "{} of {ENTRIES} left early, by {most:?} at most", early.len());
+    });
+}
+
+// ---- Waking up ----
+
+type Shortening = (&'static str, fn(&Cache<u64, u64>));
+
+/// Everything that makes an entry due earlier than the reaper means to get up.
+const SHORTENINGS: [Shortening; 6] = [
+    ("insert", |cache| _ = cache.insert_with_ttl(2, 2, 20 * MILLISECOND)),
+    ("replace", |cache| _ = cache.insert_with_ttl(1, 2, 20 * MILLISECOND)),
+    ("set_ttl", |cache| assert!(cache.set_ttl(&1, 20 * MILLISECOND))),
+    ("get_and_set_ttl", |cache| {
+        assert_eq!(cache.get_and_set_ttl(&1, 20 * MILLISECOND), Some(1));
+    }),
+    ("get_or_load", |cache| {
+        assert_eq!(cache.get_or_load(&2, || Ok::<_, ()>((2, 20 * MILLISECOND))), Ok(2));
+    }),
+    ("get_or_insert_with", |cache| {
+        cache.get_or_insert_with(&2, || 2);
+        cache.set_ttl(&2, MILLISECOND);
+    }),
+];
+
+#[test]
+fn a_sleeping_reaper_is_woken_for_what_is_due_earlier() {
+    watched(|| {
+        for ttl in [HOUR, Duration::from_secs(1_000_000_000), Duration::MAX] {
+            for (name, shorten) in SHORTENINGS {
+                let cache = Cache::builder().capacity(100).shards(4).ttl(HOUR).build().unwrap();
+                for key in 1000..1020 {
+                    cache.insert_with_ttl(key, key, ttl);
+                }
+                cache.insert_with_ttl(1, 1, ttl);
+                // It goes back to sleep meanwhile, with luck.
+                thread::sleep(5 * MILLISECOND);
+                shorten(&cache);
+                await_that(name, || cache.stats().expired == 1);
+            }
+        }
+    });
+}
+
+/// Each entry may find the reaper just going to sleep: none is forgotten.
+#[test]
+fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
+    watched(|| {
+        thread::scope(|scope| {
+            for number in 0..4 {
+                scope.spawn(move || {
+                    let ends = Arc::new(AtomicUsize::new(0));
+                    let resolution = Duration::from_micros(20 << (2 * number));
+                    let cache = Cache::builder().capacity(100).resolution(resolution);
+                    let cache = cache.build().unwrap();
+                    let mut random = fastrand::Rng::with_seed(number);
+                    for round in 1..=600 {
+                        let ttl = Duration::from_micros(random.u64(..400));
+                        cache.insert_with_ttl(random.u64(..1_000), Counted(ends.clone()), ttl);
+                        await_that("it is freed", || ends.load(SeqCst) == round);
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn one_reaper_serves_all_caches_as_they_come_and_go() {
+    watched(|| {
+        let ends = Arc::new(AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for number in 0..6 {
+                let ends = ends.clone();
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(number);
+                    let mut caches: Vec<Cache<u64, Counted>> = Vec::new();
+                    for _ in 0..300 {
+                        if caches.len() < 5 {
+                            let shards = random.usize(1..4);
+                            let cache = Cache::builder().capacity(100).shards(shards);
+                            caches.push(cache.build().unwrap());
+                        }
+                        let some = random.usize(..caches.len());
+                        for key in 0..10 {
+                            let ttl = Duration::from_micros(random.u64(1..8_000));
+                            caches[some].insert_with_ttl(key, Counted(ends.clone()), ttl);
+                        }
+                        if random.bool() {
+                            caches.swap_remove(random.usize(..caches.len()));
+                        }
+                    }
+                    for cache in &caches {
+                        await_that("what is due is freed", || cache.is_empty());
+                    }
+                });
+            }
+        });
+        await_that("all are dropped", || ends.load(SeqCst) == 6 * 300 * 10);
+    });
+}
+
+/// The threads of this process that are named as the reaper is.
+#[cfg(target_os = "linux")]
+fn reapers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
+        .filter(|name| name.trim_end() == "punctual-reaper")
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn there_is_one_reaper_and_only_if_it_is_needed() {
+    in_a_process_of_its_own("there_is_one_reaper_and_only_if_it_is_needed", || {
+        let _manual: Cache<u64, u64> =
+            Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
+        let _simulated: Cache<u64, u64> =
+            Cache::builder().capacity(10).clock(ManualClock::new()).build().unwrap();
+        let asked = Cache::<u64, u64>::builder().capacity(10).footprint();
+        assert!(asked.is_ok());
+        let failed = Cache::<u64, u64>::builder().build();
+        assert_eq!(failed.unwrap_err(), BuildError::NoCapacity);
+        thread::sleep(20 * MILLISECOND);
+        assert_eq!(reapers(), 0);
+        let caches: Vec<Cache<u64, u64>> = thread::scope(|scope| {
+            let builds: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| [Cache::new(10), Cache::new(10)])).collect();
+            builds.into_iter().flat_map(|builds| builds.join().unwrap()).collect()
+        });
+        await_that("the reaper runs", || reapers() > 0);
+        for cache in &caches {
+            cache.insert_with_ttl(1, 1, MILLISECOND);
+        }
+        for cache in caches {
+            await_that("it is freed", || cache.is_empty());
+        }
+        assert_eq!(reapers(), 1);
+        let again = Cache::new(10);
+        again.insert_with_ttl(1, 1, MILLISECOND);
+        await_that("it is freed", || again.is_empty());
+        assert_eq!(reapers(), 1);
+    });
+}
+
+// ---- Who frees ----
+
+#[test]
+fn the_clock_decides_who_frees_if_nobody_else_does() {
+    struct Own;
+    impl Clock for Own {
+        fn now(&self) -> Duration {
+            SystemClock.now()
+        }
+    }
+    watched(|| {
+        let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
+        for cache in [
+            builder().build(),
+            builder().clock(SystemClock).build(),
+            builder().clock(SystemClock::new()).reaper(Reaper::Thread).build(),
+            builder().clock(ManualClock::new()).clock(SystemClock).build(),
+        ] {
+            let cache = cache.unwrap();
+            cache.insert(1, 1);
+            await_that("the reaper frees it", || cache.is_empty());
+        }
+        for cache in [
+            builder().reaper(Reaper::Manual).build(),
+            builder().clock(SystemClock).reaper(Reaper::Manual).build(),
+            builder().clock(Own).build(),
+            builder().clock(Own).reaper(Reaper::Manual).build(),
+        ] {
+            let cache = cache.unwrap();
+            cache.insert(1, 1);
+            await_that("its time is up", || cache.peek(&1).is_none());
+            thread::sleep(50 * MILLISECOND);
+            assert_eq!(cache.len(), 1, "somebody has freed it");
+            assert_eq!((cache.reap(10), cache.len()), (1, 0));
+        }
+        for failed in [
+            builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
+            builder().reaper(Reaper::Thread).clock(Own).build(),
+            builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
+        ] {
+            let error = failed.unwrap_err();
+            assert_eq!(error, BuildError::ReaperNeedsSystemClock);
+            assert!(error.to_string().contains("Reaper::Manual"), "{error}");
+        }
+    });
+}
+
+/// While a listener keeps the reaper busy, calls go by the clock as ever, and
+/// free what is due themselves.
+#[test]
+fn calls_free_what_a_busy_reaper_does_not() {
+    in_a_process_of_its_own("calls_free_what_a_busy_reaper_does_not", || {
+        let (busy, is_busy) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        let is_released = Mutex::new(is_released);
+        let blocks = Cache::builder()
+            .capacity(10)
+            .on_removal(move |_: &u64, _: &u64, _| {
+                busy.send(thread::current().name().map(str::to_owned)).unwrap();
+                let _ = is_released.lock().unwrap().recv();
+            })
+            .build()
+            .unwrap();
+        blocks.insert_with_ttl(1, 1, MILLISECOND);
+        assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
+
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(100).shards(1).ttl(20 * MILLISECOND).build().unwrap();
+        for key in 0..50 {
+            cache.insert(key, key);
+        }
+        await_that("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
+        assert!(!cache.is_empty(), "who has freed them?");
+        cache.get(&0);
+        assert!(cache.is_empty());
+        assert_eq!(cache.stats().expired, 50);
+        // The cache that keeps it busy is no exception: no lock is held.
+        blocks.insert(2, 2);
+        assert_eq!(blocks.get(&2), Some(2));
+        cache.insert(1, 1);
+        drop(release);
+        await_that("the reaper goes on", || cache.is_empty());
+    });
+}
+
+/// A listener that puts back what expires, to expire at once, and takes its time
+/// over it: its cache is never done, and must not keep the reaper from others.
+#[test]
+fn a_cache_that_is_never_done_keeps_no_other_waiting() {
+    in_a_process_of_its_own("a_cache_that_is_never_done_keeps_no_other_waiting", || {
+        let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
+        let (slot, heard) = (handle.clone(), Arc::new(AtomicUsize::new(0)));
+        let hears = heard.clone();
+        let busy = Cache::builder()
+            .capacity(10)
+            .resolution(Duration::from_micros(1))
+            .on_removal(move |&key: &u64, &value: &u64, _| {
+                let cache = slot.lock().unwrap().clone();
+                if let (Some(cache), true) = (cache, is_reaper()) {
+                    cache.insert_with_ttl(key, value + 1, Duration::from_micros(1));
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_micros(100) {}
+                    hears.fetch_add(1, SeqCst);
+                }
+            })
+            .build()
+            .unwrap();
+        *handle.lock().unwrap() = Some(busy.clone());
+        busy.insert_with_ttl(1, 1, Duration::from_micros(1));
+        await_that("the reaper is kept busy", || heard.load(SeqCst) > 10);
+        let other: Cache<u64, u64> = Cache::new(100);
+        for key in 0..50 {
+            other.insert_with_ttl(key, key, MILLISECOND);
+        }
+        let start = Instant::now();
+        while !other.is_empty() {
+            assert!(start.elapsed() < 5 * SECOND, "never freed: {} left", other.len());
+            thread::sleep(MILLISECOND);
+        }
+        handle.lock().unwrap().take();
+    });
+}
+
+/// Entries are handed out in batches that lie on the stack: large ones must fit,
+/// too, wherever they are freed.
+#[test]
+fn large_values_are_freed_on_the_stack_there_is() {
+    const BYTES: usize = 160 << 10;
+    in_a_process_of_its_own("large_values_are_freed_on_the_stack_there_is", || {
+        // So that only the reaper's stack is the usual one.
+        let large = thread::Builder::new().stack_size(64 << 20).spawn(|| {
+            let cache: Cache<u64, [u8; BYTES]> = Cache::new(20);
+            for key in 0..16 {
+                cache.insert_with_ttl(key, [1; BYTES], 100 * MILLISECOND);
+            }
+            await_that("the reaper frees them", || cache.is_empty());
+        });
+        large.unwrap().join().unwrap();
+    });
+}
+
+// ---- Panics ----
+
+/// What the tests below throw: the panic hook counts them, and prints nothing.
+struct Thrown(Arc<AtomicUsize>);
+
+fn count_what_is_thrown_on_the_reaper() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match info.payload().downcast_ref() {
+            Some(Thrown(count)) => {
+                assert_eq!(thread::current().name(), Some("punctual-reaper"));
+                count.fetch_add(1, SeqCst);
+            }
+            None => next(info),
+        }));
+    });
+}
+
+fn is_reaper() -> bool {
+    thread::current().name() == Some("punctual-reaper")
+}
+
+/// A part of a key or value whose `Drop` panics on the reaper.
+struct Throwing(Arc<AtomicUsize>);
+
+impl Drop for Throwing {
+    fn drop(&mut self) {
+        if is_reaper() {
+            panic_any(Thrown(self.0.clone()));
+        }
+    }
+}
+
+struct ThrowingKey(u64, #[expect(dead_code, reason = "for its drop")] Throwing);
+
+impl std::hash::Hash for ThrowingKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for ThrowingKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for ThrowingKey {}
+
+#[test]
+fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
+    count_what_is_thrown_on_the_reaper();
+    watched(|| {
+        let thrown = Arc::new(AtomicUsize::new(0));
+        let heard = Arc::new(AtomicUsize::new(0));
+        let (throws, hears) = (thrown.clone(), heard.clone());
+        // Each entry panics three times: listener, key and value.
+        let cache: Cache<ThrowingKey, Throwing> = Cache::builder()
+            .capacity(1_000)
+            .shards(2)
+            .on_removal(move |_: &ThrowingKey, _: &Throwing, _| {
+                if is_reaper() {
+                    hears.fetch_add(1, SeqCst);
+                    panic_any(Thrown(throws.clone()));
+                }
+            })
+            .build()
+            .unwrap();
+        let others: Vec<Cache<u64, Counted>> = (0..3).map(|_| Cache::new(1_000)).collect();
+        let ends = Arc::new(AtomicUsize::new(0));
+        for round in 1..=3 {
+            for key in 0..100 {
+                let throwing = ThrowingKey(key, Throwing(thrown.clone()));
+                cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
+                for other in &others {
+                    other.insert_with_ttl(key, Counted(ends.clone()), 10 * MILLISECOND);
+                }
+            }
+            await_that("all are freed", || cache.is_empty() && ends.load(SeqCst) == round * 300);
+        }
+        assert!(heard.load(SeqCst) > 0);
+        await_that("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
+    });
+}
+
+/// The worst that can be thrown: what `catch_unwind` gives panics when it is
+/// dropped, with its like.
+#[test]
+fn the_reaper_survives_panics_that_panic() {
+    struct Hydra;
+    impl Drop for Hydra {
+        fn drop(&mut self) {
+            panic_any(Hydra);
+        }
+    }
+    in_a_process_of_its_own("the_reaper_survives_panics_that_panic", || {
+        std::panic::set_hook(Box::new(|_| ()));
+        let cache: Cache<u64, u64> = Cache::builder()
+            .capacity(100)
+            .on_removal(|_: &u64, _: &u64, _| {
+                if is_reaper() {
+                    panic_any(Hydra);
+                }
+            })
+            .build()
+            .unwrap();
+        let other: Cache<u64, u64> = Cache::new(100);
+        for _ in 0..3 {
+            for key in 0..20 {
+                cache.insert_with_ttl(key, key, 5 * MILLISECOND);
+                other.insert_with_ttl(key, key, 5 * MILLISECOND);
+            }
+            await_that("the reaper goes on", || cache.is_empty() && other.is_empty());
+        }
+    });
+}
+
+// ---- The end ----
+
+/// Everything is dropped before the last handle's `drop` returns, but for the
+/// batch that the reaper is handing out; and from then on hardly anybody is told.
+#[test]
+fn the_last_handle_takes_everything_with_it() {
+    /// Far more than the reaper hands out at a time, and far fewer than there are.
+    const BATCH_MAX: usize = 64;
+    const ENTRIES: usize = 2_000;
+    watched(|| {
+        let mut amid = 0;
+        for round in 0..150 {
+            let ends = Arc::new(AtomicUsize::new(0));
+            let is_gone = Arc::new(AtomicBool::new(false));
+            let told_late = Arc::new(AtomicUsize::new(0));
+            let (goes, late) = (is_gone.clone(), told_late.clone());
+            let cache = Cache::builder()
+                .capacity(ENTRIES * 2)
+                .resolution(MILLISECOND)
+                .on_removal(move |_: &usize, _: &Counted, _| {
+                    if goes.load(SeqCst) {
+                        late.fetch_add(1, SeqCst);
+                    }
+                })
+                .build()
+                .unwrap();
+            for key in 0..ENTRIES {
+                let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
+                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            }
+            // Just when the reaper is at work on it, more often than not.
+            let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
+            await_that("it is due", || cache.len() < ENTRIES || start.elapsed() > SECOND);
+            while start.elapsed() < wait {}
+            amid += usize::from(cache.len() > ENTRIES / 2);
+            let other = cache.clone();
+            drop(cache);
+            assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
+            drop(other);
+            let left = ENTRIES - ends.load(SeqCst);
+            is_gone.store(true, SeqCst);
+            assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
+            await_that("all are dropped", || ends.load(SeqCst) == ENTRIES);
+            let told_late = told_late.load(SeqCst);
+            assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
+        }
+        assert!(amid > 0, "never while the reaper was at work");
+    });
+}
+
+/// The last handle goes on the reaper's thread: with a value, or in a listener.
+#[test]
+fn the_last_handle_may_go_on_the_reaper() {
+    watched(|| {
+        let ends = Arc::new(AtomicUsize::new(0));
+        let filled = || {
+            let cache: Cache<u64, Counted> = Cache::new(100);
+            for key in 0..50 {
+                // Some of them due just then.
+                let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
+                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            }
+            cache
+        };
+        for round in 1..=20 {
+            // In a value that expires.
+            let holds: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
+            holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
+            await_that("it has gone with the value", || ends.load(SeqCst) == (3 * round - 2) * 50);
+            // In another cache's listener.
+            let slot = Arc::new(Mutex::new(Some(filled())));
+            let given = slot.clone();
+            let listens = Cache::builder()
+                .capacity(10)
+                .on_removal(move |_: &u64, _: &u64, _| drop(given.lock().unwrap().take()))
+                .build()
+                .unwrap();
+            listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
+            await_that("it has gone there", || ends.load(SeqCst) == (3 * round - 1) * 50);
+            // In its own, for which the reaper is just at work on it.
+            let slot = Arc::new(Mutex::new(None));
+            let given: Arc<Mutex<Option<Cache<u64, Counted>>>> = slot.clone();
+            let own = Cache::builder()
+                .capacity(100)
+                .on_removal(move |_: &u64, _: &Counted, _| {
+                    let handle = given.lock().unwrap().take();
+                    drop(handle);
+                })
+                .build()
+                .unwrap();
+            let mut slot = slot.lock().unwrap();
+            for key in 0..50 {
+                let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
+                own.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            }
+            *slot = Some(own);
+            drop(slot);
+            await_that("it has gone by itself", || ends.load(SeqCst) == 3 * round * 50);
+        }
+    });
+}
+
+/// A listener on the reaper's thread may build caches, use them and drop them.
+#[test]
+fn a_listener_on_the_reaper_may_build_caches() {
+    watched(|| {
+        let kept: Arc<Mutex<Vec<Cache<u64, Counted>>>> = Arc::default();
+        let ends = Arc::new(AtomicUsize::new(0));
+        let (keeps, counts) = (kept.clone(), ends.clone());
+        let cache = Cache::builder()
+            .capacity(100)
+            .on_removal(move |&key: &u64, _: &u64, _| {
+                let built: Cache<u64, Counted> = Cache::new(10);
+                built.insert_with_ttl(1, Counted(counts.clone()), 5 * MILLISECOND);
+                built.insert(2, Counted(counts.clone()));
+                if key % 2 == 0 {
+                    keeps.lock().unwrap().push(built);
+                }
+            })
+            .build()
+            .unwrap();
+        for key in 0..40 {
+            cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
+        }
+        await_that("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
+        await_that("those built on the way too", || ends.load(SeqCst) == 20 * 2 + 20);
+        let kept = std::mem::take(&mut *kept.lock().unwrap());
+        assert!(kept.iter().all(|cache| cache.len() == 1));
+        drop(kept);
+        assert_eq!(ends.load(SeqCst), 80);
+    });
+}
+
+/// A panic in a `Drop` at the end is the caller's, and keeps nothing alive.
+#[test]
+fn a_panic_of_a_value_does_not_keep_the_others() {
+    struct Panicky(bool, #[expect(dead_code, reason = "for its drop")] Counted);
+    impl Drop for Panicky {
+        fn drop(&mut self) {
+            if self.0 {
+                // Without a word: the hook would print it.
+                std::panic::resume_unwind(Box::new("a value's own"));
+            }
+        }
+    }
+    watched(|| {
+        let ends = Arc::new(AtomicUsize::new(0));
+        let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
+        for key in 0..100u64 {
+            cache.insert(key, Panicky(key % 10 == 5, Counted(ends.clone())));
+        }
+        let panic: Box<dyn Any + Send> =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
+        assert_eq!(ends.load(SeqCst), 100);
+    });
+}
+
+// ---- No thread to be had ----
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_thread_that_cannot_be_started_is_an_error() {
+    /// As the C library has them, where a `rlim_t` has 64 bits.
+    #[repr(C)]
+    struct Limit {
+        now: u64,
+        most: u64,
+    }
+    unsafe extern "C" {
+        fn getrlimit(resource: i32, limit: *mut Limit) -> i32;
+        fn setrlimit(resource: i32, limit: *const Limit) -> i32;
+    }
+    /// `RLIMIT_AS`, the address space; the same on all but a few old machines.
+    const ADDRESS_SPACE: i32 = 9;
+
+    fn mapped_bytes() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// Too large to be kept for the next thread once one has ended.
+    const STACK_BYTES: u64 = 1 << 30;
+
+    in_a_process_with_stacks_of(STACK_BYTES, "a_thread_that_cannot_be_started_is_an_error", || {
+        let builder = || Cache::<u64, u64>::builder().capacity(10);
+        let mut limit = Limit { now: 0, most: 0 };
+        // SAFETY: `limit` is a place for one `rlimit`, for the time of the call.
+        assert_eq!(unsafe { getrlimit(ADDRESS_SPACE, &raw mut limit) }, 0);
+        // Room for what is allocated here, and none for a thread's stack.
+        let little = Limit { now: mapped_bytes() + STACK_BYTES / 2, ..limit };
+        // SAFETY: as above; what is mapped already stays.
+        assert_eq!(unsafe { setrlimit(ADDRESS_SPACE, &raw const little) }, 0);
+        let failed = builder().build();
+        let manual = builder().reaper(Reaper::Manual).build();
+        // SAFETY: as above.
+        assert_eq!(unsafe { setrlimit(ADDRESS_SPACE, &raw const limit) }, 0);
+
+        let error = failed.expect_err("there is no room for a thread's stack");
+        assert!(matches!(error, BuildError::ThreadNotStarted { .. }), "{error:?}");
+        assert!(error.to_string().contains("Reaper::Manual"), "{error}");
+        assert!(manual.is_ok());
+        // Nothing is broken by it.
+        let cache = builder().build().unwrap();
+        cache.insert_with_ttl(1, 1, MILLISECOND);
+        await_that("the reaper frees it", || cache.is_empty());
+    });
+}

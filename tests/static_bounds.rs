@@ -1,0 +1,146 @@
+//! What may be sent to and shared between threads, decided by the compiler: this
+//! file holds if it compiles.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::MutexGuard;
+
+use punctual::{
+    BuildError, Builder, Cache, DefaultHasher, Eviction, Footprint, ManualClock, RandomState,
+    Reaper, RemovalCause, Stats, SystemClock, original, unsync,
+};
+
+/// Does not compile unless the type is all of that.
+macro_rules! assert_is {
+    ($type:ty: $($bound:tt)+) => {
+        const _: () = {
+            const fn is<T: ?Sized + $($bound)+>() {}
+            is::<$type>();
+        };
+    };
+}
+
+/// Does not compile if the type is that: there would be two candidates then for
+/// the parameter of `Undecided`.
+macro_rules! assert_is_not {
+    ($type:ty: $bound:path) => {
+        const _: () = {
+            trait Undecided<Candidate> {
+                const DECIDED: () = ();
+            }
+            impl<T: ?Sized> Undecided<()> for T {}
+            impl<T: ?Sized + $bound> Undecided<u8> for T {}
+            <$type as Undecided<_>>::DECIDED
+        };
+    };
+}
+
+/// May be sent, and not shared.
+type Sent = Cell<u8>;
+/// May be shared, and not sent.
+type Shared = MutexGuard<'static, u8>;
+/// Neither.
+type Local = Rc<u8>;
+/// Both, and nothing else.
+struct Plain;
+
+assert_is!(Sent: Send);
+assert_is_not!(Sent: Sync);
+assert_is!(Shared: Sync);
+assert_is_not!(Shared: Send);
+assert_is_not!(Local: Send);
+assert_is_not!(Local: Sync);
+
+// A handle goes anywhere if keys and values may be sent; nobody ever shares them.
+assert_is!(Cache<u64, u64>: Send + Sync);
+assert_is!(Cache<String, Vec<u8>>: Send + Sync);
+assert_is!(Cache<Sent, Sent>: Send + Sync);
+assert_is!(Cache<u64, Box<dyn Send>>: Send + Sync);
+assert_is!(Cache<u64, u64, std::hash::RandomState>: Send + Sync);
+
+assert_is_not!(Cache<u64, Shared>: Send);
+assert_is_not!(Cache<u64, Shared>: Sync);
+assert_is_not!(Cache<Shared, u64>: Send);
+assert_is_not!(Cache<Shared, u64>: Sync);
+assert_is_not!(Cache<u64, Local>: Send);
+assert_is_not!(Cache<u64, Local>: Sync);
+assert_is_not!(Cache<Local, u64>: Send);
+assert_is_not!(Cache<Local, u64>: Sync);
+// All threads hash with the same hasher.
+assert_is_not!(Cache<u64, u64, Sent>: Send);
+assert_is_not!(Cache<u64, u64, Sent>: Sync);
+assert_is_not!(Cache<u64, u64, Local>: Send);
+
+// A handle is cloned, never a value.
+assert_is!(Cache<u64, PhantomData<Sent>>: Clone);
+assert_is!(Cache<u64, Shared>: Clone);
+assert_is!(Cache<Plain, Plain, Plain>: Clone);
+assert_is_not!(Plain: Clone);
+assert_is!(Cache<u64, Plain>: std::fmt::Debug);
+
+// The cache for one thread stays there, whatever is in it: its listener and its
+// clock may.
+assert_is_not!(unsync::Cache<u64, u64>: Send);
+assert_is_not!(unsync::Cache<u64, u64>: Sync);
+assert_is_not!(unsync::Cache<Local, Local>: Send);
+
+// Builders may be made in one place and used in another.
+assert_is!(Builder<u64, u64>: Send + Sync);
+assert_is!(Builder<Sent, Sent>: Send);
+
+assert_is!(BuildError: Error + Send + Sync + Clone + 'static);
+assert_is!(ManualClock: Send + Sync + Clone + 'static);
+assert_is!(SystemClock: Send + Sync + Copy + 'static);
+assert_is!(RandomState: Send + Sync + Clone + 'static);
+assert_is!(DefaultHasher: Send + Sync);
+assert_is!(Stats: Send + Sync + Copy + 'static);
+assert_is!(Footprint: Send + Sync + Copy + 'static);
+assert_is!(Eviction: Send + Sync + Copy + Eq + 'static);
+assert_is!(Reaper: Send + Sync + Copy + Eq + 'static);
+assert_is!(RemovalCause: Send + Sync + Copy + Eq + 'static);
+assert_is!(original::LocalCache<u64, u64>: Send);
+
+/// The future of a loader goes where its keys, values and loader go.
+#[cfg(feature = "async")]
+const _: () = {
+    const fn is_send<T: Send>(_: &T) {}
+
+    #[expect(dead_code, reason = "it is only compiled")]
+    fn loads<'a>(cache: &'a Cache<String, Vec<u8>>, key: &'a str) -> impl Send + 'a {
+        let loading = cache.get_or_load_async(key, || async {
+            std::future::ready(()).await;
+            Err::<(Vec<u8>, std::time::Duration), String>(String::new())
+        });
+        is_send(&loading);
+        loading
+    }
+
+    /// Values that must not be shared are no hindrance.
+    #[expect(dead_code, reason = "it is only compiled")]
+    fn loads_unshared<'a>(cache: &'a Cache<u64, Sent>, key: &'a u64) -> impl Send + 'a {
+        cache.get_or_load_async(key, || async {
+            Ok::<_, ()>((Cell::new(1), std::time::Duration::MAX))
+        })
+    }
+};
+
+/// What no signature says: values that may not be shared are indeed not.
+#[test]
+fn values_that_must_not_be_shared_go_from_thread_to_thread() {
+    let cache: Cache<u64, Cell<u64>> = Cache::new(10);
+    cache.insert(1, Cell::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let cache = cache.clone();
+            scope.spawn(move || {
+                for _ in 0..10_000 {
+                    let value = cache.read(&1, |value| value.replace(value.get() + 1));
+                    assert!(value.is_some());
+                }
+            });
+        }
+    });
+    assert_eq!(cache.get(&1).map(|value| value.get()), Some(40_000));
+}
