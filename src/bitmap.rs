@@ -94,7 +94,7 @@ impl Bitmap {
         None
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.levels[0].iter().map(|word| word.count_ones() as usize).sum()
     }

@@ -63,6 +63,8 @@ mod clock;
 mod error;
 mod eviction;
 mod footprint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod geometry;
 mod hasher;
 mod index;

@@ -325,7 +325,7 @@ impl<K, V> Shard<K, V> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<K, V> Shard<K, V> {
     /// Compares all structures with one another: invariants 1 to 4.
     pub(crate) fn check(&self) {

@@ -351,7 +351,7 @@ impl Wheel {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Wheel {
     /// Holds the lists against invariants 1 to 5, and returns the numbers of all
     /// filed timers.
@@ -420,5 +420,7 @@ fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
     (above.checked_shl(shift + LEVEL_BITS).unwrap_or(0)) | ((slot as u64) << shift)
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,8 @@ mod report;
 mod subject;
 #[path = "../examples/incident/trace.rs"]
 mod trace;
+#[path = "support/trace_input.rs"]
+mod trace_input;
 #[path = "../examples/incident/trace_replay.rs"]
 mod trace_replay;
 #[path = "../examples/incident/traffic.rs"]
@@ -144,6 +146,18 @@ fn what_is_no_trace_is_an_error_of_bounded_length() {
 }
 
 // ---- The replays ----
+
+/// The body of the fuzz target `trace`, on random bytes.
+#[test]
+fn any_bytes_are_read_or_refused() {
+    for seed in 0..3_000 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let length = random.usize(..400);
+        let mut bytes = vec![0; length];
+        random.fill(&mut bytes);
+        trace_input::check(&bytes);
+    }
+}
 
 /// `live` of either cache against asking for every key there is.
 #[test]

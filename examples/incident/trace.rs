@@ -47,11 +47,22 @@ impl std::error::Error for TraceError {}
 
 /// Reads the trace at `path` to its end. What is gzip is told from its first bytes, not its name.
 pub(crate) fn read(path: &Path) -> Result<Vec<Request>, TraceError> {
+    match File::open(path) {
+        Ok(file) => read_from(path, BufReader::new(file)),
+        Err(error) => Err(TraceError {
+            path: path.to_owned(),
+            line_number: None,
+            problem: format!("cannot read: {error}"),
+        }),
+    }
+}
+
+/// Reads a trace from any source; `path` is what errors call it.
+pub(crate) fn read_from(path: &Path, mut file: impl BufRead) -> Result<Vec<Request>, TraceError> {
     let of_file =
         |problem: String| TraceError { path: path.to_owned(), line_number: None, problem };
     let cannot_read = |error: io::Error| of_file(format!("cannot read: {error}"));
 
-    let mut file = BufReader::new(File::open(path).map_err(cannot_read)?);
     let mut first_bytes = Vec::new();
     file.by_ref()
         .take(GZIP_MAGIC.len() as u64)
@@ -59,7 +70,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Request>, TraceError> {
         .map_err(cannot_read)?;
     let is_gzip = first_bytes == GZIP_MAGIC;
     let whole = io::Cursor::new(first_bytes).chain(file);
-    let lines: Box<dyn BufRead> = if is_gzip {
+    let lines: Box<dyn BufRead + '_> = if is_gzip {
         Box::new(BufReader::new(MultiGzDecoder::new(whole)))
     } else {
         Box::new(whole)

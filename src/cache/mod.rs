@@ -8,6 +8,8 @@ mod load_async;
 mod shared_loads;
 mod shared_shard;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 

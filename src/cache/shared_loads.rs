@@ -112,7 +112,7 @@ impl SharedLoads {
         ended
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn assert_idle(&self) {
         let table = self.table.lock();
         assert!(table.loads.is_empty(), "{table:?}");

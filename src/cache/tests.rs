@@ -57,22 +57,6 @@ fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
     panic!("it never came true that {what}");
 }
 
-impl<K, V, S> Cache<K, V, S> {
-    /// Compares all structures of all shards, one after the other.
-    fn check(&self) {
-        for shard in 0..self.inner.shards.len() {
-            self.inner.lock(shard).shard.check();
-        }
-    }
-
-    /// Holds that no load is noted as in flight.
-    fn check_idle(&self) {
-        for shard in 0..self.inner.shards.len() {
-            self.inner.shards[shard].loads.assert_idle();
-        }
-    }
-}
-
 // ---- Threads ----
 
 /// Counts a key's or value's birth, and its death.

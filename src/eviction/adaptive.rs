@@ -152,7 +152,7 @@ impl Adaptive {
         self.policy.remove(id);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         self.policy.check(occupied);
     }

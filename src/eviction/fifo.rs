@@ -41,7 +41,7 @@ impl Fifo {
         self.queue.remove(&mut self.links, id);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         let members = self.queue.members(&self.links);
         assert_eq!(members.len(), occupied.len());

@@ -179,7 +179,7 @@ impl Policy {
     }
 
     /// Holds the policy's structures against the occupied slots.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         each!(self, policy => policy.check(occupied));
     }

@@ -68,7 +68,7 @@ impl Queue {
     }
 
     /// The members' slot numbers, oldest first.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn members(&self, links: &Links) -> Vec<usize> {
         let members: Vec<_> =
             std::iter::successors(self.oldest, |id| links.0[id.index()].newer).collect();

@@ -245,7 +245,7 @@ impl S3Clock {
         id
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         assert_eq!(self.small.len, self.small.slots.len());
         assert_eq!(self.main.len, self.main.slots.len());

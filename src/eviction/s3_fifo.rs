@@ -106,7 +106,7 @@ impl S3Fifo {
         self.main.push(&mut self.links, id);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         let small = self.small.members(&self.links);
         let main = self.main.members(&self.links);

@@ -18,8 +18,8 @@
 mod builder;
 mod time;
 
-#[cfg(test)]
-mod model_tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model_tests;
 #[cfg(test)]
 mod panic_tests;
 
@@ -834,7 +834,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl<K, V, S> Cache<K, V, S> {
     /// Holds all structures against one another.
     fn check(&self) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::Cache;
 use crate::clock::ManualClock;
 use crate::eviction::Eviction;
+use crate::fuzz::Choose;
 use crate::removal::RemovalCause;
 use crate::tick::TTL_MAX;
 
@@ -30,6 +31,7 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 struct Run {
+    #[expect(dead_code, reason = "printed when a run fails")]
     seed: u64,
     capacity: usize,
     shards: usize,
@@ -40,9 +42,9 @@ struct Run {
     ttl: Option<Duration>,
 }
 
-struct Player {
+struct Player<R> {
     run: Run,
-    random: fastrand::Rng,
+    random: R,
     clock: ManualClock,
     /// What the clock says, and the latest time that a changing call has seen.
     time: Duration,
@@ -57,8 +59,8 @@ struct Player {
     inserts: u64,
 }
 
-impl Player {
-    fn new(run: Run) -> Self {
+impl<R: Choose> Player<R> {
+    fn new(run: Run, random: R) -> Self {
         let clock = ManualClock::new();
         clock.set(run.origin);
         let events = Events::default();
@@ -77,7 +79,7 @@ impl Player {
             builder = builder.ttl(ttl);
         }
         Self {
-            random: fastrand::Rng::with_seed(run.seed),
+            random,
             clock,
             time: run.origin,
             latest: run.origin,
@@ -434,12 +436,8 @@ impl Drop for Announce {
     }
 }
 
-fn play(eviction: Eviction, seeds: std::ops::Range<u64>) -> u64 {
-    const STEPS: u32 = 12_000;
-
-    let mut steps = 0;
-    for seed in seeds {
-        let mut random = fastrand::Rng::with_seed(seed);
+impl Run {
+    fn choose(random: &mut impl Choose, seed: u64, eviction: Eviction) -> Self {
         let resolution =
             [Duration::from_micros(1), Duration::from_millis(10), Duration::from_secs(86_400)]
                 [random.usize(..3)];
@@ -447,14 +445,14 @@ fn play(eviction: Eviction, seeds: std::ops::Range<u64>) -> u64 {
         // Shortly before a bit of the tick turns over, that of every level and
         // those of the stamp and beyond.
         let bit = [0, 6, 12, 18, 24, 30, 36, 42, 48, 53, 54, 57][random.usize(..12)];
-        let before = random.u128(..2_000.min(1 << bit));
-        let origin_nanos = ((1u128 << bit) - before) * tick_nanos;
+        let before = random.u64(..2_000.min(1 << bit));
+        let origin_nanos = ((1u128 << bit) - u128::from(before)) * tick_nanos;
         let origin = Duration::new(
             (origin_nanos / 1_000_000_000) as u64,
             (origin_nanos % 1_000_000_000) as u32,
         );
         let capacity = [1, 2, 3, 7, 20, 64, 100][random.usize(..7)];
-        let run = Run {
+        Self {
             seed,
             capacity,
             shards: [1, 1, 1, 3][random.usize(..4)],
@@ -463,8 +461,34 @@ fn play(eviction: Eviction, seeds: std::ops::Range<u64>) -> u64 {
             resolution,
             origin,
             ttl: [None, Some(resolution * 20), Some(Duration::from_secs(1800))][random.usize(..3)],
-        };
-        let mut player = Player::new(run);
+        }
+    }
+}
+
+/// A run whose every choice is taken from `random`, until that has no more.
+pub(crate) fn play_input(mut random: impl Choose) {
+    const STEPS_MAX: u32 = 400;
+
+    let eviction = [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo]
+        [random.usize(..4)];
+    let run = Run::choose(&mut random, 0, eviction);
+    let mut player = Player::new(run, random);
+    let mut announce = Announce(run, 0);
+    while announce.1 < STEPS_MAX && !player.random.is_exhausted() {
+        player.step();
+        announce.1 += 1;
+    }
+}
+
+#[cfg(test)]
+fn play(eviction: Eviction, seeds: std::ops::Range<u64>) -> u64 {
+    const STEPS: u32 = 12_000;
+
+    let mut steps = 0;
+    for seed in seeds {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let run = Run::choose(&mut random, seed, eviction);
+        let mut player = Player::new(run, random);
         let mut announce = Announce(run, 0);
         for step in 0..STEPS {
             announce.1 = step;

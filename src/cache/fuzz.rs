@@ -1,0 +1,395 @@
+//! Scenes of two threads that play scripts on one cache.
+//!
+//! Each thread has keys that only it writes, so it knows what it must find
+//! there; a third of the keys is written by both.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+
+use super::{Cache, Reaper};
+use crate::clock::{Clock, ManualClock};
+use crate::eviction::Eviction;
+use crate::removal::RemovalCause;
+
+const THREADS: usize = 2;
+const KEYS: u8 = 24;
+const STEPS_MAX: usize = 64;
+const RESOLUTION: Duration = Duration::from_millis(10);
+
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Scene {
+    eviction: Policy,
+    capacity: u8,
+    shards: u8,
+    reap_limit: u8,
+    ttl: Option<u8>,
+    scripts: [Vec<Step>; THREADS],
+}
+
+#[derive(Arbitrary, Debug)]
+enum Policy {
+    Adaptive,
+    S3Clock,
+    S3Fifo,
+    Fifo,
+}
+
+/// TTLs and advances are in halves of the resolution.
+#[derive(Arbitrary, Clone, Debug)]
+enum Step {
+    Insert { key: u8 },
+    InsertWithTtl { key: u8, ttl: u8 },
+    Get { key: u8 },
+    Peek { key: u8 },
+    Read { key: u8 },
+    Update { key: u8 },
+    Contains { key: u8 },
+    ExpiresIn { key: u8 },
+    Remove { key: u8 },
+    SetTtl { key: u8, ttl: u8 },
+    GetAndSetTtl { key: u8, ttl: u8 },
+    GetOrInsert { key: u8 },
+    Load { key: u8, ttl: u8, outcome: Outcome },
+    Advance { by: u8 },
+    Reap { limit: u8 },
+    NextExpiry,
+    Retain { odd: bool },
+    ForEach,
+    Clear,
+    Ask,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+enum Outcome {
+    Value,
+    Error,
+    Panic,
+    /// Meanwhile, the loader inserts, or removes, that key itself.
+    Overruled {
+        by_removal: bool,
+    },
+}
+
+/// Counts its births and deaths.
+struct Value {
+    key: u8,
+    writer: usize,
+    number: u64,
+    living: Arc<AtomicI64>,
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        self.living.fetch_add(1, SeqCst);
+        Self { living: self.living.clone(), ..*self }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.living.fetch_sub(1, SeqCst);
+    }
+}
+
+/// What is known of a key, whoever writes it.
+#[derive(Default)]
+struct Known {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+    /// The latest deadline that it was ever given, in nanoseconds.
+    latest_nanos: AtomicU64,
+}
+
+struct Stage {
+    cache: Cache<u8, Value>,
+    clock: ManualClock,
+    ttl: Option<Duration>,
+    keys: [Known; KEYS as usize],
+    living: Arc<AtomicI64>,
+}
+
+struct Actor<'a> {
+    stage: &'a Stage,
+    me: usize,
+    next_number: u64,
+    /// The number last written under each key of its own, if it may be there.
+    own: [Option<u64>; KEYS as usize],
+}
+
+impl<K, V, S> Cache<K, V, S> {
+    /// Compares all structures of all shards, one after the other.
+    pub(super) fn check(&self) {
+        for shard in 0..self.inner.shards.len() {
+            self.inner.lock(shard).shard.check();
+        }
+    }
+
+    /// Holds that no load is noted as in flight.
+    pub(super) fn check_idle(&self) {
+        for shard in 0..self.inner.shards.len() {
+            self.inner.shards[shard].loads.assert_idle();
+        }
+    }
+}
+
+pub(crate) fn run(scene: Scene) {
+    let clock = ManualClock::new();
+    let told = Arc::new(AtomicU64::new(0));
+    let living = Arc::new(AtomicI64::new(0));
+    let telling = told.clone();
+    let mut builder = Cache::builder()
+        .capacity(usize::from(scene.capacity % 32) + 1)
+        .shards(usize::from(scene.shards % 4) + 1)
+        .reap_limit(usize::from(scene.reap_limit % 16))
+        .resolution(RESOLUTION)
+        .eviction(match scene.eviction {
+            Policy::Adaptive => Eviction::Adaptive,
+            Policy::S3Clock => Eviction::S3Clock,
+            Policy::S3Fifo => Eviction::S3Fifo,
+            Policy::Fifo => Eviction::Fifo,
+        })
+        .clock(clock.clone())
+        .reaper(Reaper::Manual)
+        .on_removal(move |key: &u8, value: &Value, _: RemovalCause| {
+            assert_eq!(*key, value.key);
+            telling.fetch_add(1, SeqCst);
+        });
+    let ttl = scene.ttl.map(halves);
+    if let Some(ttl) = ttl {
+        builder = builder.ttl(ttl);
+    }
+    let stage = Stage {
+        cache: builder.build().unwrap(),
+        clock,
+        ttl,
+        keys: std::array::from_fn(|_| Known::default()),
+        living: living.clone(),
+    };
+    let start = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for (me, script) in scene.scripts.into_iter().enumerate() {
+            let (stage, start) = (&stage, &start);
+            scope.spawn(move || {
+                let mut actor = Actor { stage, me, next_number: 0, own: [None; KEYS as usize] };
+                start.wait();
+                for step in script.into_iter().take(STEPS_MAX) {
+                    actor.step(step);
+                    stage.cache.check();
+                }
+            });
+        }
+    });
+    stage.cache.check_idle();
+    let stats = stage.cache.stats();
+    assert_eq!(stats.live, stage.cache.len() as u64);
+    assert_eq!(
+        told.load(SeqCst),
+        stats.expired + stats.evicted + stats.removed + stats.replaced,
+        "the listener hears of all that leave: {stats:?}"
+    );
+    assert_eq!(living.load(SeqCst), stats.live as i64, "values live in the cache alone");
+    drop(stage);
+    assert_eq!(living.load(SeqCst), 0, "none is left, none was dropped twice");
+}
+
+fn halves(count: u8) -> Duration {
+    RESOLUTION / 2 * u32::from(count)
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Actor<'_> {
+    fn is_own(&self, key: u8) -> bool {
+        usize::from(key) % 3 == self.me
+    }
+
+    /// A key that this thread may write: the other's own ones are turned into
+    /// shared ones.
+    fn writable(&self, key: u8) -> u8 {
+        let key = key % KEYS;
+        let of_the_other = usize::from(key) % 3 == 1 - self.me;
+        if of_the_other { key / 3 * 3 + 2 } else { key }
+    }
+
+    fn value(&mut self, key: u8) -> Value {
+        self.next_number += 1;
+        self.stage.living.fetch_add(1, SeqCst);
+        Value { key, writer: self.me, number: self.next_number, living: self.stage.living.clone() }
+    }
+
+    /// A call that may give a key a deadline, or a new one.
+    fn write<T>(&mut self, key: u8, ttl: Option<Duration>, call: impl FnOnce(&mut Self) -> T) -> T {
+        let known = &self.stage.keys[usize::from(key)];
+        known.begun.fetch_add(1, SeqCst);
+        let result = call(self);
+        let deadline = ttl.map_or(Duration::MAX, |ttl| self.stage.clock.now() + ttl);
+        known.latest_nanos.fetch_max(nanos(deadline), SeqCst);
+        known.ended.fetch_add(1, SeqCst);
+        result
+    }
+
+    /// A call that may find a key, whose answer is judged.
+    fn look(&mut self, key: u8, call: impl FnOnce(&Cache<u8, Value>) -> Option<Value>) {
+        let known = &self.stage.keys[usize::from(key)];
+        let ended = known.ended.load(SeqCst);
+        let latest_nanos = known.latest_nanos.load(SeqCst);
+        let before = self.stage.clock.now();
+        let found = call(&self.stage.cache);
+        self.judge(key, found.as_ref());
+        let undisturbed = known.begun.load(SeqCst) == ended;
+        if found.is_some() && undisturbed {
+            let end_nanos = latest_nanos.saturating_add(nanos(RESOLUTION));
+            assert!(nanos(before) < end_nanos, "{key} was found at {before:?}, too late");
+        }
+    }
+
+    /// Whether a value may be what is under a key, whenever it was found.
+    fn judge(&self, key: u8, found: Option<&Value>) {
+        let Some(found) = found else { return };
+        assert_eq!(found.key, key);
+        if self.is_own(key) {
+            let expected = self.own[usize::from(key)];
+            assert_eq!((found.writer, Some(found.number)), (self.me, expected), "of {key}");
+        }
+    }
+
+    fn insert(&mut self, key: u8, ttl: Option<Duration>) {
+        let value = self.value(key);
+        let number = value.number;
+        let replaced = self.write(key, ttl, |actor| match ttl {
+            Some(ttl) if actor.stage.ttl != Some(ttl) => {
+                actor.stage.cache.insert_with_ttl(key, value, ttl)
+            }
+            _ => actor.stage.cache.insert(key, value),
+        });
+        self.judge(key, replaced.as_ref());
+        if self.is_own(key) {
+            self.own[usize::from(key)] = (ttl != Some(Duration::ZERO)).then_some(number);
+        }
+    }
+
+    fn load(&mut self, key: u8, ttl: Duration, outcome: &Outcome) {
+        let value = self.value(key);
+        let number = value.number;
+        let own = self.is_own(key);
+        let mut is_loaded = false;
+        let loaded = self.write(key, Some(ttl), |actor| {
+            let stage = actor.stage;
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                stage.cache.get_or_load(&key, || {
+                    is_loaded = true;
+                    match outcome {
+                        Outcome::Value => Ok((value, ttl)),
+                        Outcome::Error => Err(()),
+                        // Says nothing: it is caught.
+                        Outcome::Panic => std::panic::resume_unwind(Box::new(())),
+                        Outcome::Overruled { by_removal: true } => {
+                            stage.cache.remove(&key);
+                            Ok((value, ttl))
+                        }
+                        Outcome::Overruled { by_removal: false } => {
+                            actor.insert(key, Some(RESOLUTION * 4));
+                            Ok((value, ttl))
+                        }
+                    }
+                })
+            }))
+        });
+        match loaded {
+            Ok(Ok(found)) if is_loaded => {
+                assert_eq!(found.key, key);
+                // What happened meanwhile overrules a load; an overruled one may
+                // or may not be stored, so nothing is known of an own key.
+                if own && matches!(outcome, Outcome::Value) && !ttl.is_zero() {
+                    self.own[usize::from(key)] = Some(number);
+                } else if own && !matches!(outcome, Outcome::Overruled { by_removal: false }) {
+                    self.own[usize::from(key)] = None;
+                }
+            }
+            Ok(Ok(found)) => self.judge(key, Some(&found)),
+            Ok(Err(())) => assert!(matches!(outcome, Outcome::Error) || !is_loaded),
+            Err(_) => assert!(matches!(outcome, Outcome::Panic)),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let stage = self.stage;
+        let cache = &stage.cache;
+        match step {
+            Step::Insert { key } => self.insert(self.writable(key), stage.ttl),
+            Step::InsertWithTtl { key, ttl } => {
+                self.insert(self.writable(key), Some(halves(ttl)));
+            }
+            Step::Get { key } => self.look(key % KEYS, |cache| cache.get(&(key % KEYS))),
+            Step::Peek { key } => self.look(key % KEYS, |cache| cache.peek(&(key % KEYS))),
+            Step::Read { key } => {
+                self.look(key % KEYS, |cache| cache.read(&(key % KEYS), Value::clone));
+            }
+            Step::Update { key } => self.look(key % KEYS, |cache| {
+                cache.update(&(key % KEYS), |value| {
+                    *value = value.clone();
+                    value.clone()
+                })
+            }),
+            Step::Contains { key } => {
+                let _ = cache.contains_key(&(key % KEYS));
+            }
+            Step::ExpiresIn { key } => {
+                if let (None, Some(left)) = (stage.ttl, cache.expires_in(&(key % KEYS))) {
+                    assert!(left == Duration::MAX || left <= Duration::from_secs(3600));
+                }
+            }
+            Step::Remove { key } => {
+                let key = key % KEYS;
+                self.look(key, |cache| cache.remove(&key));
+                if self.is_own(key) {
+                    self.own[usize::from(key)] = None;
+                }
+            }
+            Step::SetTtl { key, ttl } => {
+                let key = self.writable(key);
+                self.write(key, Some(halves(ttl)), |_| cache.set_ttl(&key, halves(ttl)));
+            }
+            Step::GetAndSetTtl { key, ttl } => {
+                let key = self.writable(key);
+                let found = self
+                    .write(key, Some(halves(ttl)), |_| cache.get_and_set_ttl(&key, halves(ttl)));
+                self.judge(key, found.as_ref());
+            }
+            Step::GetOrInsert { key } => {
+                let key = self.writable(key);
+                let value = self.value(key);
+                let number = value.number;
+                let found =
+                    self.write(key, stage.ttl, |_| cache.get_or_insert_with(&key, || value));
+                if self.is_own(key) && found.number == number {
+                    self.own[usize::from(key)] = Some(number);
+                }
+                self.judge(key, Some(&found));
+            }
+            Step::Load { key, ttl, outcome } => {
+                self.load(self.writable(key), halves(ttl), &outcome);
+            }
+            Step::Advance { by } => stage.clock.advance(halves(by)),
+            Step::Reap { limit } => assert!(cache.reap(limit.into()) <= limit.into()),
+            Step::NextExpiry => {
+                let _ = cache.next_expiry();
+            }
+            Step::Retain { odd } => cache.retain(|key, value| {
+                self.judge(*key, Some(value));
+                (key % 2 == 1) == odd
+            }),
+            Step::ForEach => cache.for_each(|key, value| self.judge(*key, Some(value))),
+            Step::Clear => cache.clear(),
+            Step::Ask => {
+                assert!(cache.len() <= cache.capacity());
+                let _ = (cache.is_empty(), cache.stats(), cache.footprint());
+            }
+        }
+    }
+}

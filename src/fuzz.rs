@@ -1,0 +1,104 @@
+//! What the fuzz targets in `fuzz` run, for any bytes. The same bodies are
+//! property tests on stable: see the end of this file.
+
+use std::ops::{Bound, RangeBounds, RangeTo};
+
+use arbitrary::{Arbitrary, Unstructured};
+
+/// Where the choices of a random run come from: a seed, or a fuzzer's bytes.
+pub(crate) trait Choose {
+    /// A number below `bound`, which is not zero.
+    fn below(&mut self, bound: u64) -> u64;
+
+    /// There are no more choices: all numbers are zero from now on.
+    fn is_exhausted(&self) -> bool {
+        false
+    }
+
+    fn bool(&mut self) -> bool {
+        self.below(2) == 1
+    }
+    fn u8(&mut self, range: RangeTo<u8>) -> u8 {
+        self.below(range.end.into()) as u8
+    }
+    fn u16(&mut self, range: RangeTo<u16>) -> u16 {
+        self.below(range.end.into()) as u16
+    }
+    fn u64(&mut self, range: RangeTo<u64>) -> u64 {
+        self.below(range.end)
+    }
+    fn usize(&mut self, range: RangeTo<usize>) -> usize {
+        self.below(range.end as u64) as usize
+    }
+    /// Of a range that has an end and excludes it.
+    fn u32(&mut self, range: impl RangeBounds<u32>) -> u32 {
+        let start = if let Bound::Included(&start) = range.start_bound() { start } else { 0 };
+        let Bound::Excluded(&end) = range.end_bound() else { unreachable!("no end is excluded") };
+        start + self.below((end - start).into()) as u32
+    }
+}
+
+impl Choose for Unstructured<'_> {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.int_in_range(0..=bound - 1).unwrap_or_default()
+    }
+    fn is_exhausted(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// The wheel against a sorted map of deadlines.
+pub fn wheel(bytes: &[u8]) {
+    if let Ok(script) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
+        crate::wheel::fuzz::run(script);
+    }
+}
+
+/// `unsync::Cache` against the model of the model tests.
+pub fn unsync(bytes: &[u8]) {
+    crate::unsync::model_tests::play_input(Unstructured::new(bytes));
+}
+
+/// `Cache` under the scripts of two threads.
+pub fn threads(bytes: &[u8]) {
+    if let Ok(scene) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
+        crate::cache::fuzz::run(scene);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Choose for fastrand::Rng {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.u64(..bound)
+        }
+    }
+
+    /// Gives a body so many inputs of random length.
+    fn property(body: fn(&[u8]), inputs: u64, bytes_max: usize) {
+        for seed in 0..inputs {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let length = random.usize(..=bytes_max);
+            let mut bytes = vec![0; length];
+            random.fill(&mut bytes);
+            body(&bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_wheel() {
+        property(wheel, 3_000, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_cache_for_one_thread() {
+        property(unsync, 1_000, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_scene_of_two_threads() {
+        property(threads, 1_000, 256);
+    }
+}

@@ -1,0 +1,257 @@
+//! Scripts for a wheel, held against a sorted map of deadlines.
+
+use std::collections::BTreeSet;
+
+use arbitrary::Arbitrary;
+
+use super::*;
+
+const TIMERS: usize = 32;
+
+/// The furthest deadline there is, in ticks from now.
+const HORIZON: u64 = 1 << 52;
+
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Script {
+    origin: Origin,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Origin {
+    Zero,
+    /// So many ticks before a bit turns over.
+    Before {
+        bit: u8,
+        ticks: u16,
+    },
+    Any(u64),
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Insert { timer: u8, deadline: Tick },
+    Reschedule { timer: u8, deadline: Tick },
+    Remove { timer: u8 },
+    Pop { budget: u8 },
+    Advance { to: Tick },
+    GoBack { ticks: u16 },
+}
+
+/// A tick beside something that a wheel could get wrong.
+#[derive(Arbitrary, Debug)]
+enum Tick {
+    After(u16),
+    AfterPowerOf2 { bit: u8, offset: i8 },
+    Boundary { level: u8, offset: i8 },
+    OfTimer { timer: u8, offset: i8 },
+    WakeUp { offset: i8 },
+    Any(u64),
+}
+
+#[derive(Clone)]
+struct Timer {
+    stamp: Stamp,
+    next: Option<SlotId>,
+    previous: Option<SlotId>,
+    is_filed: bool,
+}
+
+struct Table(Vec<Timer>);
+
+impl Timers for Table {
+    fn stamp(&self, id: SlotId) -> Stamp {
+        self.0[id.index()].stamp
+    }
+    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
+        self.0[id.index()].stamp = stamp;
+    }
+    fn next(&self, id: SlotId) -> Option<SlotId> {
+        assert!(self.is_filed(id), "{id:?} is in no list");
+        self.0[id.index()].next
+    }
+    fn previous(&self, id: SlotId) -> Option<SlotId> {
+        assert!(self.is_filed(id), "{id:?} is in no list");
+        self.0[id.index()].previous
+    }
+    fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
+        let timer = &mut self.0[id.index()];
+        timer.next = next;
+        timer.is_filed = true;
+    }
+    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
+        self.0[id.index()].previous = previous;
+    }
+    fn is_filed(&self, id: SlotId) -> bool {
+        self.0[id.index()].is_filed
+    }
+    fn set_unfiled(&mut self, id: SlotId) {
+        assert!(self.is_filed(id), "{id:?} is unfiled twice");
+        self.0[id.index()].is_filed = false;
+    }
+}
+
+struct Run {
+    wheel: Wheel,
+    table: Table,
+    now: u64,
+    /// The latest that `now` has been: it may go back.
+    latest: u64,
+    /// What each timer was last filed for, and the same in order.
+    deadlines: [Option<u64>; TIMERS],
+    sorted: BTreeSet<(u64, usize)>,
+}
+
+pub(crate) fn run(script: Script) {
+    let origin = match script.origin {
+        Origin::Zero => 0,
+        Origin::Before { bit, ticks } => (1u64 << (bit % 64)).saturating_sub(ticks.into()),
+        Origin::Any(tick) => tick,
+    }
+    .min(u64::MAX - 1);
+    let timer = Timer { stamp: Stamp::from_bits(0), next: None, previous: None, is_filed: false };
+    let mut run = Run {
+        wheel: Wheel::new(origin),
+        table: Table(vec![timer; TIMERS]),
+        now: origin,
+        latest: origin,
+        deadlines: [None; TIMERS],
+        sorted: BTreeSet::new(),
+    };
+    for step in script.steps {
+        run.step(step);
+        run.check();
+    }
+    run.end();
+}
+
+impl Run {
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Insert { timer, deadline } => {
+                let timer = usize::from(timer) % TIMERS;
+                let deadline = self.deadline(&deadline);
+                self.forget(timer);
+                self.wheel.remove(&mut self.table, SlotId::new(timer));
+                self.wheel.insert(&mut self.table, SlotId::new(timer), deadline, self.now);
+                self.note(timer, deadline);
+            }
+            Step::Reschedule { timer, deadline } => {
+                let timer = usize::from(timer) % TIMERS;
+                let deadline = self.deadline(&deadline);
+                self.forget(timer);
+                self.wheel.reschedule(&mut self.table, SlotId::new(timer), deadline, self.now);
+                self.note(timer, deadline);
+            }
+            Step::Remove { timer } => {
+                let timer = usize::from(timer) % TIMERS;
+                self.forget(timer);
+                self.wheel.remove(&mut self.table, SlotId::new(timer));
+            }
+            Step::Pop { budget } => {
+                let mut budget = usize::from(budget);
+                while self.pop(&mut budget) {}
+            }
+            Step::Advance { to } => {
+                // The last tick means never.
+                self.now = self.tick(&to).max(self.now).min(u64::MAX - 1);
+                self.latest = self.latest.max(self.now);
+            }
+            Step::GoBack { ticks } => self.now = self.now.saturating_sub(ticks.into()),
+        }
+    }
+
+    fn tick(&self, tick: &Tick) -> u64 {
+        match *tick {
+            Tick::After(ticks) => self.now.saturating_add(ticks.into()),
+            Tick::AfterPowerOf2 { bit, offset } => {
+                self.now.saturating_add(1 << (bit % 64)).saturating_add_signed(offset.into())
+            }
+            Tick::Boundary { level, offset } => {
+                let width = 1u64 << (u32::from(level) % LEVELS as u32 * LEVEL_BITS);
+                let boundary = (self.now | (width - 1)).saturating_add(1);
+                boundary.saturating_add_signed(offset.into())
+            }
+            Tick::OfTimer { timer, offset } => {
+                let deadline = self.deadlines[usize::from(timer) % TIMERS].unwrap_or(self.now);
+                deadline.saturating_add_signed(offset.into())
+            }
+            Tick::WakeUp { offset } => {
+                let wake_up = self.wheel.next_expiry().unwrap_or(self.now);
+                wake_up.saturating_add_signed(offset.into())
+            }
+            Tick::Any(tick) => tick,
+        }
+    }
+
+    /// One that a cache could come to: not after the horizon.
+    fn deadline(&self, tick: &Tick) -> u64 {
+        self.tick(tick).min(self.now.saturating_add(HORIZON))
+    }
+
+    fn forget(&mut self, timer: usize) {
+        if let Some(deadline) = self.deadlines[timer].take() {
+            assert!(self.sorted.remove(&(deadline, timer)));
+        }
+    }
+
+    fn note(&mut self, timer: usize, deadline: u64) {
+        self.deadlines[timer] = Some(deadline);
+        self.sorted.insert((deadline, timer));
+    }
+
+    fn pop(&mut self, budget: &mut usize) -> bool {
+        let before = *budget;
+        let popped = self.wheel.pop_due(&mut self.table, self.now, budget);
+        assert!(*budget <= before, "{before} became {budget}");
+        if let Some(id) = popped {
+            let deadline = self.deadlines[id.index()].expect("a timer that is in");
+            assert!(deadline <= self.now, "{id:?} leaves early");
+            assert!(*budget < before, "{id:?} was free");
+            self.forget(id.index());
+        } else if *budget > 0 {
+            assert!(!self.wheel.has_work(self.now), "work is left undone");
+            assert!(self.first().is_none_or(|first| first > self.now), "one is left");
+        }
+        self.check();
+        popped.is_some()
+    }
+
+    /// The first deadline as the wheel knows it: one from before `elapsed` has
+    /// become due then.
+    fn first(&self) -> Option<u64> {
+        self.sorted.first().map(|&(deadline, _)| deadline.max(self.wheel.elapsed))
+    }
+
+    fn check(&self) {
+        let filed = self.wheel.check(&self.table);
+        assert!(filed.iter().copied().eq((0..TIMERS).filter(|&it| self.deadlines[it].is_some())));
+        let elapsed = self.wheel.elapsed;
+        assert!(elapsed <= self.latest, "worked off up to {elapsed}");
+        for &(deadline, timer) in &self.sorted {
+            let id = SlotId::new(timer);
+            let deadline = deadline.max(elapsed);
+            assert_eq!(self.wheel.deadline(&self.table, id), deadline, "{id:?}");
+            assert_eq!(self.wheel.is_due(&self.table, id, self.now), deadline <= self.now);
+        }
+        let (wake_up, first) = (self.wheel.next_expiry(), self.first());
+        assert_eq!(wake_up.is_some(), first.is_some());
+        assert!(wake_up <= first, "woken up at {wake_up:?} for {first:?}");
+        assert!(wake_up.is_none_or(|tick| self.wheel.has_work(tick)), "for nothing");
+    }
+
+    /// Whoever gets up when told to, with the smallest budget, gets every timer
+    /// out in time.
+    fn end(&mut self) {
+        self.now = self.latest;
+        while let Some(wake_up) = self.wheel.next_expiry().filter(|&tick| tick != u64::MAX) {
+            self.now = wake_up.max(self.now);
+            self.latest = self.now;
+            while self.wheel.has_work(self.now) {
+                self.pop(&mut 1);
+            }
+            assert!(self.first().is_none_or(|first| first > self.now));
+        }
+        assert!(self.sorted.iter().all(|&(deadline, _)| deadline == u64::MAX));
+    }
+}
