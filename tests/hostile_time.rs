@@ -1,0 +1,342 @@
+//! Clocks that stand, jump, go back, lag or answer at random, and TTLs and
+//! resolutions over their whole range: no entry is due before its TTL has passed,
+//! none is found a resolution later, and nothing panics.
+//!
+//! `src/unsync/model_tests.rs` plays all calls under such clocks; here are the
+//! extremes, one by one, of both caches.
+
+#![cfg(not(any(punctual_loom, miri)))]
+
+use std::time::Duration;
+
+use punctual::{Cache, Clock, ManualClock, RemovalCause, Stats, unsync};
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+const MICROSECOND: Duration = Duration::from_micros(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(31_557_600);
+
+/// Over 30 years a TTL may count as never.
+const THIRTY_YEARS: Duration = Duration::from_secs(30 * 31_557_600);
+
+/// What both caches have in common.
+trait Tested {
+    const NAME: &str;
+    fn new(
+        capacity: usize,
+        resolution: Duration,
+        clock: impl Clock + Send + Sync + 'static,
+    ) -> Self;
+    fn insert(&mut self, key: u64, ttl: Duration);
+    fn set_ttl(&mut self, key: u64, ttl: Duration) -> bool;
+    fn is_there(&mut self, key: u64) -> bool;
+    fn next_expiry(&self) -> Option<Duration>;
+    fn reap(&mut self) -> usize;
+    fn len(&self) -> usize;
+    fn stats(&self) -> Stats;
+}
+
+macro_rules! tested {
+    ($cache:ty, $builder:expr, $name:literal) => {
+        impl Tested for $cache {
+            const NAME: &str = $name;
+            fn new(
+                capacity: usize,
+                resolution: Duration,
+                clock: impl Clock + Send + Sync + 'static,
+            ) -> Self {
+                $builder.capacity(capacity).resolution(resolution).clock(clock).build().unwrap()
+            }
+            fn insert(&mut self, key: u64, ttl: Duration) {
+                self.insert_with_ttl(key, key, ttl);
+            }
+            fn set_ttl(&mut self, key: u64, ttl: Duration) -> bool {
+                <$cache>::set_ttl(self, &key, ttl)
+            }
+            fn is_there(&mut self, key: u64) -> bool {
+                let peeked = self.contains_key(&key);
+                assert_eq!(<$cache>::peek(self, &key).is_some(), peeked);
+                assert_eq!(<$cache>::expires_in(self, &key).is_some(), peeked);
+                assert_eq!(<$cache>::get(self, &key).is_some(), peeked);
+                peeked
+            }
+            fn next_expiry(&self) -> Option<Duration> {
+                <$cache>::next_expiry(self)
+            }
+            fn reap(&mut self) -> usize {
+                <$cache>::reap(self, usize::MAX)
+            }
+            fn len(&self) -> usize {
+                <$cache>::len(self)
+            }
+            fn stats(&self) -> Stats {
+                <$cache>::stats(self)
+            }
+        }
+    };
+}
+
+tested!(Cache<u64, u64>, Cache::builder(), "Cache");
+tested!(unsync::Cache<u64, u64>, unsync::Cache::builder(), "unsync::Cache");
+
+macro_rules! for_both {
+    ($($name:ident)*) => {
+        mod both {
+            $(#[test]
+            fn $name() {
+                super::$name::<super::Cache<u64, u64>>();
+                super::$name::<super::unsync::Cache<u64, u64>>();
+            })*
+        }
+    };
+}
+
+for_both! {
+    every_ttl_at_every_resolution_from_every_origin
+    a_clock_that_answers_at_random
+    a_clock_that_lags
+    a_clock_that_stands_still
+    a_clock_that_jumps_frees_everything_in_one_reap
+    a_century
+}
+
+/// Powers of two and ten, and the largest, each with its neighbours.
+fn durations() -> impl Iterator<Item = Duration> {
+    let twos = (0..94).map(|bit| 1u128 << bit);
+    let tens = (0..28).map(|digit| 10u128.pow(digit));
+    let most = Duration::MAX.as_nanos();
+    twos.chain(tens)
+        .chain([most, most / 2, THIRTY_YEARS.as_nanos(), 1_000_000_000_000_000_000])
+        .filter(move |&nanos| nanos <= most)
+        .flat_map(|nanos| [nanos - 1, nanos, nanos + 1])
+        .filter(move |&nanos| nanos <= most)
+        .map(|nanos| Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32))
+}
+
+fn every_ttl_at_every_resolution_from_every_origin<C: Tested>() {
+    let resolutions = [
+        MICROSECOND,
+        MICROSECOND + NANOSECOND,
+        Duration::from_nanos(16_383),
+        Duration::from_millis(10),
+        Duration::from_secs(3_600),
+        3 * DAY,
+        200 * YEAR,
+        Duration::MAX,
+    ];
+    let origins = [
+        Duration::ZERO,
+        NANOSECOND,
+        Duration::from_nanos((1 << 53) - 1) * 512,
+        Duration::from_nanos(u64::MAX),
+        1_000_000 * YEAR,
+        Duration::MAX - 40 * YEAR,
+    ];
+    for resolution in resolutions {
+        for origin in origins {
+            for ttl in durations() {
+                let clock = ManualClock::new();
+                clock.set(origin);
+                let mut cache = C::new(1, resolution, clock.clone());
+                cache.insert(1, ttl);
+                let what = || format!("{}: {ttl:?} from {origin:?} by {resolution:?}", C::NAME);
+                if ttl.is_zero() {
+                    assert!(!cache.is_there(1) && cache.len() == 0, "{}", what());
+                    continue;
+                }
+                assert!(cache.is_there(1), "{}", what());
+                let Some(end) = origin.checked_add(ttl) else { continue };
+                clock.set(end - NANOSECOND);
+                assert!(cache.is_there(1), "early: {}", what());
+                // Beyond thirty years it may never end, and a clock so far on
+                // may count as standing still.
+                let Some(latest) = end.checked_add(resolution) else { continue };
+                if ttl <= THIRTY_YEARS && origin < 100 * YEAR {
+                    let next = cache.next_expiry().expect("it has a deadline");
+                    assert!(end - NANOSECOND + next <= latest, "{next:?}: {}", what());
+                    clock.set(latest);
+                    assert!(!cache.is_there(1), "late: {}", what());
+                    cache.reap();
+                    assert_eq!(cache.len(), 0, "held: {}", what());
+                }
+            }
+        }
+    }
+}
+
+/// Tells any time at all, at each reading.
+struct RandomClock;
+
+impl Clock for RandomClock {
+    fn now(&self) -> Duration {
+        match fastrand::u8(..8) {
+            0 => Duration::ZERO,
+            1 => Duration::MAX,
+            2..5 => Duration::from_nanos(fastrand::u64(..)),
+            _ => Duration::new(fastrand::u64(..) >> fastrand::u32(..64), 999_999_999),
+        }
+    }
+}
+
+fn a_clock_that_answers_at_random<C: Tested>() {
+    for seed in 0..40 {
+        fastrand::seed(seed);
+        let mut cache = C::new(20, Duration::from_millis(10), RandomClock);
+        cache.insert(0, Duration::MAX);
+        for _ in 0..500 {
+            let key = fastrand::u64(1..18);
+            let ttl = Duration::from_nanos(fastrand::u64(..) >> fastrand::u32(..64));
+            match fastrand::u8(..5) {
+                0..2 => cache.insert(key, ttl),
+                2 => _ = cache.set_ttl(key, ttl),
+                3 => _ = cache.reap(),
+                _ => _ = cache.next_expiry(),
+            }
+            assert!(cache.len() <= 20);
+        }
+        // Whatever time it is, it is not past the end of "never".
+        assert!(cache.is_there(0));
+        let stats = cache.stats();
+        let gone = stats.expired + stats.evicted + stats.removed + stats.replaced;
+        assert_eq!(stats.inserts, stats.live + gone, "{stats:?}");
+    }
+}
+
+/// A clock that may be behind by as much as it admits, and is.
+#[derive(Clone)]
+struct Lagging(ManualClock, Duration);
+
+impl Clock for Lagging {
+    fn now(&self) -> Duration {
+        self.0.now().saturating_sub(self.1)
+    }
+    fn lag(&self) -> Duration {
+        self.1
+    }
+}
+
+/// Never early by the true time, however large the lag, and late by at most the
+/// lag and the resolution.
+fn a_clock_that_lags<C: Tested>() {
+    let resolution = Duration::from_millis(10);
+    let origin = 50 * YEAR;
+    for lag in [NANOSECOND, resolution / 2, resolution, Duration::from_secs(1), DAY] {
+        for ttl in [NANOSECOND, resolution, Duration::from_secs(60), YEAR] {
+            let truth = ManualClock::new();
+            truth.set(origin);
+            // Exact at the insertion, and behind thereafter.
+            let clock = Lagging(truth.clone(), lag);
+            let mut cache = C::new(10, resolution, clock);
+            cache.insert(1, ttl);
+            truth.set(origin + ttl - NANOSECOND);
+            assert!(cache.is_there(1), "{}: early by {lag:?}", C::NAME);
+            truth.set(origin + ttl + 2 * lag + resolution);
+            assert!(!cache.is_there(1), "{}: {ttl:?} late by {lag:?}", C::NAME);
+        }
+    }
+    let mut cache = C::new(10, resolution, Lagging(ManualClock::new(), Duration::MAX));
+    cache.insert(1, NANOSECOND);
+    assert!(cache.is_there(1), "it may have been then that it was put in");
+}
+
+/// Nothing expires, and a full cache evicts.
+fn a_clock_that_stands_still<C: Tested>() {
+    let mut cache = C::new(100, MICROSECOND, ManualClock::new());
+    for key in 0..1_000 {
+        cache.insert(key, NANOSECOND);
+        assert!(cache.is_there(key));
+        assert_eq!(cache.reap(), 0);
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.expired, stats.evicted + stats.live), (0, 1_000));
+}
+
+/// Entries on every level of the wheel, a leap of a thousand years, back and
+/// ahead once more.
+fn a_clock_that_jumps_frees_everything_in_one_reap<C: Tested>() {
+    const ENTRIES: u64 = 2_000;
+    let clock = ManualClock::new();
+    let mut cache = C::new(ENTRIES as usize * 2, MICROSECOND, clock.clone());
+    for round in 1..=3 {
+        let origin = round * 1_000 * YEAR;
+        clock.set(origin);
+        for key in 0..ENTRIES {
+            // The bits spread them over the levels.
+            cache.insert(key, Duration::from_nanos(1 << (key % 59)) + NANOSECOND);
+        }
+        clock.set(Duration::ZERO);
+        assert_eq!(cache.reap(), 0, "time went back");
+        assert!((0..ENTRIES).all(|key| cache.is_there(key)));
+        clock.set(origin + 500 * YEAR);
+        assert!((0..ENTRIES / 2).all(|key| !cache.is_there(key)));
+        cache.reap();
+        assert_eq!((cache.len(), cache.reap()), (0, 0));
+        assert_eq!(cache.next_expiry(), None);
+        assert_eq!(cache.stats().expired, u64::from(round) * ENTRIES);
+    }
+}
+
+/// A hundred years of a service's life: TTLs from a second to three months, some
+/// hits, nights without a call, and once a year a month off. Every entry is there
+/// until its TTL has passed and no longer than a resolution after.
+fn a_century<C: Tested>() {
+    const KEYS: u64 = 500;
+    let resolution = Duration::from_millis(10);
+    let clock = ManualClock::new();
+    let mut cache = C::new(KEYS as usize, resolution, clock.clone());
+    let mut random = fastrand::Rng::with_seed(100);
+    let mut ends = vec![Duration::ZERO; KEYS as usize];
+    let mut now = Duration::ZERO;
+    let mut steps = 0u64;
+    while now < 100 * YEAR {
+        steps += 1;
+        now += match random.u16(..1_000) {
+            0 => 30 * DAY,
+            1..20 => Duration::from_secs(random.u64(..86_400)),
+            _ => Duration::from_millis(random.u64(..10_000)),
+        };
+        clock.set(now);
+        for _ in 0..4 {
+            let key = random.u64(..KEYS);
+            let end = &mut ends[key as usize];
+            let is_there = cache.is_there(key);
+            assert!(is_there || now >= *end, "{}: {key} is gone early, at {now:?}", C::NAME);
+            assert!(!is_there || now < *end + resolution, "{}: {key}, at {now:?}", C::NAME);
+            if !is_there || random.u8(..4) == 0 {
+                let ttl = Duration::from_secs(1 << random.u32(..24));
+                cache.insert(key, ttl);
+                *end = now + ttl;
+            }
+        }
+    }
+    let stats = cache.stats();
+    assert_eq!(stats.evicted, 0, "there is room for every key");
+    assert!(steps > 40_000 && stats.expired > steps / 4, "{steps} steps, {stats:?}");
+    now += YEAR;
+    clock.set(now);
+    cache.reap();
+    assert_eq!(cache.len(), 0);
+}
+
+/// The listener's causes under a leap: what was due leaves as `Expired`, though it
+/// is a removal or an insertion that finds it.
+#[test]
+fn what_a_leap_made_due_leaves_as_expired() {
+    let clock = ManualClock::new();
+    let mut cache = unsync::Cache::builder()
+        .capacity(100)
+        .reap_limit(0)
+        .clock(clock.clone())
+        .on_removal(|_: &u64, _: &u64, cause| assert_eq!(cause, RemovalCause::Expired))
+        .build()
+        .unwrap();
+    for key in 0..100 {
+        cache.insert_with_ttl(key, key, DAY * (key as u32 + 1));
+    }
+    clock.set(10_000 * YEAR);
+    for key in 0..50 {
+        assert_eq!(cache.remove(&key), None);
+        assert_eq!(cache.insert(key + 50, 1), None);
+    }
+    assert_eq!(cache.stats().expired, 100);
+}
