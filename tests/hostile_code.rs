@@ -1,0 +1,335 @@
+//! Callers' code that does not behave: a `Drop` that starts threads, a listener
+//! that blocks, loaders that never return, a cache that goes while its thread
+//! panics. Who waits for it, and who does not?
+//!
+//! What may call the cache and what may not is in `reentry.rs`, who loads and who
+//! waits in `loaders.rs`, panics at every position within the crate.
+
+#![cfg(not(any(punctual_loom, miri)))]
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use punctual::{Cache, ManualClock, Reaper, RemovalCause, unsync};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Runs a test, and ends the process with a message if that takes a minute: a
+/// deadlock shall have a name.
+fn watched<R>(test: impl FnOnce() -> R) -> R {
+    use std::io::Write;
+
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (running, is_running) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let ended = is_running.recv_timeout(60 * SECOND);
+        if ended == Err(RecvTimeoutError::Timeout) {
+            // Not by a macro: the test harness would keep that to itself.
+            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
+            std::process::abort();
+        }
+    });
+    let result = test();
+    drop(running);
+    watchdog.join().unwrap();
+    result
+}
+
+fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
+    for _ in 0..20_000 {
+        if is_true() {
+            return;
+        }
+        thread::sleep(MILLISECOND);
+    }
+    panic!("it never came true that {what}");
+}
+
+// ---- `Drop` ----
+
+/// Where a value that starts a thread finds its cache; emptied at the end.
+type Handle = Arc<Mutex<Option<Cache<u64, Spawning>>>>;
+
+/// When dropped, allocates, and has a thread call the cache, for which it waits.
+#[derive(Clone)]
+struct Spawning {
+    handle: Handle,
+    drops: Arc<AtomicUsize>,
+}
+
+impl Drop for Spawning {
+    fn drop(&mut self) {
+        let (handle, drops) = (self.handle.clone(), self.drops.clone());
+        let thread = thread::spawn(move || {
+            let cache = handle.lock().unwrap().clone();
+            if let Some(cache) = cache {
+                // All keys, so that the shard that the value has left is among them.
+                let found = (0..20).filter(|key| cache.contains_key(key)).count();
+                assert!(found <= cache.capacity());
+                cache.remove(&u64::MAX);
+                cache.reap(1);
+            }
+            drops.fetch_add(1, SeqCst);
+        });
+        thread.join().expect("the thread ends");
+    }
+}
+
+/// A `Drop` that waits for a thread which calls the cache: no lock is held, in
+/// whatever way the value leaves.
+#[test]
+fn a_value_may_wait_for_a_thread_that_calls_the_cache() {
+    watched(|| {
+        for reaper in [Reaper::Manual, Reaper::Thread] {
+            let handle = Handle::default();
+            let drops = Arc::new(AtomicUsize::new(0));
+            let value = || Spawning { handle: handle.clone(), drops: drops.clone() };
+            let cache = Cache::builder().capacity(10).shards(1).reaper(reaper).build().unwrap();
+            *handle.lock().unwrap() = Some(cache.clone());
+            for key in 0..15 {
+                cache.insert(key, value());
+            }
+            drop(cache.insert(14, value()));
+            cache.insert_with_ttl(16, value(), Duration::ZERO);
+            drop(cache.remove(&14));
+            drop(cache.get(&13));
+            cache.set_ttl(&12, Duration::ZERO);
+            cache.retain(|key, _| key % 2 == 0);
+            cache.insert_with_ttl(17, value(), 10 * MILLISECOND);
+            await_that("it is freed", || cache.reap(1) < 1 && !cache.contains_key(&17));
+            cache.clear();
+            await_that("all are dropped", || cache.is_empty());
+            for key in 0..5 {
+                cache.insert(key, value());
+            }
+            handle.lock().unwrap().take();
+            let before = drops.load(SeqCst);
+            drop(cache);
+            assert_eq!(drops.load(SeqCst) - before, 5, "dropped with the last handle");
+        }
+    });
+}
+
+/// A cache that goes because its thread panics, and whose values panic as well
+/// when dropped: the first panic arrives, nothing aborts, every value is dropped.
+#[test]
+fn a_cache_may_go_while_its_thread_panics() {
+    struct Panicky(Arc<AtomicUsize>);
+    impl Drop for Panicky {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+            resume_unwind(Box::new("a value's"));
+        }
+    }
+    for is_unsync in [false, true] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let shared: Cache<u64, Panicky> = Cache::new(100);
+            let mut single: unsync::Cache<u64, Panicky> = unsync::Cache::new(100);
+            for key in 0..50 {
+                if is_unsync {
+                    single.insert(key, Panicky(drops.clone()));
+                } else {
+                    shared.insert(key, Panicky(drops.clone()));
+                }
+            }
+            resume_unwind(Box::new("the thread's"));
+        }));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the thread's"));
+        assert_eq!(drops.load(SeqCst), 50);
+    }
+}
+
+// ---- Listeners ----
+
+/// A listener that blocks keeps the call waiting that it was called by, and
+/// nobody else: not on its shard, not for its key.
+#[test]
+fn a_listener_that_blocks_keeps_its_own_caller_waiting_and_nobody_else() {
+    watched(|| {
+        let (blocked, is_blocked) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        let is_released = Mutex::new(is_released);
+        let clock = ManualClock::new();
+        let cache: Cache<u64, u64> = Cache::builder()
+            .capacity(10)
+            .shards(1)
+            .clock(clock.clone())
+            .on_removal(move |_: &u64, value: &u64, cause| {
+                if *value == 666 {
+                    blocked.send(cause).unwrap();
+                    let _ = is_released.lock().unwrap().recv();
+                }
+            })
+            .build()
+            .unwrap();
+        type Call = fn(&Cache<u64, u64>);
+        let evict_key_1: Call = |cache| {
+            for key in (2..).take_while(|_| cache.contains_key(&1)) {
+                cache.insert(key, 2);
+            }
+        };
+        let calls: [(Call, RemovalCause); 5] = [
+            (|cache| _ = cache.insert(1, 2), RemovalCause::Replaced),
+            (|cache| _ = cache.remove(&1), RemovalCause::Removed),
+            (|cache| cache.clear(), RemovalCause::Cleared),
+            (|cache| _ = cache.set_ttl(&1, Duration::ZERO), RemovalCause::Expired),
+            (evict_key_1, RemovalCause::Evicted),
+        ];
+        for (call, cause) in calls {
+            cache.clear();
+            cache.insert(1, 666);
+            thread::scope(|scope| {
+                let waits = scope.spawn(|| call(&cache));
+                assert_eq!(is_blocked.recv().unwrap(), cause);
+                // The same shard, the same key, every kind of call.
+                cache.insert(1, 7);
+                assert_eq!(cache.get(&1), Some(7));
+                assert_eq!(cache.update(&1, |value| *value += 1), Some(()));
+                assert_eq!(cache.get_or_insert_with(&40, || 40), 40);
+                cache.insert_with_ttl(41, 41, SECOND);
+                clock.advance(2 * SECOND);
+                cache.reap(usize::MAX);
+                cache.retain(|_, _| true);
+                cache.for_each(|_, _| ());
+                assert_eq!(cache.remove(&1), Some(8));
+                cache.clear();
+                assert!(!waits.is_finished(), "{cause:?}: it waits for its listener");
+                release.send(()).unwrap();
+            });
+        }
+    });
+}
+
+// ---- Loaders ----
+
+/// Loaders that do not return, more of them than a shard keeps track of: who asks
+/// for those keys through loaders waits, everybody else goes on. The keys
+/// themselves can be set, read and removed; the cache fills up and evicts.
+#[test]
+fn loaders_that_never_return_keep_only_those_waiting_who_ask_for_the_same() {
+    const LOADERS: u64 = 12;
+    watched(|| {
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(20).shards(1).reaper(Reaper::Manual).build().unwrap();
+        let (started, is_started) = mpsc::channel();
+        let end = Arc::new(std::sync::Barrier::new(LOADERS as usize + 1));
+        thread::scope(|scope| {
+            for key in 0..LOADERS {
+                let (cache, started, end) = (&cache, started.clone(), end.clone());
+                scope.spawn(move || {
+                    cache.get_or_insert_with(&key, || {
+                        started.send(()).unwrap();
+                        end.wait();
+                        key
+                    })
+                });
+            }
+            (0..LOADERS).for_each(|_| is_started.recv().unwrap());
+            let waits = scope.spawn(|| cache.get_or_insert_with(&0, || 1_000));
+
+            assert_eq!(cache.get(&0), None);
+            assert_eq!(cache.len(), 0, "a pending load takes no entry's place");
+            for key in 100..200 {
+                assert_eq!(cache.get_or_insert_with(&key, || key), key);
+                cache.insert(key + 1_000, key);
+            }
+            assert_eq!(cache.len(), 20);
+            cache.insert(0, 500);
+            assert_eq!(cache.peek(&0), Some(500));
+            assert_eq!(cache.get_or_insert_with(&0, || unreachable!("it is there")), 500);
+            assert_eq!(cache.remove(&0), Some(500));
+            cache.clear();
+            assert!(!waits.is_finished(), "it waits for the load, whatever happens meanwhile");
+            end.wait();
+            // What came meanwhile overruled the load: so it loads itself.
+            assert_eq!(waits.join().unwrap(), 1_000);
+        });
+        assert_eq!(cache.peek(&0), Some(1_000));
+    });
+}
+
+/// A load that never ends holds a handle: the other handles may go, and their
+/// threads do not wait. What its loader brings in the end goes to its caller.
+#[test]
+fn handles_may_go_while_a_loader_runs() {
+    watched(|| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        struct Counted(Arc<AtomicUsize>);
+        impl Clone for Counted {
+            fn clone(&self) -> Self {
+                Self(self.0.clone())
+            }
+        }
+        impl Drop for Counted {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, SeqCst);
+            }
+        }
+        let cache: Cache<u64, Counted> = Cache::new(10);
+        cache.insert_with_ttl(1, Counted(drops.clone()), HOUR);
+        let (started, is_started) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        let loads = thread::spawn({
+            let (cache, drops) = (cache.clone(), drops.clone());
+            move || {
+                let loaded = cache.get_or_insert_with(&2, || {
+                    started.send(()).unwrap();
+                    let _ = is_released.recv();
+                    Counted(drops)
+                });
+                drop(cache);
+                loaded
+            }
+        });
+        is_started.recv().unwrap();
+        drop(cache);
+        assert_eq!(drops.load(SeqCst), 0, "the loader's handle keeps it");
+        drop(release);
+        let loaded = loads.join().unwrap();
+        assert_eq!(drops.load(SeqCst), 2, "what was in the cache has gone with it");
+        drop(loaded);
+        assert_eq!(drops.load(SeqCst), 3);
+    });
+}
+
+/// A thread that waits for a load and is killed by a panic of its own, in the
+/// loader that it runs in its turn, a whole queue of them: the last one is served.
+#[test]
+fn a_queue_of_threads_that_die_one_after_the_other() {
+    const THREADS: usize = 16;
+    watched(|| {
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
+        let turns = AtomicUsize::new(0);
+        let results: Vec<Option<u64>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        catch_unwind(AssertUnwindSafe(|| {
+                            cache.get_or_insert_with(&1, || {
+                                // Not before all others can be waiting.
+                                await_that("all ask", || cache.stats().misses >= THREADS as u64);
+                                if turns.fetch_add(1, SeqCst) + 1 < THREADS {
+                                    resume_unwind(Box::new("dies"));
+                                }
+                                42
+                            })
+                        }))
+                        .ok()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(turns.load(SeqCst), THREADS, "each had its turn, one after the other");
+        assert_eq!(results.iter().flatten().collect::<Vec<_>>(), [&42]);
+        assert_eq!(cache.get(&1), Some(42));
+    });
+}
