@@ -19,7 +19,16 @@ struct Counters {
     request_bytes_max: Cell<usize>,
     /// The last request that was refused.
     refused_bytes: Cell<usize>,
+    /// Requests of this thread since a limit was set.
+    request_count: Cell<usize>,
+    /// The number of the one request that is refused, counted from zero.
+    request_refused: Cell<usize>,
+    /// The bytes of the first of those requests.
+    requested_bytes: [Cell<usize>; REQUESTS_KEPT],
 }
+
+/// Of so many requests the sizes are kept.
+pub(crate) const REQUESTS_KEPT: usize = 256;
 
 thread_local! {
     // Made at compile time and nothing to drop: no access to it allocates, and it
@@ -32,6 +41,9 @@ thread_local! {
             bytes_held_max: Cell::new(isize::MAX),
             request_bytes_max: Cell::new(usize::MAX),
             refused_bytes: Cell::new(0),
+            request_count: Cell::new(0),
+            request_refused: Cell::new(usize::MAX),
+            requested_bytes: [const { Cell::new(0) }; REQUESTS_KEPT],
         }
     };
 }
@@ -50,8 +62,13 @@ impl Counters {
 
     /// Whether this thread may have `bytes_new` in place of `bytes_old`.
     fn admits(&self, bytes_new: usize, bytes_old: usize) -> bool {
+        let number = self.request_count.replace(self.request_count.get() + 1);
+        if let Some(requested_bytes) = self.requested_bytes.get(number) {
+            requested_bytes.set(bytes_new);
+        }
         let admits = self.held_with(bytes_new, bytes_old) <= self.bytes_held_max.get()
-            && bytes_new <= self.request_bytes_max.get();
+            && bytes_new <= self.request_bytes_max.get()
+            && number != self.request_refused.get();
         if !admits {
             self.refused_bytes.set(bytes_new);
         }
@@ -159,6 +176,17 @@ pub(crate) enum Scarcity {
     /// Each single request may be of so many bytes: as with an operating system
     /// that grants more than it has, as long as no request is absurd by itself.
     Request(usize),
+    /// The one request of that number is refused, counted from zero.
+    Number(usize),
+}
+
+/// The bytes of each request that was made under the last limit, as far as they
+/// are kept; read at once, before this thread asks for more.
+pub(crate) fn requested_bytes() -> Vec<usize> {
+    COUNTERS.with(|counters| {
+        let count = counters.request_count.get().min(REQUESTS_KEPT);
+        counters.requested_bytes[..count].iter().map(Cell::get).collect()
+    })
 }
 
 /// Runs `call` with little memory, and tells the last request that was refused.
@@ -175,17 +203,20 @@ pub(crate) fn with_little_memory<R>(
             COUNTERS.with(|counters| {
                 counters.bytes_held_max.set(isize::MAX);
                 counters.request_bytes_max.set(usize::MAX);
+                counters.request_refused.set(usize::MAX);
             });
         }
     }
 
     COUNTERS.with(|counters| {
         counters.refused_bytes.set(0);
+        counters.request_count.set(0);
         match scarcity {
             Scarcity::Total(bytes) => {
                 counters.bytes_held_max.set(counters.held_with(bytes, 0));
             }
             Scarcity::Request(bytes) => counters.request_bytes_max.set(bytes),
+            Scarcity::Number(number) => counters.request_refused.set(number),
         }
     });
     let limits = Limits;

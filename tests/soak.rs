@@ -1,0 +1,236 @@
+//! A long run at full speed with everything that the cache can do: memory stays
+//! flat, entries leave as promptly at the end as at the beginning.
+//!
+//! ```sh
+//! PUNCTUAL_SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
+//! ```
+
+#![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
+
+use std::array::from_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use punctual::{Cache, RemovalCause};
+
+const THREADS: u64 = 4;
+const CAPACITY: usize = 100_000;
+const KEYS: u64 = 300_000;
+const RESOLUTION: Duration = Duration::from_millis(10);
+/// Of the run, so many parts for each sample of the memory.
+const SAMPLES: u32 = 30;
+/// The share of the run after which memory has to be flat.
+const WARM_UP_SAMPLES: usize = 6;
+
+/// Milliseconds by which entries left after their time, counted by their number.
+struct Lateness([AtomicU64; 1_000]);
+
+impl Lateness {
+    fn note(&self, late: Duration) {
+        let bucket = (late.as_millis() as usize).min(self.0.len() - 1);
+        self.0[bucket].fetch_add(1, Relaxed);
+    }
+
+    /// So many in a thousand were less late than this many milliseconds.
+    fn percentile(&self, per_mille: u64) -> usize {
+        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed)).collect();
+        let wanted = (counts.iter().sum::<u64>() * per_mille).div_ceil(1_000);
+        let mut sum = 0;
+        let is_reached = |count: &u64| {
+            sum += count;
+            sum >= wanted
+        };
+        counts.iter().position(is_reached).unwrap_or(0) + 1
+    }
+}
+
+/// What the run is at, for the listener.
+#[derive(Default)]
+struct Phase {
+    is_beginning: AtomicBool,
+    is_end: AtomicBool,
+}
+
+/// Counts itself, and knows when its time is up.
+struct Value {
+    key: u64,
+    due: Option<Instant>,
+    /// Something on the heap, so that values are not free.
+    payload: Box<[u8; 48]>,
+}
+
+static LIVING: AtomicI64 = AtomicI64::new(0);
+
+impl Value {
+    fn new(key: u64, ttl: Duration) -> Self {
+        LIVING.fetch_add(1, Relaxed);
+        Self { key, due: Instant::now().checked_add(ttl), payload: Box::new([key as u8; 48]) }
+    }
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        LIVING.fetch_add(1, Relaxed);
+        Self { payload: self.payload.clone(), ..*self }
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        LIVING.fetch_sub(1, Relaxed);
+    }
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// TTLs from nothing to never; most of them short, so that much expires.
+fn some_ttl(random: &mut fastrand::Rng) -> Duration {
+    match random.u16(..1_000) {
+        0 => Duration::ZERO,
+        1 => Duration::MAX,
+        2..10 => Duration::from_secs(3_600 * random.u64(1..100)),
+        10..200 => Duration::from_secs(random.u64(1..60)),
+        _ => Duration::from_millis(random.u64(1..5_000)),
+    }
+}
+
+/// One call, of any kind.
+fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
+    // Half of the keys are asked for often.
+    let key = if random.bool() { random.u64(..KEYS) } else { random.u64(..KEYS / 20) };
+    let ttl = some_ttl(random);
+    let found = match random.u32(..1_000_000) {
+        0..300_000 => cache.get(&key),
+        300_000..350_000 => cache.peek(&key),
+        350_000..400_000 => cache.read(&key, Value::clone),
+        400_000..450_000 => cache.update(&key, |value| {
+            value.payload[0] = value.payload[0].wrapping_add(1);
+            value.clone()
+        }),
+        450_000..750_000 => cache.insert_with_ttl(key, Value::new(key, ttl), ttl),
+        750_000..800_000 => cache.remove(&key),
+        800_000..899_000 => {
+            let loaded = cache.get_or_load(&key, || Ok::<_, ()>((Value::new(key, ttl), ttl)));
+            Some(loaded.unwrap())
+        }
+        899_000..899_900 => cache.get_or_load(&key, || Err(())).ok(),
+        899_900..900_000 => {
+            let load = || cache.get_or_insert_with(&key, || resume_unwind(Box::new(())));
+            catch_unwind(AssertUnwindSafe(load)).ok()
+        }
+        900_000..950_000 => {
+            // The value does not know of it, so its lateness must not count.
+            cache.update(&key, |value| value.due = None);
+            cache.set_ttl(&key, ttl);
+            None
+        }
+        950_000..999_970 => {
+            let _ = (cache.contains_key(&key), cache.expires_in(&key));
+            None
+        }
+        999_970..999_980 => {
+            cache.reap(100);
+            let _ = (cache.next_expiry(), cache.stats());
+            None
+        }
+        999_980..999_999 => {
+            let one_in_a_hundred = random.u64(..100);
+            cache.retain(|key, _| key % 100 != one_in_a_hundred);
+            cache.for_each(|key, value| assert_eq!(*key, value.key));
+            None
+        }
+        _ => {
+            if random.u8(..10) == 0 {
+                cache.clear();
+            }
+            None
+        }
+    };
+    assert!(found.is_none_or(|found| found.key == key));
+    assert!(cache.capacity() >= CAPACITY);
+}
+
+#[test]
+#[ignore = "takes as long as it is told to"]
+fn soak() {
+    let seconds = std::env::var("PUNCTUAL_SOAK_SECONDS").map_or(1_800, |it| it.parse().unwrap());
+    let length = Duration::from_secs(seconds);
+    static BEGINNING: OnceLock<Lateness> = OnceLock::new();
+    static END: OnceLock<Lateness> = OnceLock::new();
+    let new = || Lateness(from_fn(|_| AtomicU64::new(0)));
+    let (beginning, end) = (BEGINNING.get_or_init(new), END.get_or_init(new));
+
+    let phase = Arc::new(Phase::default());
+    let (sees, told) = (phase.clone(), Arc::new(AtomicU64::new(0)));
+    let tells = told.clone();
+    let cache = Cache::builder()
+        .capacity(CAPACITY)
+        .resolution(RESOLUTION)
+        .on_removal(move |key: &u64, value: &Value, cause| {
+            assert_eq!(*key, value.key);
+            tells.fetch_add(1, Relaxed);
+            if let (RemovalCause::Expired, Some(due)) = (cause, value.due) {
+                let Some(late) = Instant::now().checked_duration_since(due) else { return };
+                if sees.is_beginning.load(Relaxed) {
+                    beginning.note(late);
+                } else if sees.is_end.load(Relaxed) {
+                    end.note(late);
+                }
+            }
+        })
+        .build()
+        .unwrap();
+
+    let stop = AtomicBool::new(false);
+    let mut resident = Vec::new();
+    let calls: u64 = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (cache, stop) = (cache.clone(), &stop);
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(thread);
+                    let mut calls = 0;
+                    while !stop.load(Relaxed) {
+                        call(&cache, &mut random);
+                        calls += 1;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        println!("second  resident KiB  entries");
+        for sample in 0..SAMPLES {
+            phase.is_beginning.store((1..4).contains(&sample), Relaxed);
+            phase.is_end.store(sample >= SAMPLES - 3, Relaxed);
+            thread::sleep(length / SAMPLES);
+            resident.push(resident_kib());
+            let second = (length / SAMPLES * (sample + 1)).as_secs();
+            println!("{second:>6}  {:>12}  {:>7}", resident[sample as usize], cache.len());
+            assert!(cache.len() <= cache.capacity());
+        }
+        stop.store(true, Relaxed);
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+
+    let stats = cache.stats();
+    println!("{calls} calls; {stats:?}");
+    for (name, lateness) in [("beginning", beginning), ("end", end)] {
+        let [half, ninety_nine, most] = [500, 990, 1_000].map(|it| lateness.percentile(it));
+        println!("late by, {name}: p50 < {half} ms, p99 < {ninety_nine} ms, all < {most} ms");
+    }
+    let gone = stats.expired + stats.evicted + stats.removed + stats.replaced;
+    assert_eq!(stats.inserts, stats.live + gone, "{stats:?}");
+    drop(cache);
+    assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
+    assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
+    let warm = &resident[WARM_UP_SAMPLES..];
+    let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());
+    assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
+}
