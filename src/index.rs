@@ -89,7 +89,9 @@ impl Index {
     /// Empties the table and fills it again, which clears it of tombstones.
     #[cold]
     pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, Place)>) {
-        self.table.clear();
+        // Not `clear`, which leaves a table without entries as it is, tombstones
+        // and all.
+        drop(self.table.drain());
         for (id, place) in slots {
             self.table.insert_unique(place.table_hash(self.buckets_log2), id, |_| {
                 unreachable!("the table has room for every slot")
@@ -128,6 +130,25 @@ mod tests {
             assert_eq!(index.table.num_buckets(), 1 << buckets_log2);
             assert_eq!(index.table.capacity(), entries_max(1 << buckets_log2));
         }
+    }
+
+    /// Tombstones alone can fill a table. `HashTable::clear` would leave them, since
+    /// nothing is in it, and the next insertion would find no room.
+    #[test]
+    fn a_table_full_of_tombstones_is_cleared() {
+        let mut index = Index::new(5).unwrap();
+        // Side by side, so that each leaves a tombstone.
+        let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), Place::from_bits(i as u64)));
+        for (id, place) in entries.clone() {
+            index.insert(id, place, |_| unreachable!("it does not grow"));
+        }
+        for (id, place) in entries.clone() {
+            index.remove(id, place);
+        }
+        assert_eq!(index.len(), 0);
+        assert!(index.is_full());
+        index.rebuild(std::iter::empty());
+        assert_eq!(index.table.capacity(), entries_max(32));
     }
 
     #[test]
