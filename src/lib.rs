@@ -66,6 +66,7 @@ mod footprint;
 mod geometry;
 mod hasher;
 mod index;
+mod kept_time;
 mod loads;
 #[cfg(test)]
 mod loom_tests;
