@@ -76,7 +76,7 @@ impl KeptTime {
     pub(crate) fn note_read(&self, now_nanos: u64) -> bool {
         let reads = self.reads.load(Relaxed).wrapping_add(1);
         self.reads.store(reads, Relaxed);
-        reads.is_multiple_of(READS_PER_CHECK) && self.check(now_nanos)
+        reads % READS_PER_CHECK == 0 && self.check(now_nanos)
     }
 
     #[cold]

@@ -36,11 +36,7 @@ pub(crate) struct Reaper {
 
 impl Reaper {
     pub(crate) fn new() -> Self {
-        Self {
-            caches: Mutex::new(Vec::new()),
-            alarm: Alarm::new(),
-            kept_time: KeptTime::new(),
-        }
+        Self { caches: Mutex::new(Vec::new()), alarm: Alarm::new(), kept_time: KeptTime::new() }
     }
 
     #[inline]
