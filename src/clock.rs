@@ -295,6 +295,10 @@ impl<D: Clock + ?Sized> TimeSource<D> {
         }
     }
 
+    pub(crate) fn is_system_coarse(&self) -> bool {
+        matches!(self, Self::SystemCoarse)
+    }
+
     pub(crate) fn is_system(&self) -> bool {
         matches!(self, Self::SystemCoarse | Self::SystemPrecise)
     }
@@ -317,6 +321,12 @@ impl<D: ?Sized> fmt::Debug for TimeSource<D> {
             Self::Custom(_) => "Clock of the caller",
         })
     }
+}
+
+/// The system's coarse monotonic clock, on the same scale as the precise one.
+#[inline]
+pub(crate) fn system_coarse_nanos() -> u64 {
+    platform::coarse_nanos()
 }
 
 /// The system's precise monotonic clock, by which the reaper sleeps.

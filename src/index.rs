@@ -23,7 +23,8 @@ pub(crate) const LOAD_PERCENT_MAX: usize = 96;
 #[derive(Debug)]
 pub(crate) struct Index {
     table: HashTable<SlotId>,
-    buckets_log2: u32,
+    /// See [`Place::bucket_shift`].
+    bucket_shift: u32,
 }
 
 impl Index {
@@ -37,7 +38,7 @@ impl Index {
             },
         )?;
         debug_assert_eq!(table.num_buckets(), buckets, "hashbrown chose another size");
-        Ok(Self { table, buckets_log2 })
+        Ok(Self { table, bucket_shift: Place::bucket_shift(buckets_log2) })
     }
 
     /// The bytes that a table of 2^`buckets_log2` buckets requests from the
@@ -64,23 +65,23 @@ impl Index {
     /// The slot in `place` that `is_it` says is the one.
     #[inline]
     pub(crate) fn find(&self, place: Place, is_it: impl FnMut(&SlotId) -> bool) -> Option<SlotId> {
-        self.table.find(place.table_hash(self.buckets_log2), is_it).copied()
+        self.table.find(place.table_hash(self.bucket_shift), is_it).copied()
     }
 
     /// Adds a slot that is not in the table. `place_of` tells that of the others.
     #[inline]
     pub(crate) fn insert(&mut self, id: SlotId, place: Place, place_of: impl Fn(SlotId) -> Place) {
         assert!(!self.is_full(), "the index would grow beyond {} entries", self.table.len());
-        let buckets_log2 = self.buckets_log2;
-        self.table.insert_unique(place.table_hash(buckets_log2), id, |&id| {
-            place_of(id).table_hash(buckets_log2)
+        let bucket_shift = self.bucket_shift;
+        self.table.insert_unique(place.table_hash(bucket_shift), id, |&id| {
+            place_of(id).table_hash(bucket_shift)
         });
     }
 
     /// Takes a slot out, without looking at any key.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId, place: Place) {
-        match self.table.find_entry(place.table_hash(self.buckets_log2), |&other| other == id) {
+        match self.table.find_entry(place.table_hash(self.bucket_shift), |&other| other == id) {
             Ok(entry) => drop(entry.remove()),
             Err(_) => unreachable!("{id:?} is not in the index"),
         }
@@ -89,9 +90,11 @@ impl Index {
     /// Empties the table and fills it again, which clears it of tombstones.
     #[cold]
     pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, Place)>) {
-        self.table.clear();
+        // Not `clear`, which leaves a table without entries as it is, tombstones
+        // and all.
+        drop(self.table.drain());
         for (id, place) in slots {
-            self.table.insert_unique(place.table_hash(self.buckets_log2), id, |_| {
+            self.table.insert_unique(place.table_hash(self.bucket_shift), id, |_| {
                 unreachable!("the table has room for every slot")
             });
         }
@@ -128,6 +131,25 @@ mod tests {
             assert_eq!(index.table.num_buckets(), 1 << buckets_log2);
             assert_eq!(index.table.capacity(), entries_max(1 << buckets_log2));
         }
+    }
+
+    /// Tombstones alone can fill a table. `HashTable::clear` would leave them, since
+    /// nothing is in it, and the next insertion would find no room.
+    #[test]
+    fn a_table_full_of_tombstones_is_cleared() {
+        let mut index = Index::new(5).unwrap();
+        // Side by side, so that each leaves a tombstone.
+        let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), Place::from_bits(i as u64)));
+        for (id, place) in entries.clone() {
+            index.insert(id, place, |_| unreachable!("it does not grow"));
+        }
+        for (id, place) in entries.clone() {
+            index.remove(id, place);
+        }
+        assert_eq!(index.len(), 0);
+        assert!(index.is_full());
+        index.rebuild(std::iter::empty());
+        assert_eq!(index.table.capacity(), entries_max(32));
     }
 
     #[test]

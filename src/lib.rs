@@ -68,6 +68,7 @@ pub mod fuzz;
 mod geometry;
 mod hasher;
 mod index;
+mod kept_time;
 mod loads;
 #[cfg(test)]
 mod loom_tests;

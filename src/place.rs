@@ -79,17 +79,24 @@ impl Place {
         self.0
     }
 
-    /// The hash for a table of 2^`buckets_log2` buckets: hashbrown takes the
-    /// bucket from the lowest bits and the tag from the topmost seven.
+    /// How far the bucket's bits are moved up for a table of 2^`buckets_log2`
+    /// buckets.
     ///
     /// In a table of more than 2^17 buckets, which only a cache of few shards
     /// has, the 2^17 starting points are spread evenly; up to 16 times that, the
     /// probe group behind each start makes up for it.
+    pub(crate) fn bucket_shift(buckets_log2: u32) -> u32 {
+        buckets_log2.saturating_sub(Self::BUCKET_BITS)
+    }
+
+    /// The hash for a table with that [`bucket_shift`](Self::bucket_shift):
+    /// hashbrown takes the bucket from the lowest bits and the tag from the
+    /// topmost seven.
     #[inline]
-    pub(crate) fn table_hash(self, buckets_log2: u32) -> u64 {
+    pub(crate) fn table_hash(self, bucket_shift: u32) -> u64 {
         let bucket = self.0 & ((1 << Self::BUCKET_BITS) - 1);
         let tag = self.0 >> Self::BUCKET_BITS;
-        (tag << 57) | (bucket << buckets_log2.saturating_sub(Self::BUCKET_BITS))
+        (tag << 57) | (bucket << bucket_shift)
     }
 
     /// The same 24 bits in another order, one to one, for the eviction policy's
@@ -127,9 +134,9 @@ mod tests {
     #[test]
     fn fields_are_independent_of_each_other() {
         let shard = |h: KeyHash| h.shard(16) as u64;
-        let bucket_low = |h: KeyHash| h.place().table_hash(14);
-        let bucket_high = |h: KeyHash| h.place().table_hash(14) >> 10;
-        let tag = |h: KeyHash| h.place().table_hash(14) >> 57;
+        let bucket_low = |h: KeyHash| h.place().table_hash(0);
+        let bucket_high = |h: KeyHash| h.place().table_hash(0) >> 10;
+        let tag = |h: KeyHash| h.place().table_hash(0) >> 57;
         let ghost_bucket = |h: KeyHash| h.place().scrambled() >> 20;
         let fingerprint = |h: KeyHash| h.place().scrambled();
         let sample = |h: KeyHash| u64::from(h.sample());
@@ -187,8 +194,8 @@ mod tests {
     #[test]
     fn large_tables_start_probing_everywhere() {
         let highest = Place::from_bits((1 << Place::BUCKET_BITS) - 1);
-        assert_eq!(highest.table_hash(10), (1 << 17) - 1);
-        assert_eq!(highest.table_hash(20), ((1 << 17) - 1) << 3);
+        assert_eq!(highest.table_hash(Place::bucket_shift(10)), (1 << 17) - 1);
+        assert_eq!(highest.table_hash(Place::bucket_shift(20)), ((1 << 17) - 1) << 3);
     }
 
     #[test]

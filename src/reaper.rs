@@ -12,7 +12,11 @@
 
 use std::sync::Arc;
 
+use forkguard::Guard;
+
 use crate::alarm::Alarm;
+use crate::clock;
+use crate::kept_time::KeptTime;
 use crate::sync::Mutex;
 
 /// A cache as the reaper sees it.
@@ -26,16 +30,24 @@ pub(crate) trait Reapable: Send + Sync {
 pub(crate) struct Reaper {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
     alarm: Alarm,
+    /// What the caches' calls may go by.
+    kept_time: KeptTime,
 }
 
 impl Reaper {
     pub(crate) fn new() -> Self {
-        Self { caches: Mutex::new(Vec::new()), alarm: Alarm::new() }
+        Self { caches: Mutex::new(Vec::new()), alarm: Alarm::new(), kept_time: KeptTime::new() }
     }
 
     #[inline]
     pub(crate) fn alarm(&self) -> &Alarm {
         &self.alarm
+    }
+
+    /// To be called on its thread before callers' code, which may take its time:
+    /// nobody keeps the time meanwhile.
+    pub(crate) fn stop_keeping_time(&self) {
+        self.kept_time.stop();
     }
 
     pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {
@@ -65,11 +77,43 @@ impl Reaper {
             earliest_nanos = earliest_nanos.min(cache.reap_due());
             index += 1;
         }
-        self.alarm.sleep_until(earliest_nanos, now_nanos());
+        let now_nanos = now_nanos();
+        if let Some(next_nanos) = self.kept_time.keep(now_nanos) {
+            earliest_nanos = earliest_nanos.min(next_nanos);
+        }
+        self.alarm.sleep_until(earliest_nanos, now_nanos);
     }
 
     fn cache(&self, index: usize) -> Option<Arc<dyn Reapable>> {
         self.caches.lock().get(index).cloned()
+    }
+}
+
+/// The clock of a cache that the reaper serves: the system's coarse one, or the
+/// time that the reaper keeps.
+pub(crate) struct ReaperClock {
+    reaper: &'static Reaper,
+    guard: Guard,
+}
+
+impl ReaperClock {
+    /// `None` where forks cannot be told.
+    pub(crate) fn new(reaper: &'static Reaper) -> Option<Self> {
+        Guard::try_new().ok().map(|guard| Self { reaper, guard })
+    }
+
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        self.reaper.kept_time.get(&self.guard).unwrap_or_else(|| self.read())
+    }
+
+    #[inline(never)]
+    fn read(&self) -> u64 {
+        let now_nanos = clock::system_coarse_nanos();
+        if self.reaper.kept_time.note_read(now_nanos) {
+            self.reaper.alarm.wake();
+        }
+        now_nanos
     }
 }
 
@@ -101,6 +145,8 @@ mod process {
         let mut started_in = STARTED_IN.lock();
         let process = std::process::id();
         if *started_in != Some(process) {
+            // What a parent's reaper has left.
+            process_reaper().stop_keeping_time();
             std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
             *started_in = Some(process);
         }

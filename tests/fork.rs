@@ -218,6 +218,27 @@ fn a_forked_child_goes_on() {
     let own: Cache<u64, Counted> = Cache::new(1_000);
     let ends = fill(&own, 0..200, 20 * MILLISECOND);
     assert!(await_ends(&ends, 200));
+    the_time_that_a_parent_keeps_is_not_trusted();
+}
+
+/// While calls come in thick and fast the reaper keeps the time for them. A child
+/// has that time too, and nobody who would go on with it.
+fn the_time_that_a_parent_keeps_is_not_trusted() {
+    let cache: Cache<u64, u64> = Cache::new(10);
+    for _ in 0..5 {
+        cache.insert_with_ttl(1, 1, 500 * MILLISECOND);
+        for _ in 0..400_000 {
+            std::hint::black_box(cache.get(&1));
+        }
+        in_child(|| {
+            thread::sleep(600 * MILLISECOND);
+            must!(cache.get(&1).is_none());
+            // Nor by a child with a reaper of its own.
+            let own: Cache<u64, u64> = Cache::new(10);
+            own.insert_with_ttl(1, 1, 50 * MILLISECOND);
+            must!(await_that(|| own.get(&1).is_none()));
+        });
+    }
 }
 
 /// A load that another thread of the parent was at: nobody will end it in the

@@ -14,7 +14,7 @@ use crate::error::BuildError;
 use crate::eviction::Policies;
 use crate::footprint::Footprint;
 use crate::geometry::Geometry;
-use crate::reaper::{Reapable, Reaper};
+use crate::reaper::{Reapable, Reaper, ReaperClock};
 use crate::reentry::{self, Mark};
 use crate::removal::{FirstPanic, RemovalCause, Removed};
 use crate::settings::Settings;
@@ -39,6 +39,8 @@ pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<SharedShard<K, V>>]>,
     pub(super) hasher: S,
     source: TimeSource<SharedClock>,
+    /// What stands for `source` where only what is due has to be seen.
+    reaper_clock: Option<ReaperClock>,
     pub(super) base: Timebase,
     pub(super) ttl: Option<Duration>,
     pub(super) reap_limit: usize,
@@ -79,6 +81,7 @@ impl<K, V, S> Inner<K, V, S> {
         Ok(Self {
             shards: shards.into_boxed_slice(),
             hasher,
+            reaper_clock: reaper.filter(|_| source.is_system_coarse()).and_then(ReaperClock::new),
             source,
             base,
             ttl: settings.ttl,
@@ -112,7 +115,10 @@ impl<K, V, S> Inner<K, V, S> {
     /// Reads the clock, to see what is due.
     #[inline]
     pub(super) fn read_clock(&self) -> Moment {
-        self.source.now(&self.base)
+        match &self.reaper_clock {
+            Some(clock) => self.base.moment_of_nanos(clock.nanos()),
+            None => self.source.now(&self.base),
+        }
     }
 
     #[inline]
@@ -401,6 +407,9 @@ impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
                 }
                 if self.is_closed.load(Ordering::Relaxed) {
                     break;
+                }
+                if let Some(reaper) = self.reaper {
+                    reaper.stop_keeping_time();
                 }
                 let mut budget = STEPS_PER_LOCK;
                 self.reap_batch(number, reading, &mut budget, usize::MAX, &mut panics);

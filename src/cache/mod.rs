@@ -602,7 +602,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.read_clock();
         let shard = hash.shard(self.shards.len());
-        let mut state = self.lock(shard);
+        let mut state = self.shards[shard].lock_to_look();
         let now = state.tick(reading);
         let found = {
             let _mark = self.mark_in_debug_builds();
@@ -613,6 +613,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             return result;
         }
         drop(state);
+        self.reap_after(shard, reading, result)
+    }
+
+    /// Frees what is due in a shard, for a call that is done but for that.
+    #[cold]
+    #[inline(never)]
+    fn reap_after<R>(&self, shard: usize, reading: Moment, result: R) -> R {
         let mut panics = FirstPanic::default();
         self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         panics.finish(result)
@@ -632,7 +639,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         self.assert_unlocked();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.read_clock();
-        let mut state = self.lock(hash.shard(self.shards.len()));
+        let mut state = self.shards[hash.shard(self.shards.len())].lock_to_look();
         let now = state.tick(reading);
         let found = {
             let _mark = self.mark_in_debug_builds();

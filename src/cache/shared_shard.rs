@@ -76,6 +76,13 @@ impl<K, V> SharedShard<K, V> {
         Guard { state: Some(self.state.lock()), shared: self, bell }
     }
 
+    /// The lock, for calls that leave the wheel as it is: there is nothing to
+    /// publish.
+    #[inline]
+    pub(super) fn lock_to_look(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock()
+    }
+
     /// The tick before which the shard has nothing to do.
     pub(super) fn next_event(&self) -> u64 {
         self.next_event.load(Ordering::Relaxed)

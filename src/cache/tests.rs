@@ -619,8 +619,9 @@ fn an_idle_reaper_sleeps_while_the_cache_is_read() {
         // The rounds that building and inserting have made for.
         thread::sleep(50 * MILLISECOND);
         let before = own.rounds.load(SeqCst);
+        // Too few calls for the time to be kept.
         for _ in 0..200 {
-            for _ in 0..100 {
+            for _ in 0..10 {
                 assert_eq!(cache.get(&1), Some(1));
                 assert_eq!(cache.get(&2), None);
             }
@@ -635,6 +636,32 @@ fn an_idle_reaper_sleeps_while_the_cache_is_read() {
         thread::sleep(50 * MILLISECOND);
         let rounds = own.rounds.load(SeqCst) - before;
         assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+    });
+}
+
+/// Under many calls the reaper keeps the time, and when they end it goes back to
+/// sleep.
+#[test]
+fn the_reaper_keeps_the_time_while_calls_come_in() {
+    watched(|| {
+        let own = OwnReaper::start();
+        let cache = own.cache(10 * MILLISECOND);
+        cache.insert_with_ttl(1, 1, 3_600 * SECOND);
+        cache.insert_with_ttl(2, 2, 100 * MILLISECOND);
+        let rounds = || own.rounds.load(SeqCst);
+        let before = rounds();
+        await_that("the reaper keeps the time", || {
+            for _ in 0..10_000 {
+                assert_eq!(cache.get(&1), Some(1));
+            }
+            rounds() > before + 50
+        });
+        assert_eq!(cache.get(&2), None, "time goes on");
+        // One keeping that is under way, and no further ones.
+        thread::sleep(100 * MILLISECOND);
+        let before = rounds();
+        thread::sleep(100 * MILLISECOND);
+        assert!(rounds() - before <= 2, "it gets up {} times for no calls", rounds() - before);
     });
 }
 

@@ -694,13 +694,25 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = KeyHash::new(&self.hasher, key);
-        let mut panics = FirstPanic::default();
-        let now = self.begin(&mut panics);
-        let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].look_up(hash, key, now);
+        let number = hash.shard(self.shards.len());
+        let now = self.time.read();
+        let shard = &mut self.shards[number];
+        let found = shard.look_up(hash, key, now).map(|id| (number, id));
+        if self.unstored.is_none() && !shard.has_work(now) {
+            return found;
+        }
         // What was found is not due, so it is not among what goes.
+        self.clear_up_after(number, now, found)
+    }
+
+    /// Drops and frees what there is, for a call that is done but for that.
+    #[cold]
+    #[inline(never)]
+    fn clear_up_after<R>(&mut self, shard: usize, now: u64, result: R) -> R {
+        let mut panics = FirstPanic::default();
+        self.drop_unstored(&mut panics);
         self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(found.map(|id| (shard, id)))
+        panics.finish(result)
     }
 
     fn find_or_load<Q, E>(

@@ -1,0 +1,152 @@
+//! The time that the reaper keeps while calls come in thick and fast, so that they
+//! need not ask the system for it.
+//!
+//! # Ground rules
+//!
+//! - The reaper alone keeps the time, and only while it sleeps between two of its
+//!   own ticks. Before it works on a cache, and so before any callers' code that
+//!   may take its time, it stops.
+//! - A time that nobody keeps is [`NOT_KEPT`], and the call reads the clock.
+//! - A child that is forked has its parent's memory, the kept time too, and nobody
+//!   who would bring it up to date. So who reads it asks a [`Guard`] whether this
+//!   is still the process that the cache was built in.
+//! - It may lag by one [`PERIOD_NANOS`], and by what the system takes to wake the
+//!   reaper: the same as the coarse clock, whose place it takes. It tells what is
+//!   due, and never when a TTL begins.
+//!
+//! Without calls nothing keeps the time: the reaper stops by itself after
+//! [`PERIODS`], and begins again when [`READS_PER_CHECK`] readings of the clock
+//! have followed one another within [`CHECK_NANOS_MAX`].
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use forkguard::Guard;
+
+const NOT_KEPT: u64 = 0;
+
+/// How often the time is brought up to date: as often as Linux's coarse clock
+/// moves, as a rule.
+pub(crate) const PERIOD_NANOS: u64 = 4_000_000;
+
+/// How often it is before calls are asked anew whether it is worth it.
+const PERIODS: u32 = 16;
+
+const READS_PER_CHECK: u32 = 1 << 10;
+
+/// A wake-up of the reaper costs as much as some hundred readings of the clock, so
+/// there must be a multiple of that in each period.
+const CHECK_NANOS_MAX: u64 = 2 * PERIOD_NANOS;
+
+/// The time of one process, as one thread keeps it for the others.
+pub(crate) struct KeptTime {
+    nanos: AtomicU64,
+    /// Readings of the clock, roughly: a lost one does not matter.
+    reads: AtomicU32,
+    last_check_nanos: AtomicU64,
+    is_wanted: AtomicBool,
+    /// The keeper's own.
+    periods_left: AtomicU32,
+}
+
+impl KeptTime {
+    pub(crate) const fn new() -> Self {
+        Self {
+            nanos: AtomicU64::new(NOT_KEPT),
+            reads: AtomicU32::new(0),
+            last_check_nanos: AtomicU64::new(0),
+            is_wanted: AtomicBool::new(false),
+            periods_left: AtomicU32::new(0),
+        }
+    }
+
+    /// The time in nanoseconds, if somebody keeps it in this process, which the
+    /// guard comes from.
+    #[inline]
+    pub(crate) fn get(&self, guard: &Guard) -> Option<u64> {
+        match self.nanos.load(Relaxed) {
+            NOT_KEPT => None,
+            _ if guard.clone().detected_fork() => None,
+            nanos => Some(nanos),
+        }
+    }
+
+    /// Notes that a call has read the clock itself. Says whether the keeper should
+    /// be woken: once each time that there are many.
+    #[inline]
+    pub(crate) fn note_read(&self, now_nanos: u64) -> bool {
+        let reads = self.reads.load(Relaxed).wrapping_add(1);
+        self.reads.store(reads, Relaxed);
+        reads % READS_PER_CHECK == 0 && self.check(now_nanos)
+    }
+
+    #[cold]
+    fn check(&self, now_nanos: u64) -> bool {
+        let last_nanos = self.last_check_nanos.swap(now_nanos, Relaxed);
+        now_nanos.saturating_sub(last_nanos) <= CHECK_NANOS_MAX
+            && !self.is_wanted.swap(true, Relaxed)
+    }
+
+    /// For the keeper before it goes to sleep: when to come back for the next
+    /// tick, if the time is to be kept meanwhile.
+    pub(crate) fn keep(&self, now_nanos: u64) -> Option<u64> {
+        if self.is_wanted.swap(false, Relaxed) {
+            self.periods_left.store(PERIODS, Relaxed);
+        }
+        let Some(left) = self.periods_left.load(Relaxed).checked_sub(1) else {
+            self.stop();
+            return None;
+        };
+        self.periods_left.store(left, Relaxed);
+        self.nanos.store(now_nanos, Relaxed);
+        Some(now_nanos + PERIOD_NANOS)
+    }
+
+    /// From now on nobody trusts it.
+    #[inline]
+    pub(crate) fn stop(&self) {
+        self.nanos.store(NOT_KEPT, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_often(time: &KeptTime, nanos_apart: u64, start_nanos: u64) -> u32 {
+        (1..=4 * u64::from(READS_PER_CHECK))
+            .map(|number| u32::from(time.note_read(start_nanos + number * nanos_apart)))
+            .sum()
+    }
+
+    #[test]
+    fn it_is_kept_for_many_calls_and_no_longer() {
+        let (time, guard) = (KeptTime::new(), Guard::default());
+        assert_eq!(time.keep(5), None);
+        assert_eq!(time.get(&guard), None);
+        assert_eq!(read_often(&time, 100, 1_000_000_000), 1, "the keeper is woken once");
+        for now in 1..=u64::from(PERIODS) {
+            assert_eq!(time.keep(now), Some(now + PERIOD_NANOS));
+            assert_eq!(time.get(&guard), Some(now));
+        }
+        assert_eq!(time.keep(99), None);
+        assert_eq!(time.get(&guard), None);
+    }
+
+    #[test]
+    fn few_calls_wake_nobody() {
+        let time = KeptTime::new();
+        let sparse = 2 * CHECK_NANOS_MAX / u64::from(READS_PER_CHECK);
+        assert_eq!(read_often(&time, sparse, 1_000_000_000), 0);
+    }
+
+    #[test]
+    fn what_is_stopped_is_not_trusted() {
+        let (time, guard) = (KeptTime::new(), Guard::default());
+        time.is_wanted.store(true, Relaxed);
+        assert!(time.keep(7).is_some());
+        time.stop();
+        assert_eq!(time.get(&guard), None);
+        assert!(time.keep(8).is_some(), "it goes on after the work");
+        assert_eq!(time.get(&guard), Some(8));
+    }
+}
