@@ -246,6 +246,7 @@ impl Simulation {
                 assert_eq!(self.wheel.deadline(&self.timers, id), deadline, "timer {timer}");
             }
         }
+        assert_eq!(self.wheel.next_event() <= self.now, self.wheel.has_work(self.now));
         match (self.wheel.next_expiry(), self.wheel_deadlines().min()) {
             (None, None) => {}
             (Some(wake_up), Some(first)) => {
@@ -680,6 +681,22 @@ fn inserting_costs_the_same_however_many_there_are() {
             .collect();
         // One more where there is a head to link with.
         assert!(costs.iter().all(|cost| (costs[0]..=costs[0] + 1).contains(cost)), "{costs:?}");
+    }
+}
+
+/// As a session does that is used again: the usual move of a far deadline.
+#[test]
+fn a_deadline_moved_within_its_slot_costs_no_list_a_change() {
+    let mut sim = Simulation::new(0, 3);
+    for timer in 0..3 {
+        sim.insert(timer, 0o5_00_00);
+    }
+    for (deadline, is_moved) in [(0o5_00_01, false), (0o5_77_77, false), (0o6_00_00, true)] {
+        let filed_count = sim.timers.filed_count;
+        sim.wheel.reschedule(&mut sim.timers, SlotId::new(1), deadline, 0);
+        sim.deadlines[1] = Some(deadline);
+        sim.check();
+        assert_eq!(sim.timers.filed_count > filed_count, is_moved, "to {deadline:#o}");
     }
 }
 
