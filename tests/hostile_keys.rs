@@ -262,7 +262,8 @@ fn keys_that_collide_in_shard_tag_or_bucket() {
 #[test]
 fn weak_hashers_are_spread() {
     const KEYS: usize = 20_000;
-    let weak: [(&str, fn(u64) -> u64); 6] = [
+    type Weak = (&'static str, fn(u64) -> u64);
+    let weak: [Weak; 6] = [
         ("identity", |key| key),
         ("the upper half", |key| key << 32),
         ("the topmost bits", |key| key << 48),

@@ -7,6 +7,7 @@
 
 #![cfg(all(target_pointer_width = "64", not(any(punctual_loom, miri))))]
 
+#[allow(dead_code, reason = "shared with other tests")]
 #[path = "support/allocator.rs"]
 mod allocator;
 #[allow(dead_code, reason = "its `main` is not called here")]
