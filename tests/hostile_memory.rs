@@ -136,5 +136,6 @@ fn any_one_request_may_be_refused() {
             assert!(was_tried || is_handle, "request {number} of {sizes:?}: {text}");
         }
     }
+    println!("{errors} requests refused with an error, {aborts} with an abort");
     assert!(errors > aborts && aborts > 0, "{errors} errors, {aborts} aborts");
 }
