@@ -64,6 +64,7 @@ mod error;
 mod eviction;
 mod footprint;
 #[cfg(any(test, fuzzing))]
+#[doc(hidden)]
 pub mod fuzz;
 mod geometry;
 mod hasher;

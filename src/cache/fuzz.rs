@@ -170,7 +170,7 @@ pub(crate) fn run(scene: Scene) {
     };
     let start = Barrier::new(THREADS);
     std::thread::scope(|scope| {
-        for (me, script) in scene.scripts.into_iter().enumerate() {
+        let play = |(me, script): (usize, Vec<Step>)| {
             let (stage, start) = (&stage, &start);
             scope.spawn(move || {
                 let mut actor = Actor { stage, me, next_number: 0, own: [None; KEYS as usize] };
@@ -179,8 +179,12 @@ pub(crate) fn run(scene: Scene) {
                     actor.step(step);
                     stage.cache.check();
                 }
-            });
-        }
+            })
+        };
+        let actors: Vec<_> = scene.scripts.into_iter().enumerate().map(play).collect();
+        // The scope waits for their code alone, not for what a thread does in the
+        // end, which a search for leaks could meet halfway.
+        actors.into_iter().for_each(|actor| actor.join().unwrap());
     });
     stage.cache.check_idle();
     let stats = stage.cache.stats();
