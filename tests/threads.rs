@@ -381,7 +381,9 @@ fn a_manual_clock_frees_by_calls_and_by_reap() {
             assert_eq!(cache.get(&5), None);
             assert_eq!(cache.len(), 92);
             assert_eq!(cache.remove(&5), None);
-            assert!((81..=83).contains(&cache.len()), "{}", cache.len());
+            // Of four shards this one may have had few.
+            let most = if shards == 1 { 83 } else { 91 };
+            assert!((81..=most).contains(&cache.len()), "{}", cache.len());
             let left = cache.len() - 2;
             assert_eq!(cache.reap(left - 1), left - 1);
             assert_eq!(cache.reap(usize::MAX), 1);
