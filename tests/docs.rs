@@ -184,11 +184,8 @@ fn links_and_anchors_lead_somewhere() {
         for link in page.links().iter().filter(|link| !link.contains("://")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(&page.name).parent().expect("it is a file");
-            let target = if path.is_empty() {
-                Some(page.name.clone())
-            } else {
-                normal(&folder.join(path))
-            };
+            let target =
+                if path.is_empty() { Some(page.name.clone()) } else { normal(&folder.join(path)) };
             let Some(target) = target else {
                 fault(format!("{link} leads out of the repository"));
                 continue;
@@ -246,7 +243,10 @@ fn commands_name_what_is_there() {
             let shown = command.join(" ");
             let value_of = |option: &str| {
                 let at = command.iter().position(|word| word == option)?;
-                command.get(at + 1).map(|word| word.trim_matches('\'')).filter(|w| !is_placeholder(w))
+                command
+                    .get(at + 1)
+                    .map(|word| word.trim_matches('\''))
+                    .filter(|w| !is_placeholder(w))
             };
             let (own, passed_on) = match command.iter().position(|word| word == "--") {
                 Some(at) => (&command[..at], &command[at + 1..]),
@@ -310,8 +310,9 @@ fn quoted_names_are_in_the_sources() {
                 continue;
             }
             let name = span.strip_prefix("lib ").unwrap_or(&span);
-            let is_name =
-                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…".contains(c));
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…".contains(c));
             let is_long = name.contains('…') || name.matches('_').count() >= 4;
             if is_name && (is_long || span.starts_with("lib ")) {
                 let is_module = root().join(format!("src/{name}.rs")).is_file();
