@@ -268,14 +268,14 @@ fn commands_name_what_is_there() {
             let known = ["run", "test", "bench", "doc", "clippy", "fmt", "build"];
             demand(known.contains(&own[0].as_str()), "no such subcommand");
             if let Some(name) = value_of("--example") {
-                let main = format!("examples/{name}/main.rs");
-                let path = format!("examples/{name}.rs");
-                demand(exists(path.clone()) || exists(main.clone()), "no such example");
-                let path = if exists(main) { format!("examples/{name}") } else { path };
-                let text: String = if path.ends_with(".rs") {
-                    read(path)
+                let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));
+                let text: String = if exists(file.clone()) {
+                    read(file)
+                } else if exists(format!("{folder}/main.rs")) {
+                    files_under(&folder, "rs").into_iter().map(read).collect()
                 } else {
-                    files_under(&path, "rs").into_iter().map(read).collect()
+                    demand(false, "no such example");
+                    continue;
                 };
                 for option in passed_on.iter().filter(|word| word.starts_with("--")) {
                     demand(text.contains(option.as_str()), "the example has no such option");
