@@ -410,6 +410,20 @@ fn invariants_are_cited_by_their_assertions() {
     assert!(count >= 9, "only {count} invariants");
 }
 
+/// A fault that is mended is no longer known.
+#[test]
+fn tests_of_known_faults_are_ignored() {
+    let page = Page::read("docs/testing.md".to_owned());
+    let faults = page.prose.split("\n## Known faults\n").nth(1).unwrap_or("");
+    let faults = faults.split("\n## ").next().expect("there is text");
+    let sources = sources();
+    for name in faults.split('`').skip(1).step_by(2).filter(|span| span.matches('_').count() > 4) {
+        let (before, _) = sources.split_once(&format!("fn {name}()")).expect("it is there");
+        let attributes = before.rsplit("\n\n").next().expect("there is text");
+        assert!(attributes.contains("#[ignore"), "{name} is no longer ignored");
+    }
+}
+
 #[test]
 fn a_page_takes_less_than_ten_minutes() {
     check_pages(|page, fault| {
