@@ -330,6 +330,11 @@ pub(crate) fn system_coarse_nanos() -> u64 {
     platform::coarse_nanos()
 }
 
+/// The step of that clock; zero where the system has none.
+pub(crate) fn system_coarse_step_nanos() -> u64 {
+    platform::coarse_lag().as_nanos() as u64
+}
+
 /// The system's precise monotonic clock, by which the reaper sleeps.
 pub(crate) fn system_nanos() -> u64 {
     platform::precise_nanos()
