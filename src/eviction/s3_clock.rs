@@ -52,10 +52,6 @@ impl Parameters {
 /// the main one.
 const PROMOTE_FROM: u8 = 2;
 
-/// The small segment has so many slots, if half of the cache has: in fewer, a
-/// newcomer is gone before it can be asked for again.
-const SMALL_SLOTS_MIN: usize = 6;
-
 /// Steps of a hand at one eviction, after which it takes what it stands on.
 const STEPS_MAX: usize = 32;
 
@@ -264,7 +260,7 @@ impl S3Clock {
 fn small_target(slots: usize, parameters: Parameters) -> usize {
     match parameters.small_percent {
         0 => 0,
-        percent => (slots * percent / 100).max(SMALL_SLOTS_MIN.min(slots / 2)).max(1),
+        percent => (slots * percent / 100).max(1),
     }
 }
 
