@@ -70,8 +70,9 @@ impl<C: Clock + ?Sized> Clock for Rc<C> {
 /// On Linux it is the coarse one (`CLOCK_MONOTONIC_COARSE`), which is several
 /// times cheaper to read than [`Instant::now`](std::time::Instant::now) and moves
 /// in steps of a timer interrupt: 1 to 10 ms, see [`lag`](Clock::lag). By it a
-/// cache sees what is due; the TTL of an entry that is put in counts from the
-/// precise clock. A cache whose resolution is finer than twice the step reads
+/// cache sees what is due, or by the time that the reaper keeps in its place while
+/// calls come in thick and fast; the TTL of an entry that is put in counts from
+/// the precise clock. A cache whose resolution is finer than twice the step reads
 /// the precise clock alone. Elsewhere there is only that one.
 ///
 /// Time during which the machine is suspended does not count.
@@ -327,6 +328,11 @@ impl<D: ?Sized> fmt::Debug for TimeSource<D> {
 #[inline]
 pub(crate) fn system_coarse_nanos() -> u64 {
     platform::coarse_nanos()
+}
+
+/// The step of that clock; zero where the system has none.
+pub(crate) fn system_coarse_step_nanos() -> u64 {
+    platform::coarse_lag().as_nanos() as u64
 }
 
 /// The system's precise monotonic clock, by which the reaper sleeps.

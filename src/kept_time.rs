@@ -10,13 +10,13 @@
 //! - A child that is forked has its parent's memory, the kept time too, and nobody
 //!   who would bring it up to date. So who reads it asks a [`Guard`] whether this
 //!   is still the process that the cache was built in.
-//! - It may lag by one [`PERIOD_NANOS`], and by what the system takes to wake the
+//! - It may lag by one period, and by what the system takes to wake the
 //!   reaper: the same as the coarse clock, whose place it takes. It tells what is
 //!   due, and never when a TTL begins.
 //!
 //! Without calls nothing keeps the time: the reaper stops by itself after
 //! [`PERIODS`], and begins again when [`READS_PER_CHECK`] readings of the clock
-//! have followed one another within [`CHECK_NANOS_MAX`].
+//! have followed one another within [`CHECK_PERIODS_MAX`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -24,21 +24,20 @@ use forkguard::Guard;
 
 const NOT_KEPT: u64 = 0;
 
-/// How often the time is brought up to date: as often as Linux's coarse clock
-/// moves, as a rule.
-pub(crate) const PERIOD_NANOS: u64 = 4_000_000;
-
 /// How often it is before calls are asked anew whether it is worth it.
 const PERIODS: u32 = 16;
 
 const READS_PER_CHECK: u32 = 1 << 10;
 
 /// A wake-up of the reaper costs as much as some hundred readings of the clock, so
-/// there must be a multiple of that in each period.
-const CHECK_NANOS_MAX: u64 = 2 * PERIOD_NANOS;
+/// there must be a multiple of that in each period: [`READS_PER_CHECK`] in so many.
+const CHECK_PERIODS_MAX: u64 = 2;
 
 /// The time of one process, as one thread keeps it for the others.
 pub(crate) struct KeptTime {
+    /// How often it is brought up to date: as often as the system's coarse clock
+    /// moves.
+    period_nanos: u64,
     nanos: AtomicU64,
     /// Readings of the clock, roughly: a lost one does not matter.
     reads: AtomicU32,
@@ -49,8 +48,9 @@ pub(crate) struct KeptTime {
 }
 
 impl KeptTime {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(period_nanos: u64) -> Self {
         Self {
+            period_nanos,
             nanos: AtomicU64::new(NOT_KEPT),
             reads: AtomicU32::new(0),
             last_check_nanos: AtomicU64::new(0),
@@ -82,7 +82,7 @@ impl KeptTime {
     #[cold]
     fn check(&self, now_nanos: u64) -> bool {
         let last_nanos = self.last_check_nanos.swap(now_nanos, Relaxed);
-        now_nanos.saturating_sub(last_nanos) <= CHECK_NANOS_MAX
+        now_nanos.saturating_sub(last_nanos) <= CHECK_PERIODS_MAX * self.period_nanos
             && !self.is_wanted.swap(true, Relaxed)
     }
 
@@ -98,7 +98,7 @@ impl KeptTime {
         };
         self.periods_left.store(left, Relaxed);
         self.nanos.store(now_nanos, Relaxed);
-        Some(now_nanos + PERIOD_NANOS)
+        Some(now_nanos + self.period_nanos)
     }
 
     /// From now on nobody trusts it.
@@ -112,6 +112,8 @@ impl KeptTime {
 mod tests {
     use super::*;
 
+    const PERIOD_NANOS: u64 = 4_000_000;
+
     fn read_often(time: &KeptTime, nanos_apart: u64, start_nanos: u64) -> u32 {
         (1..=4 * u64::from(READS_PER_CHECK))
             .map(|number| u32::from(time.note_read(start_nanos + number * nanos_apart)))
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn it_is_kept_for_many_calls_and_no_longer() {
-        let (time, guard) = (KeptTime::new(), Guard::default());
+        let (time, guard) = (KeptTime::new(PERIOD_NANOS), Guard::default());
         assert_eq!(time.keep(5), None);
         assert_eq!(time.get(&guard), None);
         assert_eq!(read_often(&time, 100, 1_000_000_000), 1, "the keeper is woken once");
@@ -134,14 +136,14 @@ mod tests {
 
     #[test]
     fn few_calls_wake_nobody() {
-        let time = KeptTime::new();
-        let sparse = 2 * CHECK_NANOS_MAX / u64::from(READS_PER_CHECK);
+        let time = KeptTime::new(PERIOD_NANOS);
+        let sparse = 2 * CHECK_PERIODS_MAX * PERIOD_NANOS / u64::from(READS_PER_CHECK);
         assert_eq!(read_often(&time, sparse, 1_000_000_000), 0);
     }
 
     #[test]
     fn what_is_stopped_is_not_trusted() {
-        let (time, guard) = (KeptTime::new(), Guard::default());
+        let (time, guard) = (KeptTime::new(PERIOD_NANOS), Guard::default());
         time.is_wanted.store(true, Relaxed);
         assert!(time.keep(7).is_some());
         time.stop();

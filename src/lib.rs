@@ -1,8 +1,11 @@
 //! An in-process cache of fixed memory whose entries leave on time.
 //!
-//! Its memory is computed to the byte, allocated when the cache is built, and
-//! never grows. An entry whose TTL has passed is freed when its time comes,
-//! whether or not anyone touches the cache.
+//! Most caches with a TTL stop *serving* an entry when it has passed, and keep it
+//! in memory until somebody asks for it or newer entries push it out. So they fill
+//! up with the dead, and what they take is known when the host runs out of it.
+//! This one frees an entry when its time comes, whether or not anyone touches the
+//! cache. And its memory is computed to the byte before the program runs,
+//! allocated when the cache is built, and never grows.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,13 +19,19 @@
 //! cache.insert("Ada".to_owned(), 1815);
 //! assert_eq!(cache.get("Ada"), Some(1815));
 //! assert_eq!(cache.get_or_insert_with("Grace", || 1906), 1906);
+//! println!("{} bytes, now and for ever", cache.footprint().total());
 //! # Ok::<(), punctual::BuildError>(())
 //! ```
 //!
+//! A key's hash chooses a shard. There an index leads to one of a fixed number of
+//! slots; a timing wheel links the slots by deadline, and an eviction policy says
+//! which of them to empty when all are taken. One thread of the process sleeps
+//! until something falls due.
+//!
 //! # Where to look
 //!
-//! - [`Cache`], for many threads: shards behind locks, one thread per process
-//!   that frees what is due ([`Reaper`]), loaders of which one runs for a key.
+//! - [`Cache`], for many threads: shards behind locks, a [`Reaper`], loaders of
+//!   which one runs for a key.
 //! - [`unsync::Cache`], the same for one thread: references instead of clones.
 //! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock,
 //!   listener. What is impossible is a [`BuildError`] that says what to change.
@@ -32,12 +41,16 @@
 //! - [`Eviction`]: who makes room when the cache is full.
 //! - [`original::LocalCache`]: the cache that this one replaces, with its fault.
 //!
+//! The folder `docs` of the repository has the rest: `design.md`, `tradeoffs.md`
+//! (and when to use another cache), `expiry.md`, `eviction.md`, `sizing.md`,
+//! `migrating.md`, `testing.md` (which test holds which promise).
+//!
 //! # What it promises
 //!
 //! - Once built, the cache allocates nothing. It holds at most `capacity()`
 //!   entries.
-//! - No entry leaves before its TTL has passed, and none is found later than one
-//!   resolution after, plus one step of the system's coarse clock.
+//! - No entry leaves for age before its TTL has passed, and none is found later
+//!   than one resolution after, plus one step of the system's coarse clock.
 //! - No call frees more than `reap_limit` entries besides its own work.
 //! - Listeners, loaders and `Drop` run with no lock held and may call the cache.
 //!   A panic in any code of yours leaves the cache whole.
@@ -48,12 +61,10 @@
 //! does not grow; and loaders of different threads that wait for each other's
 //! keys wait for ever.
 //!
-//! The design, the bounds with their arithmetic, the eviction policy and the
-//! sizing of a cache are explained in the folder `docs` of the repository.
-//!
 //! # Features
 //!
 //! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default.
+#![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod alarm;
@@ -100,14 +111,40 @@ pub use hasher::{DefaultHasher, RandomState};
 pub use removal::RemovalCause;
 pub use stats::Stats;
 
+// Every block of Rust in the documents is a test. `tests/docs.rs` sees that none is missing.
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/design.md")]
+struct DesignDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/eviction.md")]
+struct EvictionDoctests;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/expiry.md")]
 struct ExpiryDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/migrating.md")]
+struct MigratingDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/original.md")]
+struct OriginalDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/sizing.md")]
 struct SizingDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct TestingDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tradeoffs.md")]
+struct TradeoffsDoctests;

@@ -36,7 +36,11 @@ pub(crate) struct Reaper {
 
 impl Reaper {
     pub(crate) fn new() -> Self {
-        Self { caches: Mutex::new(Vec::new()), alarm: Alarm::new(), kept_time: KeptTime::new() }
+        Self {
+            caches: Mutex::new(Vec::new()),
+            alarm: Alarm::new(),
+            kept_time: KeptTime::new(clock::system_coarse_step_nanos()),
+        }
     }
 
     #[inline]
@@ -97,8 +101,12 @@ pub(crate) struct ReaperClock {
 }
 
 impl ReaperClock {
-    /// `None` where forks cannot be told.
+    /// `None` where there is no coarse clock, in whose place it stands, or forks
+    /// cannot be told.
     pub(crate) fn new(reaper: &'static Reaper) -> Option<Self> {
+        if clock::system_coarse_step_nanos() == 0 {
+            return None;
+        }
         Guard::try_new().ok().map(|guard| Self { reaper, guard })
     }
 

@@ -10,7 +10,7 @@ use crate::shard::Shard;
 use crate::tick::Timebase;
 
 /// Due entries that one call frees besides its own work, if nothing else is
-/// asked for. See `docs/design.md` for the measurement.
+/// asked for. See `docs/expiry.md` for the measurement.
 const REAP_LIMIT: usize = 64;
 
 const RESOLUTION: Duration = Duration::from_millis(10);

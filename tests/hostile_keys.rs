@@ -194,22 +194,6 @@ fn threads_whose_keys_share_one_hash_get_their_own_values() {
     adds_up(cache.stats(), cache.len());
 }
 
-/// A loader that loads another key of its own key's hash cannot be told from one
-/// that asks for its own key: a panic that says so, not a thread that waits for
-/// itself. All works thereafter.
-#[test]
-fn a_loader_of_a_loader_s_hash_panics_instead_of_waiting_for_ever() {
-    let cache: Cache<Key, u64, By> =
-        Cache::builder().capacity(40).hasher(By(|_| 7)).reaper(Reaper::Manual).build().unwrap();
-    let nested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        cache.get_or_insert_with(&Key(1), || cache.get_or_insert_with(&Key(2), || 2))
-    }));
-    let panic = nested.expect_err("one of the two would wait for the other");
-    assert!(panic.downcast_ref::<&str>().is_some_and(|text| text.contains("own key")));
-    assert_eq!(cache.get_or_insert_with(&Key(1), || 1), 1);
-    assert_eq!(cache.get_or_insert_with(&Key(2), || 2), 2);
-}
-
 /// What the cache makes of a hash, see `src/place.rs`. That this is still so is
 /// seen by how often the chosen keys are compared.
 fn spread(hash: u64) -> u64 {

@@ -22,8 +22,9 @@ pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reaper {
     /// A thread named `punctual-reaper`, which all caches of the process share.
-    /// It sleeps until the earliest deadline of any of them. The default with
-    /// the system's clock, and possible only with that one.
+    /// It sleeps until the earliest deadline of any of them, and keeps the time
+    /// for them while calls come in thick and fast. The default with the system's
+    /// clock, and possible only with that one.
     Thread,
     /// Nobody: each call frees what is due in its shard, up to the `reap_limit`,
     /// and [`Cache::reap`] everywhere. [`Cache::next_expiry`] says when to call

@@ -19,8 +19,8 @@ use crate::removal::FirstPanic;
 /// One caller runs its loader for a key, and others that ask for the same key
 /// through these calls wait for it; other keys go on. A loader that fails or
 /// panics passes the turn to one of those that wait. It runs with no lock held
-/// and may call the cache for other keys; if it asks for its own, or loads one of
-/// the same 64-bit hash, that is a panic. Loaders of different threads that wait for each other's keys wait for
+/// and may call the cache for other keys; if it asks for its own, that is a
+/// panic. Loaders of different threads that wait for each other's keys wait for
 /// ever.
 ///
 /// A load takes no entry's place before it is done. If its key is set, removed

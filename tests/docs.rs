@@ -1,0 +1,431 @@
+//! Holds the documents against the repository: links and anchors lead somewhere,
+//! commands and quoted names exist, every code block is compiled by somebody, and
+//! nothing of one machine is in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// Hosts that links may lead to.
+const HOSTS: [&str; 5] = ["docs.rs", "github.com", "redis.io", "semver.org", "www.usenix.org"];
+
+/// What a page may have of words, without figures and blocks of code: ten minutes.
+const WORDS_MAX: usize = 2_000;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn files_under(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// All Rust that a document may name, in one text.
+fn sources() -> String {
+    let folders = ["src", "tests", "benches", "examples"];
+    let files = folders.iter().flat_map(|folder| files_under(folder, "rs"));
+    let texts = files.map(|path| {
+        let text = read(&path);
+        if path.ends_with(file!()) {
+            // In which what is looked for would find itself.
+            text.lines().filter(|line| line.starts_with("fn ")).collect()
+        } else {
+            text
+        }
+    });
+    texts.collect()
+}
+
+struct Block {
+    language: String,
+    text: String,
+}
+
+struct Page {
+    /// From the root of the repository.
+    name: String,
+    /// As it stands, without comments.
+    whole: String,
+    /// Without blocks of code.
+    prose: String,
+    blocks: Vec<Block>,
+}
+
+impl Page {
+    fn read(name: String) -> Self {
+        let whole = without(&read(&name), "<!--", "-->");
+        let (mut prose, mut blocks) = (String::new(), Vec::new());
+        let mut block: Option<Block> = None;
+        for line in whole.lines() {
+            match (line.strip_prefix("```"), &mut block) {
+                (Some(language), None) => {
+                    block = Some(Block { language: language.to_owned(), text: String::new() });
+                }
+                (Some(_), Some(_)) => blocks.extend(block.take()),
+                (None, Some(block)) => block.text += &format!("{line}\n"),
+                (None, None) => prose += &format!("{line}\n"),
+            }
+        }
+        assert!(block.is_none(), "{name}: a block without its end");
+        Self { name, whole, prose, blocks }
+    }
+
+    /// What stands between backticks, in one line each.
+    fn code_spans(&self) -> Vec<String> {
+        let parts = self.prose.split('`').skip(1).step_by(2);
+        parts.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// Targets of `[text](target)`.
+    fn links(&self) -> Vec<String> {
+        let text = without_code(&self.prose);
+        let targets = text.split("](").skip(1);
+        targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
+    }
+
+    /// As GitHub makes them from the headings.
+    fn anchors(&self) -> BTreeSet<String> {
+        let mut seen = BTreeMap::new();
+        let headings = self.prose.lines().filter(|line| line.starts_with('#'));
+        headings
+            .map(|heading| {
+                let text = heading.trim_start_matches('#').trim();
+                let kept = text.chars().filter(|&c| c.is_alphanumeric() || " -_".contains(c));
+                let slug = kept.collect::<String>().to_lowercase().replace(' ', "-");
+                let count = seen.entry(slug.clone()).or_insert(0);
+                *count += 1;
+                if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
+            })
+            .collect()
+    }
+
+    /// Command lines: code spans and lines of `sh` blocks that call cargo.
+    fn commands(&self) -> Vec<Vec<String>> {
+        let blocks = self.blocks.iter().filter(|block| block.language == "sh");
+        let lines = blocks.flat_map(|block| {
+            let text = block.text.replace("\\\n", " ");
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let all = self.code_spans().into_iter().chain(lines);
+        all.filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            let start = words.iter().position(|word| word == "cargo")?;
+            let end = words.iter().position(|word| word == "#").unwrap_or(words.len());
+            (start + 1 < end).then(|| words[start + 1..end].to_vec())
+        })
+        .collect()
+    }
+}
+
+fn without(text: &str, start: &str, end: &str) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(start) {
+        result += before;
+        rest = after.split_once(end).expect("what is opened is closed").1;
+    }
+    result + rest
+}
+
+fn without_code(text: &str) -> String {
+    text.split('`').step_by(2).collect::<Vec<_>>().join("code")
+}
+
+fn pages() -> Vec<Page> {
+    let documents = files_under("docs", "md").into_iter().map(|path| {
+        let name = path.strip_prefix(root()).expect("it is in the repository");
+        name.to_str().expect("names are plain").replace('\\', "/")
+    });
+    let names = ["README.md".to_owned(), "CHANGELOG.md".to_owned()].into_iter().chain(documents);
+    names.map(Page::read).collect()
+}
+
+/// Runs a check on every page and shows all that it finds.
+fn check_pages(check: impl Fn(&Page, &mut dyn FnMut(String))) {
+    let mut faults = Vec::new();
+    for page in pages() {
+        check(&page, &mut |fault| faults.push(format!("{}: {fault}", page.name)));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// The path without `..`, if it stays within the repository.
+fn normal(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::ParentDir => parts.pop().map(|_| ())?,
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[test]
+fn links_and_anchors_lead_somewhere() {
+    let anchors: BTreeMap<String, BTreeSet<String>> =
+        pages().iter().map(|page| (page.name.clone(), page.anchors())).collect();
+    check_pages(|page, fault| {
+        for link in page.links().iter().filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = Path::new(&page.name).parent().expect("it is a file");
+            let target =
+                if path.is_empty() { Some(page.name.clone()) } else { normal(&folder.join(path)) };
+            let Some(target) = target else {
+                fault(format!("{link} leads out of the repository"));
+                continue;
+            };
+            if !root().join(&target).exists() {
+                fault(format!("{link} leads nowhere"));
+            } else if !anchor.is_empty()
+                && !anchors.get(&target).is_some_and(|known| known.contains(anchor))
+            {
+                fault(format!("{link}: there is no such heading"));
+            }
+        }
+    });
+}
+
+#[test]
+fn hosts_are_public_and_paths_are_relative() {
+    check_pages(|page, fault| {
+        for rest in page.whole.split("://").skip(1) {
+            let host = rest.split(['/', ')', '>', '"', ' ', '\n']).next().expect("there is one");
+            if !HOSTS.contains(&host) {
+                fault(format!("the host {host} is not one of those that may be named"));
+            }
+        }
+        let bytes = page.whole.as_bytes();
+        for (at, _) in page.whole.match_indices('/') {
+            let before = at.checked_sub(1).map_or(b' ', |before| bytes[before]);
+            let after = bytes.get(at + 1).copied().unwrap_or(b' ');
+            if b" \n`'\"(=~".contains(&before) && after.is_ascii_alphabetic() {
+                let line = page.whole[at..].lines().next().expect("it has a line");
+                fault(format!("an absolute path: {line}"));
+            }
+        }
+        for word in ["localhost", "crates.io", "127.0.0.1"] {
+            if page.whole.contains(word) {
+                fault(format!("it names {word}"));
+            }
+        }
+    });
+}
+
+fn is_placeholder(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+#[test]
+fn commands_name_what_is_there() {
+    let (sources, manifest) = (sources(), read("Cargo.toml"));
+    let comparison = read("benches/src/comparison.rs");
+    let exists = |path: String| root().join(path).is_file();
+    check_pages(|page, fault| {
+        for command in page.commands() {
+            let shown = command.join(" ");
+            let value_of = |option: &str| {
+                let at = command.iter().position(|word| word == option)?;
+                command
+                    .get(at + 1)
+                    .map(|word| word.trim_matches('\''))
+                    .filter(|w| !is_placeholder(w))
+            };
+            let (own, passed_on) = match command.iter().position(|word| word == "--") {
+                Some(at) => (&command[..at], &command[at + 1..]),
+                None => (&command[..], &[][..]),
+            };
+            let mut demand = |is_there: bool, what: &str| {
+                if !is_there {
+                    fault(format!("cargo {shown}: {what}"));
+                }
+            };
+            let known = ["run", "test", "bench", "doc", "clippy", "fmt", "build"];
+            demand(known.contains(&own[0].as_str()), "no such subcommand");
+            if let Some(name) = value_of("--example") {
+                let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));
+                let text: String = if exists(file.clone()) {
+                    read(file)
+                } else if exists(format!("{folder}/main.rs")) {
+                    files_under(&folder, "rs").into_iter().map(read).collect()
+                } else {
+                    demand(false, "no such example");
+                    continue;
+                };
+                for option in passed_on.iter().filter(|word| word.starts_with("--")) {
+                    demand(text.contains(option.as_str()), "the example has no such option");
+                }
+            }
+            if let Some(name) = value_of("--test") {
+                let folder = match value_of("-p") {
+                    Some("punctual-benches") => "benches/tests",
+                    _ => "tests",
+                };
+                demand(exists(format!("{folder}/{name}.rs")), "no such test");
+            }
+            if let Some(name) = value_of("--lib") {
+                demand(sources.contains(name), "no such unit test");
+            }
+            if let Some(name) = value_of("--features") {
+                demand(manifest.contains(&format!("\n{name} = [")), "no such feature");
+            }
+            if own[0] == "bench" {
+                if let Some(filter) = passed_on.first().filter(|word| !is_placeholder(word)) {
+                    let part = filter.trim_matches('\'').split('/').next().expect("there is one");
+                    demand(comparison.contains(&format!("\"{part}\"")), "no such part");
+                }
+            }
+        }
+    });
+}
+
+/// `name_of_a_test`, `beginning_of_one…`, `file.rs`, `lib name`.
+#[test]
+fn quoted_names_are_in_the_sources() {
+    let sources = sources();
+    let folders = ["", "src", "src/eviction", "src/cache", "src/unsync", "tests", "examples"];
+    check_pages(|page, fault| {
+        for span in page.code_spans() {
+            if span.ends_with(".rs") {
+                if !folders.iter().any(|folder| root().join(folder).join(&span).is_file()) {
+                    fault(format!("there is no {span}"));
+                }
+                continue;
+            }
+            let name = span.strip_prefix("lib ").unwrap_or(&span);
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…".contains(c));
+            let is_long = name.contains('…') || name.matches('_').count() >= 4;
+            if is_name && (is_long || span.starts_with("lib ")) {
+                let is_module = root().join(format!("src/{name}.rs")).is_file();
+                for part in name.split(['…', ':']).filter(|part| !part.is_empty()) {
+                    if !is_module && !sources.contains(part) {
+                        fault(format!("nothing is called {span}"));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn every_block_is_compiled_or_is_no_rust() {
+    let library = read("src/lib.rs");
+    let peers = regions(&read("benches/tests/migrating.rs"));
+    let mut unused: BTreeSet<&String> = peers.iter().collect();
+    for page in pages() {
+        let name = &page.name;
+        for Block { language, text } in &page.blocks {
+            // What rustdoc hides, a browser of the repository shows.
+            let hides = language == "rust" && text.lines().any(|line| line.starts_with("# "));
+            assert!(!hides, "{name}: a line hidden from rustdoc only:\n{text}");
+            match language.as_str() {
+                "rust" => assert!(
+                    library.contains(&format!("include_str!(\"../{name}\")")),
+                    "{name} has Rust in it, which `cargo test` does not see"
+                ),
+                "rust,ignore" => {
+                    let region = peers.iter().find(|region| *region == text);
+                    let region = region.unwrap_or_else(|| {
+                        panic!("{name}: not in benches/tests/migrating.rs:\n{text}")
+                    });
+                    unused.remove(region);
+                }
+                "text" | "sh" | "toml" | "python" => {}
+                _ => panic!("{name}: a block in {language:?}:\n{text}"),
+            }
+        }
+    }
+    assert!(unused.is_empty(), "in benches/tests/migrating.rs and on no page: {unused:#?}");
+}
+
+/// What stands between the marks `// page: …` and `// page: end`, moved to the left.
+fn regions(text: &str) -> Vec<String> {
+    let mut regions = Vec::new();
+    let mut region: Option<(usize, String)> = None;
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("// page: "), &mut region) {
+            (Some("end"), _) => regions.extend(region.take().map(|(_, text)| text)),
+            (Some(_), _) => region = Some((line.len() - line.trim_start().len(), String::new())),
+            (None, Some((indent, text))) => {
+                *text += line.get(*indent..).unwrap_or("");
+                *text += "\n";
+            }
+            (None, None) => {}
+        }
+    }
+    regions
+}
+
+/// Each invariant of `docs/design.md` names the message of the assertion that
+/// checks it.
+#[test]
+fn invariants_are_cited_by_their_assertions() {
+    let design = Page::read("docs/design.md".to_owned());
+    let invariants = design.prose.split("\n## Invariants\n").nth(1).expect("there is the section");
+    let invariants = invariants.split("\n## ").next().expect("there is text");
+    let mut count = 0;
+    for row in invariants.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        if cells[0].starts_with("no.") {
+            continue;
+        }
+        let [_, _, checked_by] = cells[..] else { panic!("three columns: {row}") };
+        let mut spans = checked_by.split('`').skip(1).step_by(2);
+        let source = read(format!("src/{}", spans.next().expect("a file first")));
+        let mut is_cited = false;
+        for message in spans {
+            assert!(source.contains(message), "{row}\nno assertion says {message:?}");
+            is_cited = true;
+        }
+        assert!(is_cited, "{row}\nnames no assertion");
+        count += 1;
+    }
+    assert!(count >= 9, "only {count} invariants");
+}
+
+/// A fault that is mended is no longer known.
+#[test]
+fn tests_of_known_faults_are_ignored() {
+    let page = Page::read("docs/testing.md".to_owned());
+    let faults = page.prose.split("\n## Known faults\n").nth(1).unwrap_or("");
+    let faults = faults.split("\n## ").next().expect("there is text");
+    let sources = sources();
+    for name in faults.split('`').skip(1).step_by(2).filter(|span| span.matches('_').count() > 4) {
+        let (before, _) = sources.split_once(&format!("fn {name}()")).expect("it is there");
+        let attributes = before.rsplit("\n\n").next().expect("there is text");
+        assert!(attributes.contains("#[ignore"), "{name} is no longer ignored");
+    }
+}
+
+#[test]
+fn a_page_takes_less_than_ten_minutes() {
+    check_pages(|page, fault| {
+        let words = page.prose.split_whitespace();
+        let words = words.filter(|word| word.contains(char::is_alphabetic)).count();
+        if words > WORDS_MAX {
+            fault(format!("{words} words"));
+        }
+    });
+}
