@@ -24,6 +24,9 @@
 
 use std::time::Duration;
 
+use crossbeam_utils::atomic::AtomicCell;
+use forkguard::Guard;
+
 use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence};
 
 /// The reaper's bed, and the time it means to get up.
@@ -31,22 +34,36 @@ use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence};
 pub(crate) struct Alarm {
     /// In nanoseconds of the system's monotonic clock.
     set_to_nanos: AtomicU64,
-    bed: Bed,
+    bed: AtomicCell<&'static Bed>,
 }
 
 /// Where the reaper sleeps until it is woken, or a time has passed. A wake-up that
 /// comes first is kept.
 ///
 /// Not crossbeam's `Parker`: that belongs to one thread, and a forked child has
-/// to start another one. Here nothing is locked during the sleep, which is when
-/// a fork finds it.
-#[derive(Debug, Default)]
+/// to start another one, in another bed.
+#[derive(Debug)]
 pub(crate) struct Bed {
     is_woken: Mutex<bool>,
     woken: Condvar,
+    /// Tells the process that sleeps in it from a forked child, where nobody does,
+    /// and its lock may be held for ever. `None` where that cannot be told.
+    process: Option<Guard>,
 }
 
 impl Bed {
+    pub(crate) fn new() -> Self {
+        Self {
+            is_woken: Mutex::default(),
+            woken: Condvar::default(),
+            process: Guard::try_new().ok(),
+        }
+    }
+
+    fn is_left_behind(&self) -> bool {
+        self.process.as_ref().is_some_and(|guard| guard.clone().detected_fork())
+    }
+
     pub(crate) fn sleep(&self, at_most: Option<Duration>) {
         let mut is_woken = self.is_woken.lock();
         if !*is_woken {
@@ -69,7 +86,20 @@ impl Alarm {
     pub(crate) const NEVER: u64 = u64::MAX;
 
     pub(crate) fn new() -> Self {
-        Self { set_to_nanos: AtomicU64::new(Self::NEVER), bed: Bed::default() }
+        Self { set_to_nanos: AtomicU64::new(Self::NEVER), bed: AtomicCell::new(Self::new_bed()) }
+    }
+
+    /// Kept for ever: somebody may be about to lock the old one.
+    fn new_bed() -> &'static Bed {
+        Box::leak(Box::new(Bed::new()))
+    }
+
+    /// For a reaper that is started, before it sleeps: the bed of a parent's is left
+    /// alone.
+    pub(crate) fn make_bed(&self) {
+        if self.bed.load().is_left_behind() {
+            self.bed.store(Self::new_bed());
+        }
     }
 
     /// Gets the reaper up if it means to sleep beyond `event_nanos`, a time that
@@ -78,13 +108,16 @@ impl Alarm {
     pub(crate) fn wake_before(&self, event_nanos: u64) {
         fence(Ordering::SeqCst);
         if event_nanos < self.set_to_nanos.load(Ordering::Relaxed) {
-            self.bed.wake();
+            self.wake();
         }
     }
 
-    /// Gets the reaper up.
+    /// Gets the reaper up, if this process has one.
     pub(crate) fn wake(&self) {
-        self.bed.wake();
+        let bed = self.bed.load();
+        if !bed.is_left_behind() {
+            bed.wake();
+        }
     }
 
     /// For the reaper, before it looks at the events: from here on, each earlier
@@ -100,6 +133,6 @@ impl Alarm {
         self.set_to_nanos.store(event_nanos, Ordering::Relaxed);
         let at_most = (event_nanos != Self::NEVER)
             .then(|| Duration::from_nanos(event_nanos.saturating_sub(now_nanos)));
-        self.bed.sleep(at_most);
+        self.bed.load().sleep(at_most);
     }
 }

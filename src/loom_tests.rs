@@ -391,7 +391,7 @@ mod loading_async {
 
     fn block_on<F: Future>(future: F) -> F::Output {
         let mut future = pin!(future);
-        let sleeper = Arc::new(Sleeper(Bed::default()));
+        let sleeper = Arc::new(Sleeper(Bed::new()));
         let waker = Waker::from(sleeper.clone());
         loop {
             match future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -155,6 +155,7 @@ mod process {
         if *started_in != Some(process) {
             // What a parent's reaper has left.
             process_reaper().stop_keeping_time();
+            process_reaper().alarm.make_bed();
             std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
             *started_in = Some(process);
         }
