@@ -202,12 +202,31 @@ impl ManualClock {
     }
 
     /// Moves the clock ahead; it stops at [`Duration::MAX`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(clock.now(), Duration::from_secs(60));
+    /// ```
     pub fn advance(&self, by: Duration) {
         let moved = self.now.fetch_update(|now| Some(now.saturating_add(by)));
         debug_assert!(moved.is_ok(), "the closure always gives a time");
     }
 
     /// Sets the clock, back too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Clock, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.set(Duration::from_secs(60));
+    /// clock.set(Duration::from_secs(30));
+    /// assert_eq!(clock.now(), Duration::from_secs(30));
+    /// ```
     pub fn set(&self, now: Duration) {
         self.now.store(now);
     }

@@ -9,7 +9,9 @@
 ///
 /// let builder = Cache::<u64, u64>::builder().capacity(100_000);
 /// let footprint = builder.footprint()?;
-/// println!("{footprint:?}");
+/// let entries = footprint.slots() + footprint.index();
+/// let rest = footprint.wheel() + footprint.eviction() + footprint.locks();
+/// assert_eq!(entries + rest, footprint.total());
 /// assert!(footprint.total() < 48 * 100_000);
 /// assert_eq!(builder.build()?.footprint(), footprint);
 /// # Ok::<(), punctual::BuildError>(())

@@ -19,7 +19,7 @@
 //! cache.insert("Ada".to_owned(), 1815);
 //! assert_eq!(cache.get("Ada"), Some(1815));
 //! assert_eq!(cache.get_or_insert_with("Grace", || 1906), 1906);
-//! println!("{} bytes, now and for ever", cache.footprint().total());
+//! println!("{} bytes, and never more", cache.footprint().total());
 //! # Ok::<(), punctual::BuildError>(())
 //! ```
 //!

@@ -121,13 +121,17 @@ mod tests {
     /// deviation 32: six of them are allowed.
     fn assert_independent(name: &str, fields: impl Fn(KeyHash) -> (u64, u64)) {
         let hasher = foldhash::fast::FixedState::with_seed(7);
-        let mut cells = [0u32; 256];
-        for key in 0..1u64 << 18 {
-            let (one, other) = fields(KeyHash::new(&hasher, &key));
-            cells[(one & 15) as usize * 16 + (other & 15) as usize] += 1;
-        }
-        for (cell, &count) in cells.iter().enumerate() {
-            assert!(count.abs_diff(1024) < 6 * 32, "{name}: {count} keys in cell {cell}");
+        // Keys one after the other, and such that differ in their upper bits alone.
+        for shift in [0, 8, 40] {
+            let mut cells = [0u32; 256];
+            for key in 0..1u64 << 18 {
+                let (one, other) = fields(KeyHash::new(&hasher, &(key << shift)));
+                cells[(one & 15) as usize * 16 + (other & 15) as usize] += 1;
+            }
+            for (cell, &count) in cells.iter().enumerate() {
+                let is_even = count.abs_diff(1024) < 6 * 32;
+                assert!(is_even, "{name}, shifted by {shift}: {count} keys in cell {cell}");
+            }
         }
     }
 

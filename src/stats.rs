@@ -71,6 +71,15 @@ impl Stats {
     }
 
     /// Hits among all look-ups, from 0 to 1; `None` before the first.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// assert_eq!(cache.stats().hit_ratio(), None);
+    /// cache.insert("key", 1);
+    /// cache.get("key");
+    /// cache.get("another");
+    /// assert_eq!(cache.stats().hit_ratio(), Some(0.5));
+    /// ```
     #[must_use]
     pub fn hit_ratio(&self) -> Option<f64> {
         let lookups = self.hits + self.misses;

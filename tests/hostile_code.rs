@@ -7,49 +7,23 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/watch.rs"]
+mod watch;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, ManualClock, Reaper, RemovalCause, unsync};
+use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
-
-fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if is_true() {
-            return;
-        }
-        thread::sleep(MILLISECOND);
-    }
-    panic!("it never came true that {what}");
-}
 
 // ---- `Drop` ----
 

@@ -3,44 +3,27 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/watch.rs"]
+mod watch;
+
 use std::borrow::Borrow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, Clock, ManualClock, RemovalCause};
+use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
 const THREADS: usize = 8;
 
 /// Loads that one shard keeps track of.
 const LOADS_MAX: u64 = 8;
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
 
 fn panic_of<R>(call: impl FnOnce() -> R) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(call)).err()?;

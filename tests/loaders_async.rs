@@ -4,11 +4,15 @@
 #![cfg(feature = "async")]
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/watch.rs"]
+mod watch;
+
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -17,32 +21,12 @@ use std::time::Duration;
 use punctual::{Cache, ManualClock};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
+use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Loads that one shard keeps track of.
 const LOADS_MAX: u64 = 8;
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
 
 /// On both kinds of runtime.
 fn on_runtimes<F: Future<Output = ()>>(test: impl Fn() -> F) {

@@ -2,52 +2,25 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/watch.rs"]
+mod watch;
+
 use std::any::Any;
 use std::panic::panic_any;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
+use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
-
-/// Waits until something has come true that the reaper is to bring about.
-fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if is_true() {
-            return;
-        }
-        thread::sleep(MILLISECOND);
-    }
-    panic!("it never came true that {what}");
-}
 
 /// Runs a test in a process where no other has started the reaper, or can be hit
 /// by its end.
@@ -742,6 +715,36 @@ fn a_panic_of_a_value_does_not_keep_the_others() {
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
         assert_eq!(ends.load(SeqCst), 100);
+    });
+}
+
+/// While a listener takes the reaper's time nobody keeps the time for the calls:
+/// they see by the clock what is due.
+#[test]
+fn a_listener_that_blocks_the_reaper_stops_no_clock() {
+    watched(|| {
+        let (begun, has_begun) = mpsc::channel();
+        let (ends, may_end) = mpsc::channel::<()>();
+        let may_end = Mutex::new(may_end);
+        let blocks: Cache<u64, u64> = Cache::builder()
+            .capacity(10)
+            .on_removal(move |_, _, _| {
+                begun.send(()).unwrap();
+                let _ = may_end.lock().unwrap().recv();
+            })
+            .build()
+            .unwrap();
+        let busy: Cache<u64, u64> = Cache::new(10);
+        busy.insert_with_ttl(1, 1, 3_600 * SECOND);
+        blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);
+        // So often that the reaper keeps the time when it comes to the listener.
+        await_that("the listener blocks", || {
+            (0..100_000).for_each(|_| assert!(busy.contains_key(&1)));
+            has_begun.try_recv().is_ok()
+        });
+        busy.insert_with_ttl(2, 2, 50 * MILLISECOND);
+        await_that("what is due cannot be seen", || !busy.contains_key(&2));
+        drop(ends);
     });
 }
 

@@ -3,41 +3,24 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/watch.rs"]
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Builder, Cache, Eviction, ManualClock, RemovalCause, Stats};
+use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
 const POLICIES: [Eviction; 3] = [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
 
 /// On two cores: far more than run at once.
 const THREADS: u64 = 8;
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
 
 /// Runs the same in many threads, which all begin at once, and gathers what they
 /// return.

@@ -155,6 +155,12 @@ impl<K, V, S> Builder<K, V, S> {
 
     /// The bytes that [`build`](Self::build) will request, before it does.
     ///
+    /// ```
+    /// let builder = punctual::Cache::<u64, u64>::builder().capacity(100_000);
+    /// assert!(builder.footprint()?.total() < 4_800_000);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`build`](Self::build).
@@ -164,6 +170,12 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// Allocates the cache; it allocates nothing afterwards.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<u64, u64>::builder().capacity(100).build()?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,10 +1,13 @@
 //! What only the inside can show: that every shard is whole while threads fight
 //! for it, and how often the reaper gets up.
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "../../tests/support/watch.rs"]
+mod watch;
+
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
@@ -20,42 +23,11 @@ use crate::reaper::{Reapable, Reaper};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
+use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const POLICIES: [Eviction; 3] = [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
-
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
-fn watched<R>(test: impl FnOnce() -> R) -> R {
-    use std::io::Write;
-
-    let name = thread::current().name().unwrap_or("a test").to_owned();
-    let (running, is_running) = mpsc::channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(60 * SECOND);
-        if ended == Err(RecvTimeoutError::Timeout) {
-            // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
-            std::process::abort();
-        }
-    });
-    let result = test();
-    drop(running);
-    watchdog.join().unwrap();
-    result
-}
-
-/// Waits until something has come true that is bound to.
-fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if is_true() {
-            return;
-        }
-        thread::sleep(MILLISECOND);
-    }
-    panic!("it never came true that {what}");
-}
 
 // ---- Threads ----
 
