@@ -204,28 +204,32 @@ fn loaders_that_never_return_keep_only_those_waiting_who_ask_for_the_same() {
                         key
                     })
                 });
+                // One after the other, so that it is the last ones that the table
+                // has no room for.
+                is_started.recv().unwrap();
             }
-            (0..LOADERS).for_each(|_| is_started.recv().unwrap());
+            // It cannot end before the load does: nobody sets its key.
             let waits = scope.spawn(|| cache.get_or_insert_with(&0, || 1_000));
 
-            assert_eq!(cache.get(&0), None);
+            assert_eq!(cache.get(&1), None);
             assert_eq!(cache.len(), 0, "a pending load takes no entry's place");
             for key in 100..200 {
                 assert_eq!(cache.get_or_insert_with(&key, || key), key);
                 cache.insert(key + 1_000, key);
             }
             assert_eq!(cache.len(), 20);
-            cache.insert(0, 500);
-            assert_eq!(cache.peek(&0), Some(500));
-            assert_eq!(cache.get_or_insert_with(&0, || unreachable!("it is there")), 500);
-            assert_eq!(cache.remove(&0), Some(500));
+            cache.insert(1, 500);
+            assert_eq!(cache.peek(&1), Some(500));
+            assert_eq!(cache.get_or_insert_with(&1, || unreachable!("it is there")), 500);
+            assert_eq!(cache.remove(&1), Some(500));
             cache.clear();
             assert!(!waits.is_finished(), "it waits for the load, whatever happens meanwhile");
             end.wait();
-            // What came meanwhile overruled the load: so it loads itself.
+            // Clearing overruled the load: so it loads itself.
             assert_eq!(waits.join().unwrap(), 1_000);
         });
         assert_eq!(cache.peek(&0), Some(1_000));
+        assert_eq!(cache.peek(&1), None, "what the load of a key removed meanwhile brought");
     });
 }
 
