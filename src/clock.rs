@@ -3,10 +3,9 @@
 use std::any::Any;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crossbeam_utils::atomic::AtomicCell;
 
 use crate::tick::{Moment, Timebase};
 
@@ -191,7 +190,41 @@ mod platform {
 /// ```
 #[derive(Clone, Default)]
 pub struct ManualClock {
-    now: Arc<AtomicCell<Duration>>,
+    time: Arc<ManualTime>,
+}
+
+/// What the clones of a [`ManualClock`] share.
+#[derive(Default)]
+struct ManualTime {
+    /// The time, for whoever moves it.
+    exact: Mutex<Duration>,
+    /// The same, to be read without the lock: up to 584 years, and beyond that
+    /// [`FAR`](Self::FAR).
+    nanos: AtomicU64,
+}
+
+impl ManualTime {
+    const FAR: u64 = u64::MAX;
+
+    fn change(&self, change: impl FnOnce(&mut Duration)) {
+        let mut exact = self.exact();
+        change(&mut exact);
+        let nanos = u64::try_from(exact.as_nanos()).unwrap_or(Self::FAR);
+        self.nanos.store(nanos, Ordering::Release);
+    }
+
+    #[inline]
+    fn nanos(&self) -> Option<u64> {
+        match self.nanos.load(Ordering::Acquire) {
+            Self::FAR => None,
+            nanos => Some(nanos),
+        }
+    }
+
+    fn exact(&self) -> MutexGuard<'_, Duration> {
+        // Whole, whatever happens: nothing panics while it is locked.
+        self.exact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ManualClock {
@@ -212,8 +245,7 @@ impl ManualClock {
     /// assert_eq!(clock.now(), Duration::from_secs(60));
     /// ```
     pub fn advance(&self, by: Duration) {
-        let moved = self.now.fetch_update(|now| Some(now.saturating_add(by)));
-        debug_assert!(moved.is_ok(), "the closure always gives a time");
+        self.time.change(|now| *now = now.saturating_add(by));
     }
 
     /// Sets the clock, back too.
@@ -228,14 +260,14 @@ impl ManualClock {
     /// assert_eq!(clock.now(), Duration::from_secs(30));
     /// ```
     pub fn set(&self, now: Duration) {
-        self.now.store(now);
+        self.time.change(|time| *time = now);
     }
 }
 
 impl Clock for ManualClock {
     #[inline]
     fn now(&self) -> Duration {
-        self.now.load()
+        self.time.nanos().map_or_else(|| *self.time.exact(), Duration::from_nanos)
     }
 }
 
@@ -277,14 +309,24 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     }
 
     /// The time to see by what is due. May be behind the true time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn now(&self, base: &Timebase) -> Moment {
         match self {
             Self::SystemCoarse => base.moment_of_nanos(platform::coarse_nanos()),
             Self::SystemPrecise => base.moment_of_nanos(platform::precise_nanos()),
-            Self::Manual(clock) => base.moment(clock.now()),
-            Self::Custom(clock) => base.moment(clock.now()),
+            Self::Manual(clock) => match clock.time.nanos() {
+                Some(nanos) => base.moment_of_nanos(nanos),
+                None => base.moment(clock.now()),
+            },
+            Self::Custom(clock) => Self::read_custom(clock, base),
         }
+    }
+
+    /// Out of line: a call that reads the system's clock is not to make room for it.
+    #[cold]
+    #[inline(never)]
+    fn read_custom(clock: &D, base: &Timebase) -> Moment {
+        base.moment(clock.now())
     }
 
     /// The time to count a TTL from: not behind the true time, but for the lag

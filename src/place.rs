@@ -1,19 +1,27 @@
 //! Which bits of a key's hash serve what.
 //!
 //! ```text
-//!  63                               32 31      24 23       17 16               0
-//! ┌───────────────────────────────────┬──────────┬───────────┬──────────────────┐
-//! │               shard               │  sample  │    tag    │      bucket      │
-//! └───────────────────────────────────┴──────────┴───────────┴──────────────────┘
-//!                                                └─────── Place, 24 bits ───────┘
+//!  63       57 56                               25 24      17 16               0
+//! ┌───────────┬───────────────────────────────────┬──────────┬──────────────────┐
+//! │    tag    │               shard               │  sample  │      bucket      │
+//! └───────────┴───────────────────────────────────┴──────────┴──────────────────┘
 //! ```
 //!
 //! The fields do not overlap, so each is independent of the others: all keys
-//! that meet in a shard still spread over all buckets and tags. An entry keeps
-//! the 24 bits of its [`Place`], from which it can be put back into the index,
-//! and remembered by the eviction policy, without calling the key's `Hash`.
+//! that meet in a shard still spread over all buckets and tags. Tag and bucket
+//! stand where hashbrown looks for them; together they are the key's [`Place`].
+//! An entry keeps its 24 bits, from which it can be put back into the index, and
+//! remembered by the eviction policy, without calling the key's `Hash`.
 
 use std::hash::{BuildHasher, Hash};
+
+const BUCKET_BITS: u32 = 17;
+const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
+const SAMPLE_SHIFT: u32 = BUCKET_BITS;
+const SHARD_SHIFT: u32 = SAMPLE_SHIFT + u8::BITS;
+const TAG_SHIFT: u32 = SHARD_SHIFT + u32::BITS;
+const TAG_MASK: u64 = u64::MAX << TAG_SHIFT;
+const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == Place::BITS);
 
 /// A key's hash, spread over all 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,51 +40,54 @@ impl KeyHash {
         Self(product as u64 ^ (product >> 64) as u64)
     }
 
-    /// The key's shard, out of `shards`: the upper 32 bits as a fraction of it.
+    /// The key's shard, out of `shards`: 32 bits as a fraction of it.
     #[inline]
     pub(crate) fn shard(self, shards: usize) -> usize {
-        (((self.0 >> 32) * shards as u64) >> 32) as usize
+        let fraction = (self.0 >> SHARD_SHIFT) as u32;
+        ((u64::from(fraction) * shards as u64) >> u32::BITS) as usize
     }
 
     /// Which keys an eviction policy may take as a sample: eight bits.
     #[inline]
     pub(crate) fn sample(self) -> u8 {
-        (self.0 >> Place::BITS) as u8
+        (self.0 >> SAMPLE_SHIFT) as u8
     }
 
     /// Place and sample bits together: what is left of a sampled key.
     pub(crate) fn tag(self) -> u32 {
-        self.0 as u32
+        self.place().bits() as u32 | u32::from(self.sample()) << Place::BITS
     }
 
     /// The key's place within its shard.
     #[inline]
     pub(crate) fn place(self) -> Place {
-        Place(self.0 & ((1 << Place::BITS) - 1))
+        Place(self.0 & (TAG_MASK | BUCKET_MASK))
     }
 }
 
-/// Where a key belongs within its shard.
+/// Where a key belongs within its shard: tag and bucket, the other bits being zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place(u64);
 
 impl Place {
+    /// Bits of a place that is packed.
     pub(crate) const BITS: u32 = 24;
-    const BUCKET_BITS: u32 = 17;
 
+    /// What was packed.
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
         debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a place");
-        Self(bits)
+        Self((bits >> BUCKET_BITS << TAG_SHIFT) | (bits & BUCKET_MASK))
     }
 
     pub(crate) fn from_tag(tag: u32) -> Self {
-        Self(u64::from(tag) & ((1 << Self::BITS) - 1))
+        Self::from_bits(u64::from(tag) & ((1 << Self::BITS) - 1))
     }
 
+    /// The place, packed.
     #[inline]
     pub(crate) fn bits(self) -> u64 {
-        self.0
+        (self.0 >> TAG_SHIFT << BUCKET_BITS) | (self.0 & BUCKET_MASK)
     }
 
     /// How far the bucket's bits are moved up for a table of 2^`buckets_log2`
@@ -86,7 +97,7 @@ impl Place {
     /// has, the 2^17 starting points are spread evenly; up to 16 times that, the
     /// probe group behind each start makes up for it.
     pub(crate) fn bucket_shift(buckets_log2: u32) -> u32 {
-        buckets_log2.saturating_sub(Self::BUCKET_BITS)
+        buckets_log2.saturating_sub(BUCKET_BITS)
     }
 
     /// The hash for a table with that [`bucket_shift`](Self::bucket_shift):
@@ -94,9 +105,22 @@ impl Place {
     /// topmost seven.
     #[inline]
     pub(crate) fn table_hash(self, bucket_shift: u32) -> u64 {
-        let bucket = self.0 & ((1 << Self::BUCKET_BITS) - 1);
-        let tag = self.0 >> Self::BUCKET_BITS;
-        (tag << 57) | (bucket << bucket_shift)
+        if bucket_shift == 0 { self.0 } else { self.shifted(bucket_shift) }
+    }
+
+    /// Out of line, since there are hardly ever tables that large.
+    #[cold]
+    #[inline(never)]
+    fn shifted(self, bucket_shift: u32) -> u64 {
+        (self.0 & TAG_MASK) | ((self.0 & BUCKET_MASK) << bucket_shift)
+    }
+
+    /// Eight bits to tell keys apart that meet in one probe group, whose buckets
+    /// differ in the lowest bits, and in those that a table has not enough buckets
+    /// to use.
+    #[inline]
+    pub(crate) fn check(self) -> u8 {
+        (self.0 ^ (self.0 >> (BUCKET_BITS - u8::BITS))) as u8
     }
 
     /// The same 24 bits in another order, one to one, for the eviction policy's
@@ -107,7 +131,7 @@ impl Place {
         const MASK: u64 = (1 << Place::BITS) - 1;
         // Two odd factors with a shift between: both steps can be undone, so no
         // two places become one.
-        let product = (self.0 * 0x9e_3779) & MASK;
+        let product = (self.bits() * 0x9e_3779) & MASK;
         ((product ^ (product >> 12)) * 0x2c_1b3d) & MASK
     }
 }
@@ -197,7 +221,7 @@ mod tests {
 
     #[test]
     fn large_tables_start_probing_everywhere() {
-        let highest = Place::from_bits((1 << Place::BUCKET_BITS) - 1);
+        let highest = Place::from_bits(BUCKET_MASK);
         assert_eq!(highest.table_hash(Place::bucket_shift(10)), (1 << 17) - 1);
         assert_eq!(highest.table_hash(Place::bucket_shift(20)), ((1 << 17) - 1) << 3);
     }

@@ -110,13 +110,14 @@ impl ReaperClock {
         Guard::try_new().ok().map(|guard| Self { reaper, guard })
     }
 
+    /// The time, if the reaper keeps it.
     #[inline]
-    pub(crate) fn nanos(&self) -> u64 {
-        self.reaper.kept_time.get(&self.guard).unwrap_or_else(|| self.read())
+    pub(crate) fn kept_nanos(&self) -> Option<u64> {
+        self.reaper.kept_time.get(&self.guard)
     }
 
-    #[inline(never)]
-    fn read(&self) -> u64 {
+    /// Reads the system's clock.
+    pub(crate) fn read(&self) -> u64 {
         let now_nanos = clock::system_coarse_nanos();
         if self.reaper.kept_time.note_read(now_nanos) {
             self.reaper.alarm.wake();

@@ -100,7 +100,7 @@ impl<K, V> Shard<K, V> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.index.find(place, |&id| key.equivalent(self.slots.key(id)))
+        self.index.find(place, |id| key.equivalent(self.slots.key(id)))
     }
 
     /// The slot of a key that is not due.
@@ -112,9 +112,15 @@ impl<K, V> Shard<K, V> {
         self.find(place, key).filter(|&id| !self.is_due(id, now))
     }
 
-    /// [`find_live`](Self::find_live) for a look-up that counts as a use.
-    #[inline]
-    pub(crate) fn look_up<Q>(&mut self, hash: KeyHash, key: &Q, now: u64) -> Option<SlotId>
+    /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
+    /// value.
+    #[inline(always)]
+    pub(crate) fn look_up<Q>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        now: u64,
+    ) -> Option<(SlotId, &mut V)>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -122,14 +128,12 @@ impl<K, V> Shard<K, V> {
         if self.sampler.picks(hash) {
             self.policy.observe(hash, if found.is_some() { Access::Hit } else { Access::Miss });
         }
-        match found {
-            Some(id) => {
-                self.slots.raise_count(id);
-                self.stats.hits += 1;
-            }
-            None => self.stats.misses += 1,
-        }
-        found
+        let Some(id) = found else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        Some((id, self.slots.use_value(id)))
     }
 
     #[inline]
@@ -155,11 +159,6 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(crate) fn value(&self, id: SlotId) -> &V {
         self.slots.value(id)
-    }
-
-    #[inline]
-    pub(crate) fn value_mut(&mut self, id: SlotId) -> &mut V {
-        self.slots.value_mut(id)
     }
 
     /// The tick at which an entry is due; `None` for never.
@@ -208,8 +207,7 @@ impl<K, V> Shard<K, V> {
             self.rebuild_index();
         }
         let id = self.slots.insert(key, value, place);
-        let slots = &self.slots;
-        self.index.insert(id, place, |id| slots.place(id));
+        self.index.insert(id, place);
         self.policy.admit(id, recalled);
         if let Some(deadline) = deadline {
             self.wheel.insert(&mut self.slots, id, deadline, now);
@@ -285,7 +283,6 @@ impl<K, V> Shard<K, V> {
             RemovalCause::Replaced
         };
         self.set_deadline(id, deadline, now);
-        self.slots.raise_count(id);
         let (key, value) = self.slots.replace(id, key, value);
         Removed { key, value, cause }
     }
@@ -335,7 +332,7 @@ impl<K, V> Shard<K, V> {
         assert!(occupied.len() <= self.slots.limit());
         assert_eq!(self.index.len(), occupied.len(), "invariant 1");
         for id in self.slots.ids() {
-            let found = self.index.find(self.slots.place(id), |&other| other == id);
+            let found = self.index.find(self.slots.place(id), |other| other == id);
             assert_eq!(found, Some(id), "invariant 1");
         }
         let filed = self.wheel.check(&self.slots);

@@ -71,6 +71,14 @@ impl<K, V> Slot<K, V> {
         // The lowest bit stays set, so this never is zero.
         self.links = NonZeroU64::MIN | ((self.links.get() & !mask) | bits);
     }
+
+    /// Counts one more use. Writes nothing once the count is at its maximum.
+    #[inline]
+    fn raise_count(&mut self) {
+        if self.links.get() & COUNT_MASK != COUNT_MASK {
+            self.links = NonZeroU64::MIN | (self.links.get() + (1 << COUNT_SHIFT));
+        }
+    }
 }
 
 /// What `Slab` keeps for a slot; its own type is private, so this one of the
@@ -133,10 +141,12 @@ impl<K, V> Slots<K, V> {
         (slot.key, slot.value)
     }
 
-    /// Puts another key (one equal to the old one) and value into a slot.
+    /// Puts another key (one equal to the old one) and value into a slot, which
+    /// counts as a use.
     #[inline]
     pub(crate) fn replace(&mut self, id: SlotId, key: K, value: V) -> (K, V) {
         let slot = &mut self.slab[id.index()];
+        slot.raise_count();
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
@@ -151,23 +161,17 @@ impl<K, V> Slots<K, V> {
     }
 
     #[inline]
-    pub(crate) fn value_mut(&mut self, id: SlotId) -> &mut V {
-        &mut self.slab[id.index()].value
-    }
-
-    #[inline]
     pub(crate) fn entry(&self, id: SlotId) -> (&K, &V) {
         let slot = &self.slab[id.index()];
         (&slot.key, &slot.value)
     }
 
-    /// Counts one more use. Writes nothing once the count is at its maximum.
+    /// The value, of which it counts one more use.
     #[inline]
-    pub(crate) fn raise_count(&mut self, id: SlotId) {
+    pub(crate) fn use_value(&mut self, id: SlotId) -> &mut V {
         let slot = &mut self.slab[id.index()];
-        if slot.links.get() & COUNT_MASK != COUNT_MASK {
-            slot.links = slot.links.saturating_add(1 << COUNT_SHIFT);
-        }
+        slot.raise_count();
+        &mut slot.value
     }
 
     /// The occupied slots, in order of their numbers.
@@ -319,7 +323,7 @@ mod tests {
         let mut slots = Slots::<u64, u64>::new(1).unwrap();
         let id = slots.insert(1, 1, Place::from_bits(0xff_ffff));
         for expected in [1, 2, 3, 3, 3] {
-            slots.raise_count(id);
+            slots.use_value(id);
             assert_eq!(slots.count(id), expected);
         }
         assert_eq!(slots.place(id), Place::from_bits(0xff_ffff));

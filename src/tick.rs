@@ -55,6 +55,7 @@ impl Timebase {
     }
 
     /// The moment of a clock's reading.
+    #[inline(never)]
     pub(crate) fn moment(&self, reading: Duration) -> Moment {
         let reading_nanos = reading.as_nanos();
         let tick = reading_nanos >> self.tick_nanos_log2;

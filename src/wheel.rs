@@ -148,9 +148,9 @@ impl Wheel {
     /// Whether a filed timer is due; correct even if `elapsed` is far behind.
     #[inline]
     pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
-        now >= self.elapsed
-            && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed
-            && timers.is_filed(id)
+        let is_past = now >= self.elapsed
+            && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed;
+        is_past && timers.is_filed(id)
     }
 
     /// A filed timer's deadline.

@@ -115,8 +115,17 @@ impl<K, V, S> Inner<K, V, S> {
     /// Reads the clock, to see what is due.
     #[inline]
     pub(super) fn read_clock(&self) -> Moment {
+        match self.reaper_clock.as_ref().and_then(ReaperClock::kept_nanos) {
+            Some(nanos) => self.base.moment_of_nanos(nanos),
+            None => self.read_clock_itself(),
+        }
+    }
+
+    /// Out of line, so that a call that need not do it does not make room for it.
+    #[inline(never)]
+    fn read_clock_itself(&self) -> Moment {
         match &self.reaper_clock {
-            Some(clock) => self.base.moment_of_nanos(clock.nanos()),
+            Some(clock) => self.base.moment_of_nanos(clock.read()),
             None => self.source.now(&self.base),
         }
     }

@@ -129,10 +129,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(value) = self.look_up(key, |inner, state, id| {
-            let _mark = inner.mark_in_debug_builds();
-            state.shard.value(id).clone()
-        }) {
+        if let Some(value) = self.look_up(key, |_, value| value.clone()) {
             return Ok(value);
         }
         let hash = KeyHash::new(&self.hasher, key);

@@ -394,9 +394,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.look_up(key, |inner, state, id| {
+        self.inner.look_up(key, |inner, value| {
             let _mark = inner.mark_in_debug_builds();
-            state.shard.value(id).clone()
+            value.clone()
         })
     }
 
@@ -416,9 +416,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_up(key, |inner, state, id| {
+        self.inner.look_up(key, |inner, value| {
             let _mark = inner.mark();
-            read(state.shard.value(id))
+            read(value)
         })
     }
 
@@ -439,9 +439,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_up(key, |inner, state, id| {
+        self.inner.look_up(key, |inner, value| {
             let _mark = inner.mark();
-            update(state.shard.value_mut(id))
+            update(value)
         })
     }
 
@@ -577,8 +577,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut value = None;
         inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
             let _mark = inner.mark_in_debug_builds();
-            let id = state.shard.look_up(hash, key, now.tick)?;
-            value = Some(state.shard.value(id).clone());
+            let (id, found) = state.shard.look_up(hash, key, now.tick)?;
+            value = Some(found.clone());
             inner.reschedule(state, id, ttl, now)
         });
         value
@@ -593,7 +593,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     fn look_up<Q, R>(
         &self,
         key: &Q,
-        use_it: impl FnOnce(&Self, &mut State<K, V>, SlotId) -> R,
+        use_it: impl FnOnce(&Self, &mut V) -> R,
     ) -> Option<R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -604,11 +604,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let mut state = self.shards[shard].lock_to_look();
         let now = state.tick(reading);
-        let found = {
+        let result = {
             let _mark = self.mark_in_debug_builds();
-            state.shard.look_up(hash, key, now)
+            let found = state.shard.look_up(hash, key, now);
+            found.map(|(_, value)| use_it(self, value))
         };
-        let result = found.map(|id| use_it(self, &mut state, id));
         if !state.shard.has_work(now) {
             return result;
         }

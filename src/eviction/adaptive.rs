@@ -302,8 +302,7 @@ impl Shadow {
         }
         self.tags.tags[id.index()] = hash.tag();
         self.tags.counts[id.index()] = 0;
-        let tags = &self.tags;
-        self.index.insert(id, hash.place(), |id| tags.place(id));
+        self.index.insert(id, hash.place());
         self.policy.admit(id, recalled);
     }
 }

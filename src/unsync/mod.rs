@@ -418,12 +418,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("key".to_string(), 1);
     /// assert_eq!(cache.get("key"), Some(&1));
     /// ```
+    #[inline]
     pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let (shard, id) = self.look_up(key)?;
-        Some(self.shards[shard].value(id))
+        self.look_up(key).map(|(_, _, value)| &*value)
     }
 
     /// The value of a key, to be changed in place; the TTL stays. Counts as a
@@ -437,12 +437,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// }
     /// assert_eq!(cache.get("key"), Some(&2));
     /// ```
+    #[inline]
     pub fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let (shard, id) = self.look_up(key)?;
-        Some(self.shards[shard].value_mut(id))
+        self.look_up(key).map(|(_, _, value)| value)
     }
 
     /// Gives the value of a key to `read`, as [`get`](Self::get) finds it: the
@@ -676,7 +676,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut panics = FirstPanic::default();
         let now = self.begin_ttl(&mut panics);
         let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].look_up(hash, key, now);
+        let found = self.shards[shard].look_up(hash, key, now).map(|(id, _)| id);
         let expired = found.and_then(|id| self.reschedule(shard, id, ttl, now, &mut panics));
         self.reap_shard(shard, now, self.reap_limit, &mut panics);
         let expired = panics.finish(expired);
@@ -687,32 +687,47 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         }
     }
 
-    /// Shard and slot of a live entry, for a call that counts as its use.
-    #[inline]
-    fn look_up<Q>(&mut self, key: &Q) -> Option<(usize, SlotId)>
+    /// Shard, slot and value of a live entry, for a call that counts as its use.
+    ///
+    /// What is due is freed first, since what is found is lent to the caller.
+    #[inline(always)]
+    fn look_up<Q>(&mut self, key: &Q) -> Option<(usize, SlotId, &mut V)>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = KeyHash::new(&self.hasher, key);
         let number = hash.shard(self.shards.len());
         let now = self.time.read();
-        let shard = &mut self.shards[number];
-        let found = shard.look_up(hash, key, now).map(|id| (number, id));
-        if self.unstored.is_none() && !shard.has_work(now) {
-            return found;
+        if self.unstored.is_some() || self.shards[number].has_work(now) {
+            return self.look_up_after_clearing_up(key, hash, now);
         }
-        // What was found is not due, so it is not among what goes.
-        self.clear_up_after(number, now, found)
+        let (id, value) = self.shards[number].look_up(hash, key, now)?;
+        Some((number, id, value))
     }
 
-    /// Drops and frees what there is, for a call that is done but for that.
     #[cold]
     #[inline(never)]
-    fn clear_up_after<R>(&mut self, shard: usize, now: u64, result: R) -> R {
+    fn look_up_after_clearing_up<Q>(
+        &mut self,
+        key: &Q,
+        hash: KeyHash,
+        now: u64,
+    ) -> Option<(usize, SlotId, &mut V)>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let number = hash.shard(self.shards.len());
+        self.clear_up(number, now);
+        let (id, value) = self.shards[number].look_up(hash, key, now)?;
+        Some((number, id, value))
+    }
+
+    /// Drops and frees what there is.
+    fn clear_up(&mut self, shard: usize, now: u64) {
         let mut panics = FirstPanic::default();
         self.drop_unstored(&mut panics);
         self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(result)
+        panics.finish(());
     }
 
     fn find_or_load<Q, E>(
@@ -723,7 +738,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some((shard, id)) = self.look_up(key) {
+        if let Some((shard, id, _)) = self.look_up(key) {
             return Ok(self.shards[shard].value(id));
         }
         let (value, ttl) = load()?;

@@ -27,7 +27,10 @@ impl Time {
     /// Reads the clock: the tick it is now.
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
-        self.latest = self.peek();
+        let tick = self.source.now(&self.base).tick;
+        if tick > self.latest.tick {
+            self.latest = Moment::start_of(tick);
+        }
         self.latest.tick
     }
 
