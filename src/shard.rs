@@ -33,15 +33,17 @@ use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::wheel::{Timers, Wheel};
 
+/// In this order: what a look-up touches comes first, in as few cache lines as can be.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shard<K, V> {
     index: Index,
     slots: Slots<K, V>,
-    wheel: Wheel,
-    policy: Policy,
     /// The keys whose accesses the policy is shown.
     sampler: Sampler,
+    wheel: Wheel,
     stats: Stats,
+    policy: Policy,
 }
 
 impl<K, V> Shard<K, V> {
@@ -53,10 +55,13 @@ impl<K, V> Shard<K, V> {
     ) -> Result<Self, BuildError> {
         let slots = geometry.slots_per_shard;
         let policy = policies.policy(slots)?;
+        // Allocated for sure or not at all, so find out first.
+        BuildError::probe(Wheel::HEAP_BYTES)?;
+        let wheel = Wheel::new(now);
         Ok(Self {
             index: Index::new(geometry.buckets_log2)?,
             slots: Slots::new(slots)?,
-            wheel: Wheel::new(now),
+            wheel,
             sampler: policy.sampler(slots),
             policy,
             stats: Stats::default(),
@@ -74,9 +79,9 @@ impl<K, V> Shard<K, V> {
         Ok(Footprint {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
             index_bytes: geometry.shards.saturating_mul(index_bytes),
-            wheel_bytes: geometry.shards.saturating_mul(size_of::<Wheel>()),
+            wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
             eviction_bytes: Policies::heap_bytes(eviction, geometry.shards, slots)?,
-            locks_bytes: geometry.shards.saturating_mul(holder_bytes - size_of::<Wheel>()),
+            locks_bytes: geometry.shards.saturating_mul(holder_bytes),
         })
     }
 

@@ -99,6 +99,7 @@ pub(crate) trait Timers {
 }
 
 /// The lists' heads; the rest of the lists runs through the timers.
+#[repr(C)]
 pub(crate) struct Wheel {
     /// Worked off up to here.
     elapsed: u64,
@@ -109,17 +110,24 @@ pub(crate) struct Wheel {
     cascading: Option<SlotId>,
     /// A bit for each slot of each level: its list is not empty.
     occupied: [u64; LEVELS],
-    heads: [[Option<SlotId>; SLOTS]; LEVELS],
+    /// Apart from the rest, so that what every call of a cache looks at, of all its
+    /// shards, lies close together.
+    heads: Box<Heads>,
 }
 
+type Heads = [[Option<SlotId>; SLOTS]; LEVELS];
+
 impl Wheel {
-    pub(crate) const fn new(now: u64) -> Self {
+    /// Bytes that a wheel requests from the allocator.
+    pub(crate) const HEAP_BYTES: usize = size_of::<Heads>();
+
+    pub(crate) fn new(now: u64) -> Self {
         Self {
             elapsed: now,
             next_event: u64::MAX,
             cascading: None,
             occupied: [0; LEVELS],
-            heads: [[None; SLOTS]; LEVELS],
+            heads: Box::new([[None; SLOTS]; LEVELS]),
         }
     }
 

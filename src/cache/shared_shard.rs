@@ -19,14 +19,15 @@ use crate::shard::Shard;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::tick::{Moment, Timebase};
 
-/// What the lock protects.
+/// What the lock protects; what every call needs stands first.
+#[repr(C)]
 pub(super) struct State<K, V> {
-    pub(super) shard: Shard<K, V>,
+    /// The latest tick that a call has brought: time never goes back.
+    latest: u64,
     /// Keys set or removed by callers so far: what a load that there was no room
     /// to note goes by.
     pub(super) overrulings: u64,
-    /// The latest tick that a call has brought: time never goes back.
-    latest: u64,
+    pub(super) shard: Shard<K, V>,
 }
 
 impl<K, V> State<K, V> {
@@ -48,6 +49,7 @@ impl<K, V> State<K, V> {
     }
 }
 
+#[repr(C)]
 pub(super) struct SharedShard<K, V> {
     state: Mutex<State<K, V>>,
     pub(super) loads: SharedLoads,
