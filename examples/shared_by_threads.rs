@@ -57,11 +57,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} entries, in {} bytes since it was built", cache.len(), cache.footprint().total());
 
     // Nobody calls the cache now but to ask for its length, which frees nothing.
-    for _ in 0..4 {
+    while !cache.is_empty() {
         thread::sleep(Duration::from_millis(200));
         println!("{:>5} ms: {} entries", start.elapsed().as_millis(), cache.len());
     }
-    assert!(cache.is_empty());
     println!("the listener has heard of {} that expired", expired.load(Ordering::Relaxed));
     Ok(())
 }

@@ -120,6 +120,12 @@ impl Alarm {
         }
     }
 
+    /// When the reaper means to get up.
+    #[cfg(test)]
+    pub(crate) fn set_to_nanos(&self) -> u64 {
+        self.set_to_nanos.load(Ordering::Relaxed)
+    }
+
     /// For the reaper, before it looks at the events: from here on, each earlier
     /// one ends its next sleep.
     pub(crate) fn get_up(&self) {

@@ -25,7 +25,7 @@ use forkguard::Guard;
 const NOT_KEPT: u64 = 0;
 
 /// How often it is before calls are asked anew whether it is worth it.
-const PERIODS: u32 = 16;
+pub(crate) const PERIODS: u32 = 16;
 
 const READS_PER_CHECK: u32 = 1 << 10;
 

@@ -95,6 +95,7 @@ mod slots;
 mod stats;
 mod sync;
 mod tick;
+mod unshared;
 mod wheel;
 
 pub mod original;

@@ -4,8 +4,13 @@
 //! It lies beside the entries: a pending load takes no entry's place and evicts
 //! nothing. A load is known by its key's hash. Two keys
 //! of one 64-bit hash wait for each other, and then each finds or loads its own.
+//!
+//! A child that is forked has its parent's loads in the table, and nobody who would
+//! end them: they are forgotten when the child first asks for a turn. So a load ends
+//! by its hash and its loader, and ends nobody else's.
 
 use arrayvec::ArrayVec;
+use forkguard::Guard;
 
 use crate::place::KeyHash;
 
@@ -42,9 +47,18 @@ pub(crate) enum Turn {
     Wait,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Loads {
     in_flight: ArrayVec<Load, LOADS_MAX>,
+    /// Tells the process that the loads are in from a forked child. `None` where
+    /// that cannot be told.
+    process: Option<Guard>,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self { in_flight: ArrayVec::new(), process: Guard::try_new().ok() }
+    }
 }
 
 impl Loads {
@@ -52,10 +66,14 @@ impl Loads {
     ///
     /// If this thread is loading the key already: it would wait for itself.
     pub(crate) fn turn(&mut self, hash: KeyHash, loader: Loader) -> Turn {
+        if self.process.as_mut().is_some_and(Guard::detected_fork) {
+            self.in_flight.clear();
+        }
         if let Some(load) = self.in_flight.iter().find(|load| load.hash == hash) {
             assert!(
                 load.loader != loader || !matches!(loader, Loader::Thread(_)),
-                "punctual: a loader asked for its own key, for which it would wait for ever"
+                "punctual: a loader asked for its own key (or one of the same hash), for which it \
+                 would wait for ever"
             );
             return Turn::Wait;
         }
@@ -65,9 +83,11 @@ impl Loads {
         }
     }
 
-    /// Notes the end of a load, and says whether what it brings is to be stored.
-    pub(crate) fn end(&mut self, hash: KeyHash) -> bool {
-        let position = self.in_flight.iter().position(|load| load.hash == hash);
+    /// Notes the end of a load, and says whether what it brings is to be stored: not
+    /// if it has been forgotten.
+    pub(crate) fn end(&mut self, hash: KeyHash, loader: Loader) -> bool {
+        let is_it = |load: &Load| load.hash == hash && load.loader == loader;
+        let position = self.in_flight.iter().position(is_it);
         position.is_some_and(|position| self.in_flight.swap_remove(position).is_wanted)
     }
 
@@ -130,8 +150,9 @@ mod tests {
         assert_eq!(loads.turn(hash(1), Loader::Thread(2)), Turn::Wait);
         assert_eq!(loads.turn(hash(2), Loader::Thread(2)), Turn::Load);
         loads.overrule(hash(2));
-        assert!(loads.end(hash(1)));
-        assert!(!loads.end(hash(2)));
+        assert!(!loads.end(hash(1), Loader::Thread(2)), "another's load");
+        assert!(loads.end(hash(1), Loader::Thread(1)));
+        assert!(!loads.end(hash(2), Loader::Thread(2)));
         assert!(loads.is_empty());
         assert_eq!(loads.turn(hash(1), Loader::Thread(2)), Turn::Load);
     }
@@ -145,7 +166,7 @@ mod tests {
         assert_eq!(loads.turn(hash(99), Loader::Thread(99)), Turn::LoadUnshared);
         assert_eq!(loads.turn(hash(0), Loader::Thread(99)), Turn::Wait);
         loads.overrule_all();
-        assert!(!loads.end(hash(3)));
+        assert!(!loads.end(hash(3), Loader::Thread(3)));
     }
 
     #[test]

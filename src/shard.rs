@@ -180,25 +180,27 @@ impl<K, V> Shard<K, V> {
         }
     }
 
-    /// Puts an entry in. Returns its slot, and the entry that it displaces, if
-    /// any: that of the same key (`Replaced`, or `Expired` if it was due), or, in a full shard,
-    /// one that was due or that the policy evicts. To find one that is due, the
-    /// wheel may use up `budget`.
+    /// Puts an entry in, where its key has been [`found`](Self::find) or not. Returns
+    /// its slot, and the entry that it displaces, if any: that of the same key
+    /// (`Replaced`, or `Expired` if it was due), or, in a full shard, one that was due
+    /// or that the policy evicts. To find one that is due, the wheel may use up
+    /// `budget`.
+    ///
+    /// It runs none of the callers' code, which could panic and have key and value
+    /// dropped in here.
+    #[expect(clippy::too_many_arguments, reason = "inlined, and called from two places")]
     #[inline]
     pub(crate) fn insert(
         &mut self,
         hash: KeyHash,
+        found: Option<SlotId>,
         key: K,
         value: V,
         deadline: Option<u64>,
         now: u64,
         budget: &mut usize,
-    ) -> (SlotId, Option<Removed<K, V>>)
-    where
-        K: Eq,
-    {
+    ) -> (SlotId, Option<Removed<K, V>>) {
         let place = hash.place();
-        let found = self.find(place, &key);
         self.stats.inserts += 1;
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Insert);

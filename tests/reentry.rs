@@ -689,23 +689,23 @@ fn a_loader_s_value_is_cloned_outside() {
 /// `Eq` panics, and so key and value are dropped while the panic unwinds: not
 /// under the lock.
 #[test]
-#[ignore = "ends the process in debug builds, never ends in release builds: key and value are \
-            dropped under the lock"]
 fn a_drop_after_a_panic_in_eq_may_call_the_cache() {
     watched(|| {
         let cache: Cache<Meddler, Meddler> = Cache::new(10);
         cache.insert(Meddler(1), Meddler(1));
-        let meddler = cache.clone();
-        let panicking = move || {
-            let cache = meddler.clone();
-            let meddling = Box::new(move || _ = cache.len());
-            MEDDLING.set(Some((Where::Drop, meddling)));
-            panic!("in `Eq`");
-        };
-        MEDDLING.set(Some((Where::Eq, Box::new(panicking))));
-        let text = panic_of(|| _ = cache.insert(Meddler(1), Meddler(2)));
-        assert_eq!(text.as_deref(), Some("in `Eq`"));
-        assert!(MEDDLING.take().is_none());
-        assert_eq!(cache.get(&Meddler(1)).map(|value| value.0), Some(1));
+        for ttl in [Duration::ZERO, Duration::MAX] {
+            let meddler = cache.clone();
+            let panicking = move || {
+                let cache = meddler.clone();
+                let meddling = Box::new(move || _ = cache.len());
+                MEDDLING.set(Some((Where::Drop, meddling)));
+                panic!("in `Eq`");
+            };
+            MEDDLING.set(Some((Where::Eq, Box::new(panicking))));
+            let text = panic_of(|| _ = cache.insert_with_ttl(Meddler(1), Meddler(2), ttl));
+            assert_eq!(text.as_deref(), Some("in `Eq`"));
+            assert!(MEDDLING.take().is_none());
+            assert_eq!(cache.get(&Meddler(1)).map(|value| value.0), Some(1));
+        }
     });
 }

@@ -49,7 +49,7 @@ fn moka_with_a_ttl_for_each_entry() {
     }
 
     let cache = Cache::builder().max_capacity(10_000).expire_after(OwnTtl).build();
-    cache.insert("Ada".to_owned(), (Duration::from_secs(5), 1815));
+    cache.insert("Ada".to_owned(), (Duration::from_secs(500), 1815));
     assert_eq!(cache.get("Ada").map(|(_, year)| year), Some(1815));
     // page: end
 }

