@@ -106,11 +106,9 @@ impl Index {
     /// Adds a slot that is not in the table, which is not full.
     #[inline]
     pub(crate) fn insert(&mut self, id: SlotId, place: Place) {
-        self.table.insert_unique(
-            place.table_hash(self.bucket_shift),
-            Word::new(id, place),
-            |_| unreachable!("the table would grow"),
-        );
+        self.table.insert_unique(place.table_hash(self.bucket_shift), Word::new(id, place), |_| {
+            unreachable!("the table would grow")
+        });
     }
 
     /// Takes a slot out, without looking at any key.

@@ -180,20 +180,16 @@ impl<K, V> Shard<K, V> {
         }
     }
 
-    /// Puts an entry in, where its key has been [`found`](Self::find) or not. Returns
-    /// its slot, and the entry that it displaces, if any: that of the same key
-    /// (`Replaced`, or `Expired` if it was due), or, in a full shard, one that was due
-    /// or that the policy evicts. To find one that is due, the wheel may use up
-    /// `budget`.
+    /// Puts an entry in whose key has not been [found](Self::find). Returns its slot,
+    /// and the entry that makes room for it in a full shard: one that was due or,
+    /// if the wheel finds none within `budget`, the policy's choice.
     ///
     /// It runs none of the callers' code, which could panic and have key and value
-    /// dropped in here.
-    #[expect(clippy::too_many_arguments, reason = "inlined, and called from two places")]
+    /// dropped in here; and so does [`replace`](Self::replace).
     #[inline]
     pub(crate) fn insert(
         &mut self,
         hash: KeyHash,
-        found: Option<SlotId>,
         key: K,
         value: V,
         deadline: Option<u64>,
@@ -201,25 +197,54 @@ impl<K, V> Shard<K, V> {
         budget: &mut usize,
     ) -> (SlotId, Option<Removed<K, V>>) {
         let place = hash.place();
-        self.stats.inserts += 1;
-        if self.sampler.picks(hash) {
-            self.policy.observe(hash, Access::Insert);
-        }
-        if let Some(id) = found {
-            return (id, Some(self.replace(id, key, value, deadline, now)));
-        }
+        self.note_insertion(hash);
         let recalled = self.policy.recall(place);
-        let displaced = self.slots.is_full().then(|| self.make_room(now, budget));
+        let (id, displaced) = if self.slots.is_full() {
+            let (id, cause) = self.make_room(now, budget);
+            let (key, value) = self.slots.refill(id, key, value, place);
+            (id, Some(Removed { key, value, cause }))
+        } else {
+            (self.slots.insert(key, value, place), None)
+        };
         if self.index.is_full() {
             self.rebuild_index();
+        } else {
+            self.index.insert(id, place);
         }
-        let id = self.slots.insert(key, value, place);
-        self.index.insert(id, place);
         self.policy.admit(id, recalled);
         if let Some(deadline) = deadline {
             self.wheel.insert(&mut self.slots, id, deadline, now);
         }
         (id, displaced)
+    }
+
+    /// Puts an entry in the place of one with the same key, which leaves as
+    /// `Replaced`, or `Expired` if it was due.
+    #[inline(always)]
+    pub(crate) fn replace(
+        &mut self,
+        hash: KeyHash,
+        id: SlotId,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        now: u64,
+    ) -> Removed<K, V> {
+        self.note_insertion(hash);
+        let cause =
+            if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
+        self.count_removal(cause);
+        self.set_deadline(id, deadline, now);
+        let (key, value) = self.slots.replace(id, key, value);
+        Removed { key, value, cause }
+    }
+
+    #[inline]
+    fn note_insertion(&mut self, hash: KeyHash) {
+        self.stats.inserts += 1;
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, Access::Insert);
+        }
     }
 
     /// Compares the number of entries with its peak: after an insertion, once
@@ -258,8 +283,7 @@ impl<K, V> Shard<K, V> {
     /// wheel costs one of `budget`.
     #[inline]
     pub(crate) fn reap_one(&mut self, now: u64, budget: &mut usize) -> Option<Removed<K, V>> {
-        let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
-        self.policy.expire(id, &self.slots);
+        let id = self.pop_due(now, budget)?;
         Some(self.take_out(id, RemovalCause::Expired))
     }
 
@@ -274,52 +298,52 @@ impl<K, V> Shard<K, V> {
         self.wheel.next_expiry()
     }
 
-    fn replace(
-        &mut self,
-        id: SlotId,
-        key: K,
-        value: V,
-        deadline: Option<u64>,
-        now: u64,
-    ) -> Removed<K, V> {
-        let cause = if self.is_due(id, now) {
-            self.stats.expired += 1;
-            RemovalCause::Expired
+    /// Of a full shard, has every structure but the slots let go of an entry that is
+    /// due if one is found within the budget, else of the policy's choice. Its slot
+    /// is to be filled again at once.
+    #[inline]
+    fn make_room(&mut self, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
+        let (id, cause) = if let Some(id) = self.pop_due(now, budget) {
+            (id, RemovalCause::Expired)
         } else {
-            self.stats.replaced += 1;
-            RemovalCause::Replaced
+            let id = self.policy.evict(&mut self.slots);
+            let is_due = self.is_due(id, now);
+            self.wheel.remove(&mut self.slots, id);
+            (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
         };
-        self.set_deadline(id, deadline, now);
-        let (key, value) = self.slots.replace(id, key, value);
-        Removed { key, value, cause }
+        self.count_removal(cause);
+        self.index.remove(id, self.slots.place(id));
+        (id, cause)
     }
 
-    /// Of a full shard, takes out an entry that is due if one is found within
-    /// the budget, else the policy's choice.
+    /// An entry that is due: the wheel and the policy have let go of it.
     #[inline]
-    fn make_room(&mut self, now: u64, budget: &mut usize) -> Removed<K, V> {
-        if let Some(expired) = self.reap_one(now, budget) {
-            return expired;
+    fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
+        if !self.has_work(now) {
+            return None;
         }
-        let victim = self.policy.evict(&mut self.slots);
-        let cause =
-            if self.is_due(victim, now) { RemovalCause::Expired } else { RemovalCause::Evicted };
-        self.wheel.remove(&mut self.slots, victim);
-        self.take_out(victim, cause)
+        let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
+        self.policy.expire(id, &self.slots);
+        Some(id)
     }
 
     /// The last step of every removal: the wheel and the policy have let go.
     #[inline]
     fn take_out(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
+        self.count_removal(cause);
+        self.index.remove(id, self.slots.place(id));
+        let (key, value) = self.slots.remove(id);
+        Removed { key, value, cause }
+    }
+
+    #[inline]
+    fn count_removal(&mut self, cause: RemovalCause) {
         match cause {
             RemovalCause::Expired => self.stats.expired += 1,
             RemovalCause::Evicted => self.stats.evicted += 1,
             RemovalCause::Removed | RemovalCause::Cleared => self.stats.removed += 1,
             RemovalCause::Replaced => self.stats.replaced += 1,
         }
-        self.index.remove(id, self.slots.place(id));
-        let (key, value) = self.slots.remove(id);
-        Removed { key, value, cause }
     }
 
     #[cold]

@@ -61,6 +61,13 @@ struct Slot<K, V> {
 
 impl<K, V> Slot<K, V> {
     #[inline]
+    fn new(key: K, value: V, place: Place) -> Self {
+        let upper = (place.bits() >> PLACE_LOWER_BITS) << PLACE_UPPER_SHIFT;
+        let lower = place.bits() & ((1 << PLACE_LOWER_BITS) - 1);
+        Self { key, value, links: NonZeroU64::MIN | (UNFILED | upper), stamp: lower }
+    }
+
+    #[inline]
     fn links(&self, shift: u32) -> u64 {
         (self.links.get() >> shift) & LINK_MASK
     }
@@ -127,10 +134,17 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(crate) fn insert(&mut self, key: K, value: V, place: Place) -> SlotId {
         assert!(!self.is_full(), "all {} slots are taken", self.limit);
-        let upper = (place.bits() >> PLACE_LOWER_BITS) << PLACE_UPPER_SHIFT;
-        let lower = place.bits() & ((1 << PLACE_LOWER_BITS) - 1);
-        let links = NonZeroU64::MIN | (UNFILED | upper);
-        SlotId::new(self.slab.insert(Slot { key, value, links, stamp: lower }))
+        SlotId::new(self.slab.insert(Slot::new(key, value, place)))
+    }
+
+    /// Fills a slot that is occupied, as [`insert`](Self::insert) a vacant one;
+    /// whoever calls has taken the old entry out of every other structure.
+    #[inline]
+    pub(crate) fn refill(&mut self, id: SlotId, key: K, value: V, place: Place) -> (K, V) {
+        debug_assert!(!self.is_filed(id), "{id:?} is still in the wheel");
+        let slot = &mut self.slab[id.index()];
+        let old = std::mem::replace(slot, Slot::new(key, value, place));
+        (old.key, old.value)
     }
 
     /// Vacates a slot; whoever calls has taken it out of every other structure.
@@ -237,6 +251,14 @@ impl<K, V> Timers for Slots<K, V> {
     fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
         self.slab[id.index()]
             .set_links(LINK_MASK << PREVIOUS_SHIFT, SlotId::link(previous) << PREVIOUS_SHIFT);
+    }
+
+    #[inline]
+    fn set_links(&mut self, id: SlotId, previous: Option<SlotId>, next: Option<SlotId>) {
+        self.slab[id.index()].set_links(
+            LINK_MASK << NEXT_SHIFT | LINK_MASK << PREVIOUS_SHIFT,
+            SlotId::link(next) << NEXT_SHIFT | SlotId::link(previous) << PREVIOUS_SHIFT,
+        );
     }
 
     #[inline]

@@ -94,6 +94,11 @@ pub(crate) trait Timers {
     /// Also makes the timer a filed one.
     fn set_next(&mut self, id: SlotId, next: Option<SlotId>);
     fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>);
+    /// Both at once.
+    fn set_links(&mut self, id: SlotId, previous: Option<SlotId>, next: Option<SlotId>) {
+        self.set_next(id, next);
+        self.set_previous(id, previous);
+    }
     fn is_filed(&self, id: SlotId) -> bool;
     fn set_unfiled(&mut self, id: SlotId);
 }
@@ -156,8 +161,8 @@ impl Wheel {
     /// Whether a filed timer is due; correct even if `elapsed` is far behind.
     #[inline]
     pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
-        let is_past = now >= self.elapsed
-            && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed;
+        let is_past =
+            now >= self.elapsed && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed;
         is_past && timers.is_filed(id)
     }
 
@@ -196,7 +201,8 @@ impl Wheel {
             self.follow(now);
             let old = self.deadline(timers, id);
             let fits = deadline >= self.elapsed && deadline - self.elapsed <= Stamp::MASK;
-            if fits && self.position(old) == self.position(deadline) {
+            // The same digits from the deadline's level on: the same slot.
+            if fits && digits_from(old ^ deadline, level_for(self.elapsed, deadline)) == 0 {
                 timers.set_stamp(id, Stamp::new(deadline));
                 return;
             }
@@ -299,8 +305,7 @@ impl Wheel {
     fn file(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
         let (level, slot) = self.position(deadline);
         let head = self.heads[level][slot].replace(id);
-        timers.set_next(id, head);
-        timers.set_previous(id, None);
+        timers.set_links(id, None, head);
         if let Some(head) = head {
             timers.set_previous(head, Some(id));
         }
@@ -411,13 +416,30 @@ impl fmt::Debug for Wheel {
 fn level_for(elapsed: u64, deadline: u64) -> usize {
     debug_assert!(elapsed <= deadline, "deadline {deadline} is before {elapsed}");
     // Or 1: equal ticks belong to level 0 too.
-    (((elapsed ^ deadline) | 1).ilog2() / LEVEL_BITS) as usize
+    LEVEL_OF_BIT[((elapsed ^ deadline) | 1).ilog2() as usize].into()
+}
+
+/// The level that each bit of a tick belongs to.
+const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
+    let mut levels = [0; u64::BITS as usize];
+    let mut bit = 0;
+    while bit < levels.len() {
+        levels[bit] = (bit as u32 / LEVEL_BITS) as u8;
+        bit += 1;
+    }
+    levels
+};
+
+/// A tick without the digits below a level.
+#[inline]
+fn digits_from(tick: u64, level: usize) -> u64 {
+    tick >> (level as u32 * LEVEL_BITS)
 }
 
 /// The slot of a tick on a level.
 #[inline]
 fn digit(tick: u64, level: usize) -> usize {
-    (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
+    digits_from(tick, level) as usize % SLOTS
 }
 
 /// The first tick of a level's slot, of the turn that `elapsed` is in.

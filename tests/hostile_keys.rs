@@ -208,8 +208,8 @@ fn spread(hash: u64) -> u64 {
 fn keys_that_collide_in_shard_tag_or_bucket() {
     const KEYS: usize = 24;
     let bucket = (1 << 17) - 1;
-    let tag = 0x7f << 17;
-    let shard = 0xfff << 52;
+    let tag = 0x7f << 57;
+    let shard = 0xfff << 45;
     for (mask, are_compared) in
         [(bucket, false), (tag, false), (bucket | tag, true), (shard, false), (shard | tag, false)]
     {

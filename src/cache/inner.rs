@@ -48,6 +48,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) footprint: Footprint,
     capacity: usize,
     pub(super) reaper: Option<&'static Reaper>,
+    bell: Bell,
     /// The last handle is gone: the reaper begins no further batch.
     is_closed: AtomicBool,
 }
@@ -90,6 +91,7 @@ impl<K, V, S> Inner<K, V, S> {
             footprint,
             capacity: geometry.capacity(),
             reaper,
+            bell: Bell { alarm: reaper.map(Reaper::alarm), base },
             is_closed: AtomicBool::new(false),
         })
     }
@@ -132,7 +134,7 @@ impl<K, V, S> Inner<K, V, S> {
 
     #[inline]
     pub(super) fn lock(&self, shard: usize) -> Guard<'_, K, V> {
-        self.shards[shard].lock(Bell { alarm: self.reaper.map(Reaper::alarm), base: &self.base })
+        self.shards[shard].lock(&self.bell)
     }
 
     /// What tells this cache from others.

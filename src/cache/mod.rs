@@ -592,11 +592,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Finds a live entry for a call that counts as its use, and gives it to
     /// `use_it` under the lock; then frees what is due.
     #[inline]
-    fn look_up<Q, R>(
-        &self,
-        key: &Q,
-        use_it: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
+    fn look_up<Q, R>(&self, key: &Q, use_it: impl FnOnce(&Self, &mut V) -> R) -> Option<R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
@@ -709,26 +705,54 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         mut state: Guard<'_, K, V>,
     ) -> Option<V> {
         let time = state.time(reading);
-        let now = time.tick;
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
-        let mut budget = self.reap_limit;
         let found = {
             let _mark = self.mark_in_debug_builds();
             state.shard.find(hash.place(), &key)
         };
-        let (_, displaced) =
-            state.shard.insert(hash, found, key, value, deadline, now, &mut budget);
-        let has_work = state.shard.has_work(now) && budget > 0;
+        let Some(id) = found else {
+            self.put_new(hash, key, value, deadline, time, state);
+            return None;
+        };
+        let replaced = state.shard.replace(hash, id, key, value, deadline, time.tick);
+        let has_work = state.shard.has_work(time.tick);
+        drop(state);
+        let mut panics = FirstPanic::default();
+        let replaced = self.hand_over(replaced, &mut panics);
+        if has_work {
+            let shard = hash.shard(self.shards.len());
+            self.reap_shard(shard, time, self.reap_limit, &mut panics);
+        }
+        panics.finish(replaced)
+    }
+
+    /// [`put_locked`](Self::put_locked) for a key that is not there.
+    #[inline(never)]
+    fn put_new(
+        &self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        time: Moment,
+        mut state: Guard<'_, K, V>,
+    ) {
+        let mut budget = self.reap_limit;
+        let (_, displaced) = state.shard.insert(hash, key, value, deadline, time.tick, &mut budget);
+        let has_work = state.shard.has_work(time.tick) && budget > 0;
         if !has_work {
             state.shard.note_peak();
         }
         drop(state);
         let mut panics = FirstPanic::default();
-        let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
-        if has_work {
-            self.reap_shard(hash.shard(self.shards.len()), reading, budget, &mut panics);
+        if let Some(displaced) = displaced {
+            self.hand_out(displaced, &mut panics);
         }
-        panics.finish(replaced)
+        if has_work {
+            let shard = hash.shard(self.shards.len());
+            self.reap_shard(shard, time, budget, &mut panics);
+        }
+        panics.finish(());
     }
 
     /// Puts an entry in that is due at once: what it replaces leaves, and the

@@ -58,10 +58,17 @@ pub(super) struct SharedShard<K, V> {
 }
 
 /// Who is told when a shard's next event comes earlier.
-#[derive(Clone, Copy)]
-pub(super) struct Bell<'a> {
-    pub(super) alarm: Option<&'a Alarm>,
-    pub(super) base: &'a Timebase,
+pub(super) struct Bell {
+    pub(super) alarm: Option<&'static Alarm>,
+    pub(super) base: Timebase,
+}
+
+impl Bell {
+    fn ring(&self, next_event: u64) {
+        if let Some(alarm) = self.alarm {
+            alarm.wake_before(self.base.nanos(next_event));
+        }
+    }
 }
 
 impl<K, V> SharedShard<K, V> {
@@ -74,8 +81,8 @@ impl<K, V> SharedShard<K, V> {
     }
 
     #[inline]
-    pub(super) fn lock<'a>(&'a self, bell: Bell<'a>) -> Guard<'a, K, V> {
-        Guard { state: Some(self.state.lock()), shared: self, bell }
+    pub(super) fn lock<'a>(&'a self, bell: &'a Bell) -> Guard<'a, K, V> {
+        Guard { state: self.state.lock(), shared: self, bell }
     }
 
     /// The lock, for calls that leave the wheel as it is: there is nothing to
@@ -89,24 +96,13 @@ impl<K, V> SharedShard<K, V> {
     pub(super) fn next_event(&self) -> u64 {
         self.next_event.load(Ordering::Relaxed)
     }
-
-    /// Tells the reaper, if it would come too late for the next event.
-    #[inline]
-    fn publish(&self, next_event: u64, bell: Bell<'_>) -> bool {
-        let before = self.next_event.load(Ordering::Relaxed);
-        if next_event != before {
-            self.next_event.store(next_event, Ordering::Relaxed);
-        }
-        next_event < before && bell.alarm.is_some()
-    }
 }
 
 /// The lock, held. Its release publishes the shard's next event.
 pub(super) struct Guard<'a, K, V> {
-    /// `None` only during the release.
-    state: Option<MutexGuard<'a, State<K, V>>>,
+    state: MutexGuard<'a, State<K, V>>,
     shared: &'a SharedShard<K, V>,
-    bell: Bell<'a>,
+    bell: &'a Bell,
 }
 
 impl<K, V> Guard<'_, K, V> {
@@ -130,26 +126,37 @@ impl<K, V> Deref for Guard<'_, K, V> {
 
     #[inline]
     fn deref(&self) -> &State<K, V> {
-        self.state.as_ref().expect("the lock is held")
+        &self.state
     }
 }
 
 impl<K, V> DerefMut for Guard<'_, K, V> {
     #[inline]
     fn deref_mut(&mut self) -> &mut State<K, V> {
-        self.state.as_mut().expect("the lock is held")
+        &mut self.state
     }
 }
 
 impl<K, V> Drop for Guard<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
-        let Some(state) = self.state.take() else { return };
-        let next_event = state.shard.next_event();
-        let is_earlier = self.shared.publish(next_event, self.bell);
-        drop(state);
-        if let (true, Some(alarm)) = (is_earlier, self.bell.alarm) {
-            alarm.wake_before(self.bell.base.nanos(next_event));
+        let next_event = self.state.shard.next_event();
+        if next_event != self.shared.next_event.load(Ordering::Relaxed) {
+            self.publish(next_event);
+        }
+    }
+}
+
+impl<K, V> Guard<'_, K, V> {
+    /// Tells the reaper, if it would come too late for the next event. The lock is
+    /// still held: the reaper takes none of its own that this thread could wait for.
+    #[cold]
+    #[inline(never)]
+    fn publish(&self, next_event: u64) {
+        let before = self.shared.next_event.load(Ordering::Relaxed);
+        self.shared.next_event.store(next_event, Ordering::Relaxed);
+        if next_event < before {
+            self.bell.ring(next_event);
         }
     }
 }

@@ -758,7 +758,7 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
     let mut policies = Policies::new(Eviction::default());
     let mut shard = Shard::new(&geometry, &mut policies, origin).unwrap();
     let hash = KeyHash::new(&RandomState::default(), &1u64);
-    shard.insert(hash, None, 1, 1, Some(origin + ttl), origin, &mut 64);
+    shard.insert(hash, 1, 1, Some(origin + ttl), origin, &mut 64);
     let simulated = Arc::new(InSimulatedTime {
         next: AtomicU64::new(shard.next_event()),
         shard: Mutex::new(shard),

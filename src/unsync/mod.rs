@@ -772,8 +772,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
         let mut budget = self.reap_limit;
         let found = self.shards[shard].find(hash.place(), &key);
-        let (id, displaced) =
-            self.shards[shard].insert(hash, found, key, value, deadline, now, &mut budget);
+        let (id, displaced) = if let Some(id) = found {
+            (id, Some(self.shards[shard].replace(hash, id, key, value, deadline, now)))
+        } else {
+            self.shards[shard].insert(hash, key, value, deadline, now, &mut budget)
+        };
         self.len += 1;
         let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
         self.reap_shard(shard, now, budget, &mut panics);

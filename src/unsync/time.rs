@@ -27,9 +27,9 @@ impl Time {
     /// Reads the clock: the tick it is now.
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
-        let tick = self.source.now(&self.base).tick;
-        if tick > self.latest.tick {
-            self.latest = Moment::start_of(tick);
+        let reading = self.source.now(&self.base);
+        if reading > self.latest {
+            self.latest = reading;
         }
         self.latest.tick
     }
