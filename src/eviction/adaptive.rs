@@ -33,11 +33,29 @@ const SETS: [Parameters; 4] = [
     Parameters::USUAL,
     // For loops and scans: what is in the main segment stays unless misses pay
     // for its eviction.
-    Parameters { small_percent: 5, ghost_lanes: 6, is_strict: true, clears_counts: false },
+    Parameters {
+        small_percent: 2,
+        small_min: 2,
+        ghost_lanes: 6,
+        is_strict: true,
+        clears_counts: false,
+    },
     // For keys that are seen twice and no more: all but first in, first out.
-    Parameters { small_percent: 90, ghost_lanes: 3, is_strict: false, clears_counts: false },
+    Parameters {
+        small_percent: 90,
+        small_min: 1,
+        ghost_lanes: 3,
+        is_strict: false,
+        clears_counts: false,
+    },
     // For what was used last being used next: CLOCK, which comes close to LRU.
-    Parameters { small_percent: 0, ghost_lanes: 3, is_strict: false, clears_counts: true },
+    Parameters {
+        small_percent: 0,
+        small_min: 0,
+        ghost_lanes: 3,
+        is_strict: false,
+        clears_counts: true,
+    },
 ];
 
 /// A shadow has at least so many slots, if the cache has.

@@ -32,6 +32,9 @@ pub(crate) struct Parameters {
     /// The small segment's target, in percent of the slots; at zero newcomers go to
     /// the main segment at once, which then is a plain CLOCK.
     pub(crate) small_percent: usize,
+    /// And at least so many slots: in a tiny segment nobody stays for long enough to
+    /// be used twice.
+    pub(crate) small_min: usize,
     /// A newcomer among so many of its ghost bucket's newest lanes was evicted
     /// too early.
     pub(crate) ghost_lanes: u32,
@@ -44,8 +47,13 @@ pub(crate) struct Parameters {
 
 impl Parameters {
     /// The best single set.
-    pub(crate) const USUAL: Self =
-        Self { small_percent: 10, ghost_lanes: 3, is_strict: false, clears_counts: false };
+    pub(crate) const USUAL: Self = Self {
+        small_percent: 10,
+        small_min: 5,
+        ghost_lanes: 3,
+        is_strict: false,
+        clears_counts: false,
+    };
 }
 
 /// Used at least so often in the small segment, an entry is worth a place in
@@ -258,10 +266,7 @@ impl S3Clock {
 }
 
 fn small_target(slots: usize, parameters: Parameters) -> usize {
-    match parameters.small_percent {
-        0 => 0,
-        percent => (slots * percent / 100).max(1),
-    }
+    (slots * parameters.small_percent / 100).max(parameters.small_min.min(slots.div_ceil(2)))
 }
 
 fn ghost_keys(slots: usize) -> usize {
