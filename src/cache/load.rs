@@ -138,7 +138,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(value) = self.look_up(key, |_, value| value.clone()) {
+        if let Some(value) = self.look_up(key, |inner, value| {
+            let _mark = inner.mark_in_debug_builds();
+            value.clone()
+        }) {
             return Ok(value);
         }
         let hash = KeyHash::new(&self.hasher, key);

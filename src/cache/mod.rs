@@ -602,11 +602,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let mut state = self.shards[shard].lock_to_look();
         let now = state.tick(reading);
-        let result = {
+        let found = {
             let _mark = self.mark_in_debug_builds();
-            let found = state.shard.look_up(hash, key, now);
-            found.map(|(_, value)| use_it(self, value))
+            state.shard.look_up(hash, key, now)
         };
+        let result = found.map(|(_, value)| use_it(self, value));
         if !state.shard.has_work(now) {
             return result;
         }
