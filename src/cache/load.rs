@@ -180,7 +180,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                     return Outcome::Found(state.shard.value(id).clone());
                 }
             }
-            if let Loader::Thread(_) = loader {
+            if matches!(loader, Loader::Thread(_)) {
                 assert_not_running(loads.address(), hash);
             }
             match loads.turn(hash, loader) {
