@@ -186,7 +186,7 @@ impl<K, V> Shard<K, V> {
     ///
     /// It runs none of the callers' code, which could panic and have key and value
     /// dropped in here; and so does [`replace`](Self::replace).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         hash: KeyHash,
@@ -301,7 +301,7 @@ impl<K, V> Shard<K, V> {
     /// Of a full shard, has every structure but the slots let go of an entry that is
     /// due if one is found within the budget, else of the policy's choice. Its slot
     /// is to be filled again at once.
-    #[inline]
+    #[inline(always)]
     fn make_room(&mut self, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
         let (id, cause) = if let Some(id) = self.pop_due(now, budget) {
             (id, RemovalCause::Expired)
@@ -319,9 +319,11 @@ impl<K, V> Shard<K, V> {
     /// An entry that is due: the wheel and the policy have let go of it.
     #[inline]
     fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
-        if !self.has_work(now) {
-            return None;
-        }
+        if self.has_work(now) { self.pop_due_now(now, budget) } else { None }
+    }
+
+    #[inline(never)]
+    fn pop_due_now(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
         let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
         self.policy.expire(id, &self.slots);
         Some(id)

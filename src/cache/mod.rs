@@ -727,7 +727,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// [`put_locked`](Self::put_locked) for a key that is not there.
-    #[inline(never)]
+    #[inline(always)]
     fn put_new(
         &self,
         hash: KeyHash,
