@@ -20,10 +20,12 @@ const DOTS_FRAME_PIXELS: u32 = 120;
 const FONT: &str = "sans-serif";
 const TEXT_PIXELS: i32 = 15;
 const TITLE_PIXELS: i32 = 20;
+const LIGHT: RGBColor = RGBColor(236, 236, 236);
 const LEGEND_PIXELS: i32 = 230;
 const LEGEND_LINE_PIXELS: i32 = 36;
 const LEGEND_ROW_PIXELS: i32 = 22;
-const NAMES_PIXELS: i32 = 250;
+/// Of a letter, at most, in the names of rows.
+const LETTER_PIXELS: usize = 8;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -131,7 +133,7 @@ impl Lines {
                 .build_cartesian_2d(x, y)?;
             chart
                 .configure_mesh()
-                .light_line_style(TRANSPARENT)
+                .light_line_style(LIGHT)
                 .x_labels(8)
                 .y_labels(8)
                 .x_label_formatter(&|value| number(*value))
@@ -172,22 +174,25 @@ impl Dots {
             let rows = self.rows.len() as u32 * DOTS_ROW_PIXELS + DOTS_FRAME_PIXELS;
             let names: Vec<&str> = self.series.iter().map(|series| &*series.name).collect();
             let area = frame(&mut text, rows.max(legend), &self.title, &names)?;
-            // From the top down.
-            let place = |row: usize| SegmentValue::CenterOf(self.rows.len() - 1 - row);
+            // From the top down. There are at least two places: one alone has no width.
+            let highest = self.rows.len().max(2) - 1;
+            let place = |row: usize| SegmentValue::CenterOf(highest - row);
+            let letters = self.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
             let mut chart = ChartBuilder::on(&area)
                 .margin(10)
                 .x_label_area_size(52)
-                .y_label_area_size(NAMES_PIXELS)
-                .build_cartesian_2d(x, (0..self.rows.len() - 1).into_segmented())?;
+                .y_label_area_size((letters * LETTER_PIXELS + 16) as u32)
+                .build_cartesian_2d(x, (0..highest).into_segmented())?;
             chart
                 .configure_mesh()
-                .light_line_style(TRANSPARENT)
+                .light_line_style(LIGHT)
                 .x_labels(8)
                 .y_labels(self.rows.len() + 1)
                 .x_label_formatter(&|value| number(*value))
                 .y_label_formatter(&|value| match value {
-                    SegmentValue::CenterOf(place) if *place < self.rows.len() => {
-                        self.rows[self.rows.len() - 1 - place].clone()
+                    SegmentValue::CenterOf(place) => {
+                        let row = highest.checked_sub(*place);
+                        row.and_then(|row| self.rows.get(row)).cloned().unwrap_or_default()
                     }
                     _ => String::new(),
                 })

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::setting::Setting;
+use crate::table::grouped;
 
 /// Everything that tables and plots are made of. A run of a part leaves the others out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -182,7 +183,8 @@ impl Outcome {
         let Self { operation, popularity, material, capacity, threads, .. } = self;
         let plural = if *threads == 1 { "" } else { "s" };
         format!(
-            "{operation}, {popularity}, {material}, {capacity} entries, {threads} thread{plural}"
+            "{operation}, {popularity}, {material}, {} entries, {threads} thread{plural}",
+            grouped(*capacity)
         )
     }
 

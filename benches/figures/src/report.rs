@@ -76,7 +76,7 @@ impl Page {
 fn page(record: &Record) -> Result<String, Box<dyn Error>> {
     let mut page = Page { body: String::new(), contents: String::new(), settings: Vec::new() };
     if let Some(part) = &record.bars {
-        page.add(Section { question: "Does it reach its own bars?", name: "bars", setting: &part.setting, method: "Half a million entries, a TTL on each. *Measured* is how many times as fast punctual \
+        page.add(Section { question: "Does it reach its own bars?", name: "bars", setting: &part.setting, method: "Half a million entries, a TTL on each. Measured is how many times as fast punctual \
              is as the other, unless a unit stands there: ratios of medians of interleaved rounds.", losses: losses::bars(&part.data), drawings: Vec::new(), tables: vec![("Must, aim, measured", tables::bars(&part.data))] });
     }
     if let Some(part) = &record.memory {
@@ -104,7 +104,7 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
         page.add(Section { question: "What about spikes?", name: "storm", setting: &part.setting, method: "Every call of a loop is timed, nine of ten look a key up, the tenth overwrites one: \
              around the moment at which half a million entries fall due together, and after three \
              simulated days in which half a million fell due one by one while nobody called. \
-             *No cache* is the same loop with nothing in it: the machine's own noise. After the \
+             \"No cache\" is the same loop with nothing in it: the machine's own noise. After the \
              days there are only those caches that can be given a clock.", losses: losses::storm(&part.data), drawings: charts::storm(&part.data.due_together, &part.data.after_days)?, tables: vec![
                 ("Half a million due together", tables::storm(&part.data.due_together)),
                 ("After idle days", tables::storm(&part.data.after_days)),
@@ -129,7 +129,7 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
         let has_real = part.data.tables.iter().any(|table| table.trace.starts_with("real/"));
         shown.retain(|(title, _)| has_real || !title.to_lowercase().contains("real traces"));
         page.add(Section { question: "What is kept when it is full?", name: "hit", setting: &part.setting, method: "Traces are replayed in simulated time, each request a look-up and, on a miss, an \
-             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; *optimum* is Belady's.", losses: losses::hit(&part.data), drawings: charts::hit(&part.data)?, tables: shown });
+             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is Belady's.", losses: losses::hit(&part.data), drawings: charts::hit(&part.data)?, tables: shown });
     }
     if let Some(part) = &record.growth {
         page.add(Section {

@@ -60,6 +60,9 @@ impl Setting {
         let memory_kib: u64 =
             memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
         let is_virtual = line_of("/proc/cpuinfo", "flags").contains(" hypervisor ");
+        // What follows the second number is the builder's own.
+        let release = output_of("uname", &["-r"]);
+        let release = release.split('.').take(2).collect::<Vec<_>>().join(".");
         let compiler = output_of("rustc", &["--version"]);
         Self {
             command,
@@ -71,7 +74,7 @@ impl Setting {
             is_virtual,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: memory_kib.div_ceil(1 << 20),
-            system: output_of("uname", &["-sr"]),
+            system: format!("{} {release}", output_of("uname", &["-s"])),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
             versions: versions(repository),
         }
