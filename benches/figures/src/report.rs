@@ -36,7 +36,8 @@ struct Section<'a> {
     name: &'static str,
     setting: &'a Setting,
     method: &'a str,
-    losses: Vec<String>,
+    /// None: there is nobody to lose to.
+    losses: Option<Vec<String>>,
     drawings: Vec<Drawing>,
     /// With their titles.
     tables: Vec<(&'a str, Table)>,
@@ -47,14 +48,16 @@ impl Page {
         let Section { question, name, setting, method, losses, drawings, tables } = section;
         self.contents += &format!("<li><a href=\"#{name}\">{question}</a></li>\n");
         self.body += &format!("<section id=\"{name}\">\n<h2>{question}</h2>\n");
-        if losses.is_empty() {
-            self.body += "<p class=\"losses\">In this run punctual loses nowhere here.</p>\n";
-        } else {
-            self.body += "<div class=\"losses\"><p>Where punctual loses:</p>\n<ul>\n";
-            for loss in &losses {
-                self.body += &format!("<li>{}</li>\n", marked_up(loss));
-            }
-            self.body += "</ul></div>\n";
+        if let Some(losses) = losses {
+            self.body += &if losses.is_empty() {
+                "<p class=\"losses\">In this run punctual loses nowhere here.</p>\n".to_owned()
+            } else {
+                let items = losses.iter().map(|loss| format!("<li>{}</li>\n", marked_up(loss)));
+                format!(
+                    "<div class=\"losses\"><p>Where punctual loses:</p>\n<ul>\n{}</ul></div>\n",
+                    items.collect::<String>()
+                )
+            };
         }
         let (command, line) = (command(setting, name), setting.line());
         self.body += &format!(
@@ -77,11 +80,11 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
     let mut page = Page { body: String::new(), contents: String::new(), settings: Vec::new() };
     if let Some(part) = &record.bars {
         page.add(Section { question: "Does it reach its own bars?", name: "bars", setting: &part.setting, method: "Half a million entries, a TTL on each. Measured is how many times as fast punctual \
-             is as the other, unless a unit stands there: ratios of medians of interleaved rounds.", losses: losses::bars(&part.data), drawings: Vec::new(), tables: vec![("Must, aim, measured", tables::bars(&part.data))] });
+             is as the other, unless a unit stands there: ratios of medians of interleaved rounds.", losses: Some(losses::bars(&part.data)), drawings: Vec::new(), tables: vec![("Must, aim, measured", tables::bars(&part.data))] });
     }
     if let Some(part) = &record.memory {
         page.add(Section { question: "How much memory?", name: "memory", setting: &part.setting, method: "Bytes that a full cache has asked the allocator for, its contents included; pages \
-             that the kernel holds for a process with one cache.", losses: losses::memory(&part.data), drawings: charts::memory(&part.data)?, tables: vec![
+             that the kernel holds for a process with one cache.", losses: Some(losses::memory(&part.data)), drawings: charts::memory(&part.data)?, tables: vec![
                 ("Bytes an entry", tables::memory(&part.data, &["u64", "String"])),
                 ("Said beforehand, and counted", tables::said(&part.data)),
                 ("Of what `unsync::Cache` consists, bytes an entry", tables::cost(&part.data)),
@@ -90,12 +93,12 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
     }
     if let Some(part) = &record.promptness {
         page.add(Section { question: "When are the dead freed?", name: "promptness", setting: &part.setting, method: "A hundred thousand entries with a TTL of two seconds. Late is how long after its \
-             deadline an entry's value was dropped.", losses: losses::promptness(&part.data), drawings: charts::promptness(&part.data)?, tables: vec![("Held, and late", tables::promptness(&part.data))] });
+             deadline an entry's value was dropped.", losses: Some(losses::promptness(&part.data)), drawings: charts::promptness(&part.data)?, tables: vec![("Held, and late", tables::promptness(&part.data))] });
     }
     if let Some(part) = &record.speed {
         page.add(Section { question: "How fast?", name: "speed", setting: &part.setting, method: "All caches of a line take turns, round by round. quick_cache does not expire entries; \
              a sharded map bounds nothing either: no cache can pass it. Where stretto is missing, \
-             it would look at all entries to evict one.", losses: losses::speed(&part.data), drawings: charts::speed(&part.data)?, tables: vec![
+             it would look at all entries to evict one.", losses: Some(losses::speed(&part.data)), drawings: charts::speed(&part.data)?, tables: vec![
                 ("punctual and the best peers", tables::speed_summary(&part.data)),
                 ("All", tables::speed(&part.data)),
             ] });
@@ -105,7 +108,7 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
              around the moment at which half a million entries fall due together, and after three \
              simulated days in which half a million fell due one by one while nobody called. \
              \"No cache\" is the same loop with nothing in it: the machine's own noise. After the \
-             days there are only those caches that can be given a clock.", losses: losses::storm(&part.data), drawings: charts::storm(&part.data.due_together, &part.data.after_days)?, tables: vec![
+             days there are only those caches that can be given a clock.", losses: Some(losses::storm(&part.data)), drawings: charts::storm(&part.data.due_together, &part.data.after_days)?, tables: vec![
                 ("Half a million due together", tables::storm(&part.data.due_together)),
                 ("After idle days", tables::storm(&part.data.after_days)),
                 ("Bounded by `reap_limit`, strings", tables::reap_limits(&part.data.reap_limits)),
@@ -129,7 +132,7 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
         let has_real = part.data.tables.iter().any(|table| table.trace.starts_with("real/"));
         shown.retain(|(title, _)| has_real || !title.to_lowercase().contains("real traces"));
         page.add(Section { question: "What is kept when it is full?", name: "hit", setting: &part.setting, method: "Traces are replayed in simulated time, each request a look-up and, on a miss, an \
-             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is Belady's.", losses: losses::hit(&part.data), drawings: charts::hit(&part.data)?, tables: shown });
+             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is Belady's.", losses: Some(losses::hit(&part.data)), drawings: charts::hit(&part.data)?, tables: shown });
     }
     if let Some(part) = &record.growth {
         page.add(Section {
@@ -137,7 +140,7 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
             name: "growth",
             setting: &part.setting,
             method: "Keys are uniform; all caches of a size take turns.",
-            losses: losses::growth(&part.data),
+            losses: Some(losses::growth(&part.data)),
             drawings: charts::growth(&part.data)?,
             tables: vec![("Time of a call, median, and half the distance of the quartiles", {
                 tables::growth(&part.data)
@@ -145,15 +148,15 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
         });
     }
     if let Some(part) = &record.wheel {
-        page.add(Section { question: "And the timing wheel alone?", name: "wheel", setting: &part.setting, method: "Deadlines are spread over an hour. All are cancelled in another order, or all expired.", losses: losses::wheel(&part.data), drawings: charts::wheel(&part.data)?, tables: vec![("Timers a second", tables::wheel(&part.data))] });
+        page.add(Section { question: "And the timing wheel alone?", name: "wheel", setting: &part.setting, method: "Deadlines are spread over an hour. All are cancelled in another order, or all expired.", losses: Some(losses::wheel(&part.data)), drawings: charts::wheel(&part.data)?, tables: vec![("Timers a second", tables::wheel(&part.data))] });
     }
     if let Some(part) = &record.operations {
         page.add(Section {
             question: "What does each operation cost?",
             name: "operations",
             setting: &part.setting,
-            method: "As criterion has it, of punctual alone: there is nobody to lose to.",
-            losses: Vec::new(),
+            method: "As criterion has it, of punctual alone, with 95 % confidence.",
+            losses: None,
             drawings: Vec::new(),
             tables: vec![("100,000 entries of u64 to u64", tables::operations(&part.data))],
         });
@@ -188,7 +191,7 @@ fn whole(page: &Page) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>punctual: benchmarks</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <h1>punctual, beside what it replaces and what one could use instead</h1>\n\
+         <h1>punctual beside its peers</h1>\n\
          <ul class=\"contents\">\n{}</ul>\n{}\
          <section><h2>Where, when and of what</h2>\n{settings}</section>\n</body>\n</html>\n",
         page.contents, page.body

@@ -351,10 +351,13 @@ pub fn hit_ratio(hit: &Hit, group: &str, columns: &[&str]) -> Table {
         }));
         table.row(cells);
     }
+    if rows.is_empty() {
+        return table;
+    }
     let of_all = |column: &str| -> Option<Vec<f64>> {
         rows.iter().map(|(_, row)| row.ratio(column)).collect()
     };
-    let count = rows.len().max(1) as f64;
+    let count = rows.len() as f64;
     let mut means = vec!["**mean**".to_owned(), String::new()];
     // A mean over some rows would be compared with means over all.
     means.extend(
@@ -410,7 +413,10 @@ pub fn hit_bytes(hit: &Hit, group: &str, columns: &[&str]) -> Table {
         cells.push(format!("{:+.2}", 100.0 * ahead));
         table.row(cells);
     }
-    let count = rows.len().max(1) as f64;
+    if rows.is_empty() {
+        return table;
+    }
+    let count = rows.len() as f64;
     let mut means = vec!["**mean**".to_owned(), String::new(), String::new()];
     means.extend(sums.iter().map(|sum| percent(Some(sum / count))));
     means.push(format!("{:+.2}", 100.0 * sum_ahead / count));
