@@ -45,6 +45,11 @@ impl Axis {
         Self { name, is_logarithmic: true }
     }
 
+    /// Between labels: where they are powers of ten, one for each multiple.
+    fn light_lines(&self) -> usize {
+        if self.is_logarithmic { 10 } else { 1 }
+    }
+
     /// From the lowest value to the highest with some space beside them; a linear axis from zero.
     fn range(&self, values: impl Iterator<Item = f64>) -> Range<f64> {
         let (lowest, highest) = values
@@ -135,7 +140,9 @@ impl Lines {
                 .configure_mesh()
                 .light_line_style(LIGHT)
                 .x_labels(8)
+                .x_max_light_lines(self.x.light_lines())
                 .y_labels(8)
+                .y_max_light_lines(self.y.light_lines())
                 .x_label_formatter(&|value| number(*value))
                 .y_label_formatter(&|value| number(*value))
                 .x_desc(self.x.name)
@@ -187,6 +194,7 @@ impl Dots {
                 .configure_mesh()
                 .light_line_style(LIGHT)
                 .x_labels(8)
+                .x_max_light_lines(self.x.light_lines())
                 .y_labels(self.rows.len() + 1)
                 .x_label_formatter(&|value| number(*value))
                 .y_label_formatter(&|value| match value {

@@ -15,6 +15,45 @@ use crate::tables;
 
 const STYLE: &str = include_str!("report.css");
 
+// What was measured in each section, and how.
+
+const BARS: &str = "\
+    Half a million entries, a TTL on each. Measured is how many times as fast punctual is as \
+    the other, unless a unit stands there: ratios of medians of interleaved rounds.";
+
+const MEMORY: &str = "\
+    Bytes that a full cache has asked the allocator for, its contents included; pages that \
+    the kernel holds for a process with one cache.";
+
+const PROMPTNESS: &str = "\
+    A hundred thousand entries with a TTL of two seconds. Late is how long after its \
+    deadline an entry's value was dropped. Who frees nothing lies at 100 %, on each other.";
+
+const SPEED: &str = "\
+    All caches of a line take turns, round by round. quick_cache does not expire entries; a \
+    sharded map bounds nothing either: no cache can pass it. Where stretto is missing, it \
+    would look at all entries to evict one.";
+
+const STORM: &str = "\
+    Every call of a loop is timed, nine of ten look a key up, the tenth overwrites one: \
+    around the moment at which half a million entries fall due together, and after three \
+    simulated days in which half a million fell due one by one while nobody called. \"No \
+    cache\" is the same loop with nothing in it: the machine's own noise. After the days \
+    there are only those caches that can be given a clock.";
+
+const HIT: &str = "\
+    Traces are replayed in simulated time, each request a look-up and, on a miss, an \
+    insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is Belady's.";
+
+const GROWTH: &str = "\
+    Keys are uniform; all caches of a size take turns.";
+
+const WHEEL: &str = "\
+    Deadlines are spread over an hour. All are cancelled in another order, or all expired.";
+
+const OPERATIONS: &str = "\
+    As criterion has it, of punctual alone, with 95 % confidence.";
+
 /// Writes the page and says where it is.
 pub fn write(record: &Record) -> Result<PathBuf, Box<dyn Error>> {
     let path = places::output()?.join("report.html");
@@ -79,67 +118,102 @@ impl Page {
 fn page(record: &Record) -> Result<String, Box<dyn Error>> {
     let mut page = Page { body: String::new(), contents: String::new(), settings: Vec::new() };
     if let Some(part) = &record.bars {
-        page.add(Section { question: "Does it reach its own bars?", name: "bars", setting: &part.setting, method: "Half a million entries, a TTL on each. Measured is how many times as fast punctual \
-             is as the other, unless a unit stands there: ratios of medians of interleaved rounds.", losses: Some(losses::bars(&part.data)), drawings: Vec::new(), tables: vec![("Must, aim, measured", tables::bars(&part.data))] });
+        page.add(Section {
+            question: "Does it reach its own bars?",
+            name: "bars",
+            setting: &part.setting,
+            method: BARS,
+            losses: Some(losses::bars(&part.data)),
+            drawings: Vec::new(),
+            tables: vec![("Must, aim, measured", tables::bars(&part.data))],
+        });
     }
     if let Some(part) = &record.memory {
-        page.add(Section { question: "How much memory?", name: "memory", setting: &part.setting, method: "Bytes that a full cache has asked the allocator for, its contents included; pages \
-             that the kernel holds for a process with one cache.", losses: Some(losses::memory(&part.data)), drawings: charts::memory(&part.data)?, tables: vec![
+        page.add(Section {
+            question: "How much memory?",
+            name: "memory",
+            setting: &part.setting,
+            method: MEMORY,
+            losses: Some(losses::memory(&part.data)),
+            drawings: charts::memory(&part.data)?,
+            tables: vec![
                 ("Bytes an entry", tables::memory(&part.data, &["u64", "String"])),
                 ("Said beforehand, and counted", tables::said(&part.data)),
                 ("Of what `unsync::Cache` consists, bytes an entry", tables::cost(&part.data)),
                 ("Resident", tables::resident(&part.data)),
-            ] });
+            ],
+        });
     }
     if let Some(part) = &record.promptness {
-        page.add(Section { question: "When are the dead freed?", name: "promptness", setting: &part.setting, method: "A hundred thousand entries with a TTL of two seconds. Late is how long after its \
-             deadline an entry's value was dropped.", losses: Some(losses::promptness(&part.data)), drawings: charts::promptness(&part.data)?, tables: vec![("Held, and late", tables::promptness(&part.data))] });
+        page.add(Section {
+            question: "When are the dead freed?",
+            name: "promptness",
+            setting: &part.setting,
+            method: PROMPTNESS,
+            losses: Some(losses::promptness(&part.data)),
+            drawings: charts::promptness(&part.data)?,
+            tables: vec![("Held, and late", tables::promptness(&part.data))],
+        });
     }
     if let Some(part) = &record.speed {
-        page.add(Section { question: "How fast?", name: "speed", setting: &part.setting, method: "All caches of a line take turns, round by round. quick_cache does not expire entries; \
-             a sharded map bounds nothing either: no cache can pass it. Where stretto is missing, \
-             it would look at all entries to evict one.", losses: Some(losses::speed(&part.data)), drawings: charts::speed(&part.data)?, tables: vec![
+        page.add(Section {
+            question: "How fast?",
+            name: "speed",
+            setting: &part.setting,
+            method: SPEED,
+            losses: Some(losses::speed(&part.data)),
+            drawings: charts::speed(&part.data)?,
+            tables: vec![
                 ("punctual and the best peers", tables::speed_summary(&part.data)),
                 ("All", tables::speed(&part.data)),
-            ] });
+            ],
+        });
     }
     if let Some(part) = &record.storm {
-        page.add(Section { question: "What about spikes?", name: "storm", setting: &part.setting, method: "Every call of a loop is timed, nine of ten look a key up, the tenth overwrites one: \
-             around the moment at which half a million entries fall due together, and after three \
-             simulated days in which half a million fell due one by one while nobody called. \
-             \"No cache\" is the same loop with nothing in it: the machine's own noise. After the \
-             days there are only those caches that can be given a clock.", losses: Some(losses::storm(&part.data)), drawings: charts::storm(&part.data.due_together, &part.data.after_days)?, tables: vec![
+        page.add(Section {
+            question: "What about spikes?",
+            name: "storm",
+            setting: &part.setting,
+            method: STORM,
+            losses: Some(losses::storm(&part.data)),
+            drawings: charts::storm(&part.data.due_together, &part.data.after_days)?,
+            tables: vec![
                 ("Half a million due together", tables::storm(&part.data.due_together)),
                 ("After idle days", tables::storm(&part.data.after_days)),
                 ("Bounded by `reap_limit`, strings", tables::reap_limits(&part.data.reap_limits)),
-            ] });
+            ],
+        });
     }
     if let Some(part) = &record.hit {
-        let mut shown = vec![
-            ("Real traces, %", tables::hit_ratio(&part.data, "real/", &[])),
-            ("Generated traces, %", tables::hit_ratio(&part.data, "generated/", &[])),
-            ("Traces with TTLs, %", tables::hit_ratio(&part.data, "ttl/", &[])),
-            (
-                "At the same number of bytes, % (and the capacity): real traces",
-                tables::hit_bytes(&part.data, "real/", &[]),
-            ),
-            (
-                "At the same number of bytes, % (and the capacity): generated traces",
-                tables::hit_bytes(&part.data, "generated/", &[]),
-            ),
-            ("Bars, in points", tables::bar_lines(&part.data.bars)),
-        ];
-        let has_real = part.data.tables.iter().any(|table| table.trace.starts_with("real/"));
-        shown.retain(|(title, _)| has_real || !title.to_lowercase().contains("real traces"));
-        page.add(Section { question: "What is kept when it is full?", name: "hit", setting: &part.setting, method: "Traces are replayed in simulated time, each request a look-up and, on a miss, an \
-             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is Belady's.", losses: Some(losses::hit(&part.data)), drawings: charts::hit(&part.data)?, tables: shown });
+        page.add(Section {
+            question: "What is kept when it is full?",
+            name: "hit",
+            setting: &part.setting,
+            method: HIT,
+            losses: Some(losses::hit(&part.data)),
+            drawings: charts::hit(&part.data)?,
+            tables: vec![
+                ("Real traces, %", tables::hit_ratio(&part.data, "real/", &[])),
+                ("Generated traces, %", tables::hit_ratio(&part.data, "generated/", &[])),
+                ("Traces with TTLs, %", tables::hit_ratio(&part.data, "ttl/", &[])),
+                (
+                    "At the same number of bytes, % (and the capacity): real traces",
+                    tables::hit_bytes(&part.data, "real/", &[]),
+                ),
+                (
+                    "At the same number of bytes, % (and the capacity): generated traces",
+                    tables::hit_bytes(&part.data, "generated/", &[]),
+                ),
+                ("Bars, in points", tables::bar_lines(&part.data.bars)),
+            ],
+        });
     }
     if let Some(part) = &record.growth {
         page.add(Section {
             question: "What does it cost as it grows?",
             name: "growth",
             setting: &part.setting,
-            method: "Keys are uniform; all caches of a size take turns.",
+            method: GROWTH,
             losses: Some(losses::growth(&part.data)),
             drawings: charts::growth(&part.data)?,
             tables: vec![("Time of a call, median, and half the distance of the quartiles", {
@@ -148,14 +222,22 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
         });
     }
     if let Some(part) = &record.wheel {
-        page.add(Section { question: "And the timing wheel alone?", name: "wheel", setting: &part.setting, method: "Deadlines are spread over an hour. All are cancelled in another order, or all expired.", losses: Some(losses::wheel(&part.data)), drawings: charts::wheel(&part.data)?, tables: vec![("Timers a second", tables::wheel(&part.data))] });
+        page.add(Section {
+            question: "And the timing wheel alone?",
+            name: "wheel",
+            setting: &part.setting,
+            method: WHEEL,
+            losses: Some(losses::wheel(&part.data)),
+            drawings: charts::wheel(&part.data)?,
+            tables: vec![("Timers a second", tables::wheel(&part.data))],
+        });
     }
     if let Some(part) = &record.operations {
         page.add(Section {
             question: "What does each operation cost?",
             name: "operations",
             setting: &part.setting,
-            method: "As criterion has it, of punctual alone, with 95 % confidence.",
+            method: OPERATIONS,
             losses: None,
             drawings: Vec::new(),
             tables: vec![("100,000 entries of u64 to u64", tables::operations(&part.data))],
