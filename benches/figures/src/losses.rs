@@ -161,9 +161,10 @@ pub fn storm(storm: &Storm) -> Vec<String> {
     {
         let Some(own) = latencies.iter().find(|each| each.subject == "punctual") else { continue };
         type Of = fn(&Latencies) -> u64;
-        const FIGURES: [(&str, Of); 4] = [
+        const FIGURES: [(&str, Of); 5] = [
             ("median", |each| each.p50_nanos),
             ("p99", |each| each.p99_nanos),
+            ("p99.9", |each| each.p999_nanos),
             ("p99.99", |each| each.p9999_nanos),
             ("longest call", |each| each.max_nanos),
         ];
