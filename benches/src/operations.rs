@@ -221,15 +221,17 @@ impl<'a> Group<'a> {
 
     fn wheel(&mut self) {
         type Measure = fn(&mut FilledWheel, u64) -> Duration;
-        const PHASES: [(&str, Measure); 4] = [
-            ("insert", FilledWheel::insert),
-            ("reschedule", FilledWheel::reschedule),
-            ("cancel", FilledWheel::cancel),
-            ("expire, cascades included", FilledWheel::expire),
+        const PHASES: [(&str, Measure, usize); 5] = [
+            ("insert", FilledWheel::insert, ENTRIES),
+            ("reschedule", FilledWheel::reschedule, ENTRIES),
+            ("cancel", FilledWheel::cancel, ENTRIES),
+            // With no others, which would be moved or due as well.
+            ("cascade, a level down", FilledWheel::cascade, 0),
+            ("expire, cascades included", FilledWheel::expire, ENTRIES),
         ];
-        for (name, measure) in PHASES {
+        for (name, measure, filed) in PHASES {
             self.measured.push(name);
-            let mut wheel = FilledWheel::new(ENTRIES, CALLS);
+            let mut wheel = FilledWheel::new(filed, CALLS);
             self.group.bench_function(name, |bencher| {
                 bencher.iter_custom(|iterations| measure(&mut wheel, iterations));
             });

@@ -181,6 +181,30 @@ impl FilledWheel {
         (0..iterations).map(|_| moved(self)).sum()
     }
 
+    /// Those left are filed in a slot of the level above, and time goes on to its start, where each is
+    /// moved down, and none is due yet.
+    pub(crate) fn cascade(&mut self, iterations: u64) -> Duration {
+        /// Ticks that a slot of that level is long.
+        const SLOT_TICKS: u64 = 64 * 64;
+        let mut moved_down = || {
+            let start_of_slot = (self.now / SLOT_TICKS + 1) * SLOT_TICKS;
+            for number in self.filed..self.filed + self.at_a_time {
+                let deadline = start_of_slot + self.random.u64(1..SLOT_TICKS);
+                self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
+            }
+            self.now = start_of_slot;
+            let mut budget = usize::MAX;
+            let start = Instant::now();
+            let due = self.wheel.pop_due(&mut self.slots, self.now, &mut budget);
+            let took = start.elapsed();
+            assert!(due.is_none(), "nothing is due yet");
+            assert_eq!(usize::MAX - budget, self.at_a_time, "each is moved once");
+            self.take_those_out();
+            took
+        };
+        (0..iterations).map(|_| moved_down()).sum()
+    }
+
     /// Time goes on until so many have expired; each is filed again, untimed.
     pub(crate) fn expire(&mut self, iterations: u64) -> Duration {
         let wanted = iterations as usize * self.at_a_time;
