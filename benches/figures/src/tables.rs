@@ -69,17 +69,21 @@ pub fn memory(memory: &Memory, materials: &[&str]) -> Table {
 
 /// What was said beforehand beside what was counted.
 pub fn said(memory: &Memory) -> Table {
-    let mut table = Table::new(["cache", "capacity", "bytes said", "bytes counted", "difference"]);
-    for result in memory.counted.iter().filter(|result| result.material == "u64") {
-        if let Some(said) = result.bytes_said {
-            table.row([
-                result.subject.clone(),
-                grouped(result.capacity),
-                grouped(said),
-                grouped(result.bytes),
-                format!("{:+}", result.bytes as i64 - said as i64),
-            ]);
+    let told = || {
+        let told = memory.counted.iter().filter(|result| result.material == "u64");
+        told.filter_map(|result| Some((result, result.bytes_said?)))
+    };
+    let subjects = names(told().map(|(result, _)| &*result.subject));
+    let heads = subjects.iter().flat_map(|name| [format!("{name}, said"), "counted".to_owned()]);
+    let mut table = Table::new(["capacity".to_owned()].into_iter().chain(heads));
+    let mut capacities: Vec<usize> = told().map(|(result, _)| result.capacity).collect();
+    capacities.dedup();
+    for capacity in capacities {
+        let mut cells = vec![grouped(capacity)];
+        for (result, said) in told().filter(|(result, _)| result.capacity == capacity) {
+            cells.extend([grouped(said), grouped(result.bytes)]);
         }
+        table.row(cells);
     }
     table
 }
