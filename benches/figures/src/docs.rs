@@ -32,7 +32,7 @@ const CONTENT: (&str, &str) = ("\n<!-- ", " -->\n");
 type Fragment = fn(&Record) -> Option<String>;
 
 /// All that documents may have generated, by name.
-const FRAGMENTS: [(&str, Fragment); 24] = [
+const FRAGMENTS: [(&str, Fragment); 22] = [
     ("losses", losses_by_section),
     ("cost", |record| {
         let part = record.memory.as_ref()?;
@@ -89,10 +89,6 @@ const FRAGMENTS: [(&str, Fragment); 24] = [
         let part = record.wheel.as_ref()?;
         Some(with_source(&tables::wheel(&part.data).markdown(), part, "wheel"))
     }),
-    ("operations", |record| {
-        let part = record.operations.as_ref()?;
-        Some(with_source(&tables::operations(&part.data).markdown(), part, "operations"))
-    }),
     ("hit-real", |record| hit_ratio(record, "real/", &HIT_COLUMNS)),
     ("hit-real-behind", |record| {
         losses::hit_group(&record.hit.as_ref()?.data, "real/", "these traces")
@@ -101,7 +97,6 @@ const FRAGMENTS: [(&str, Fragment); 24] = [
     ("hit-generated-behind", |record| {
         losses::hit_group(&record.hit.as_ref()?.data, "generated/", "these traces")
     }),
-    ("hit-ttl", |record| hit_ratio(record, "ttl/cluster", &HIT_COLUMNS_TTL)),
     ("hit-dns", |record| hit_ratio(record, "ttl/dns", &HIT_COLUMNS_TTL)),
     ("hit-bytes", |record| {
         let part = record.hit.as_ref()?;
