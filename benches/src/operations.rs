@@ -96,13 +96,15 @@ const UNSYNC: [Operation<Unsync>; 22] = [
     ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
 ];
 
-/// Time for each entry of a call that goes over all of them.
-const SHARED_WHOLE: [(&str, fn(&mut Shared)); 2] = [
+/// A call that goes over all entries; its time is told for each of them.
+type Whole<C> = (&'static str, fn(&mut C));
+
+const SHARED_WHOLE: [Whole<Shared>; 2] = [
     ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
     ("retain, all", |cache| cache.retain(|_, _| true)),
 ];
 
-const UNSYNC_WHOLE: [(&str, fn(&mut Unsync)); 3] = [
+const UNSYNC_WHOLE: [Whole<Unsync>; 3] = [
     ("iter", |cache| cache.iter().for_each(|entry| _ = black_box(entry))),
     ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
     ("retain, all", |cache| cache.retain(|_, _| true)),
@@ -183,8 +185,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Calls that go over all entries; the figure is for each entry.
-    fn whole<C>(&mut self, operations: &[(&'static str, fn(&mut C))], cache: &mut C) {
+    fn whole<C>(&mut self, operations: &[Whole<C>], cache: &mut C) {
         for (name, operation) in operations {
             self.measured.push(name);
             self.group.bench_function(*name, |bencher| {
