@@ -86,52 +86,55 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         PARTS.into_iter().filter(|name| is_everything || *name == part).collect();
     let command = ["cargo bench", if command.is_empty() { "" } else { " -- " }, command].concat();
     let setting = Setting::here(places::repository(), command, filter);
-    let record = measure(&wanted, filter, is_full, &setting)?;
-    print(&record);
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let path = places::output()?.join(format!("records/{seconds}.json"));
-    record.save(&path)?;
+    let mut record = Record::default();
+    for name in wanted {
+        measure(name, filter, is_full, &setting, &mut record)?;
+        // Each time, so that a run that is stopped has not been in vain.
+        record.save(&path)?;
+    }
+    print(&record);
     println!("\nTook {} s.", start.elapsed().as_secs());
     println!("Record: {}", path.display());
     println!("Report: {}", report::write(&record)?.display());
     Ok(())
 }
 
+/// Adds a part to the record.
 fn measure(
-    wanted: &[&str],
+    name: &str,
     filter: &str,
     is_full: bool,
     setting: &Setting,
-) -> Result<Record, Box<dyn Error>> {
+    record: &mut Record,
+) -> Result<(), Box<dyn Error>> {
     fn part<T>(setting: &Setting, data: T) -> Option<Part<T>> {
         Some(Part { setting: setting.clone(), data })
     }
-    let mut record = Record::default();
-    for &name in wanted {
-        let start = Instant::now();
-        match name {
-            "memory" => record.memory = part(setting, memory::run(is_full)),
-            "promptness" => record.promptness = part(setting, promptness::run()),
-            "wheel" => record.wheel = part(setting, wheels::compare()),
-            "operations" => record.operations = part(setting, operations::run(filter)?),
-            "growth" => record.growth = part(setting, bars::growth::run()),
-            "storm" => record.storm = part(setting, storm::run()),
-            "speed" => record.speed = part(setting, speed::matrix::run(filter, is_full)),
-            "hit" => record.hit = part(setting, hit::run(filter)?),
-            "bars" => {
-                let wheel = record.wheel.as_ref().map(|part| &part.data);
-                let growth = record.growth.as_ref().map(|part| &part.data);
-                let bars = bars::run(filter, wheel, growth);
-                if bars.lines.is_empty() {
-                    return Err(format!("no bar is called {filter:?}").into());
-                }
-                record.bars = part(setting, bars);
+    let start = Instant::now();
+    match name {
+        "memory" => record.memory = part(setting, memory::run(is_full)),
+        "promptness" => record.promptness = part(setting, promptness::run()),
+        "wheel" => record.wheel = part(setting, wheels::compare()),
+        "operations" => record.operations = part(setting, operations::run(filter)?),
+        "growth" => record.growth = part(setting, bars::growth::run()),
+        "storm" => record.storm = part(setting, storm::run()),
+        "speed" => record.speed = part(setting, speed::matrix::run(filter, is_full)),
+        "hit" => record.hit = part(setting, hit::run(filter)?),
+        "bars" => {
+            let wheel = record.wheel.as_ref().map(|part| &part.data);
+            let growth = record.growth.as_ref().map(|part| &part.data);
+            let bars = bars::run(filter, wheel, growth);
+            if bars.lines.is_empty() {
+                return Err(format!("no bar is called {filter:?}").into());
             }
-            _ => unreachable!("{name} is one of the parts"),
+            record.bars = part(setting, bars);
         }
-        eprintln!("{name} took {} s", start.elapsed().as_secs());
+        _ => unreachable!("{name} is one of the parts"),
     }
-    Ok(record)
+    eprintln!("{name} took {} s", start.elapsed().as_secs());
+    Ok(())
 }
 
 /// Shows what was measured.
