@@ -405,6 +405,17 @@ fn invariants_are_cited_by_their_assertions() {
     assert!(count >= 9, "only {count} invariants");
 }
 
+/// No figure of the benchmarks is typed by hand.
+#[test]
+fn figures_are_those_of_the_published_record() {
+    let outdated = punctual_figures::docs::outdated().expect("there is a record for all figures");
+    assert!(
+        outdated.is_empty(),
+        "not as benches/records/published.json has it: {outdated:#?}\n\
+         `cargo run -p punctual-figures -- docs` writes them anew"
+    );
+}
+
 /// A fault that is mended is no longer known.
 #[test]
 fn tests_of_known_faults_are_ignored() {

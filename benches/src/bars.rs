@@ -4,21 +4,20 @@
 //! in one process.
 
 pub(crate) mod growth;
-pub(crate) mod memory;
+mod memory;
 mod storm;
 mod timing_wheel;
 
-use std::error::Error;
+use punctual_figures::record::{BarLine, Bars, Growth, Outcome, Wheel};
 
-use crate::places;
-use crate::speed::contest::{Contest, Operation, Outcome};
+use crate::speed::contest::{Contest, Operation};
 use crate::speed::field::{self, Entrant};
 use crate::speed::keys::{Material, Popularity};
-use crate::table::Table;
+use crate::wheels;
 
 const ENTRIES: usize = 500_000;
 const ROUNDS: usize = 11;
-const CALLS: usize = 200_000;
+const CALLS: usize = 100_000;
 
 /// The fastest peers that expire entries; the fastest of them on a line is the one that counts.
 /// The others (moka, mini-moka, stretto) are in the comparison of all (`speed`), far behind.
@@ -142,47 +141,33 @@ const BARS: [Bar; 8] = [
     },
 ];
 
-/// A line of the printed table.
-struct Line {
-    bar: String,
-    against: String,
-    must: String,
-    aim: String,
-    measured: String,
-    verdict: &'static str,
-    details: String,
-}
-
 /// Whether a figure clears its bars, where more is better.
 fn verdict(measured: f64, must: Option<f64>, aim: Option<f64>) -> &'static str {
     if must.is_some_and(|must| measured < must) {
-        "MISSED"
+        "missed"
     } else if aim.is_some_and(|aim| measured >= aim) {
-        "aim"
+        "aim met"
     } else if must.is_some() {
-        "must"
+        "must met"
     } else {
-        "below aim"
+        "below the aim"
     }
 }
 
 fn at_least(bar: Option<f64>) -> String {
-    bar.map_or_else(String::new, |bar| format!(">= {bar:.2}"))
+    bar.map_or_else(String::new, |bar| format!("≥ {bar:.2}"))
 }
 
 fn at_most(bar: f64, unit: &str) -> String {
-    format!("<= {bar}{unit}")
+    format!("≤ {bar}{unit}")
 }
 
-/// Measures and prints the bars that the filter wants: those in whose name and kind of keys, such
-/// as `hit-1-thread u64`, all its words occur. Words are separated by commas or spaces.
-pub(crate) fn run(filter: &str) -> Result<(), Box<dyn Error>> {
+/// Measures the bars that the filter wants: those in whose name and kind of keys, such as
+/// `hit-1-thread u64`, all its words occur. Words are separated by commas or spaces. What the run
+/// has measured already is not measured again.
+pub(crate) fn run(filter: &str, wheel: Option<&Wheel>, growth: Option<&Growth>) -> Bars {
     let words: Vec<&str> = filter.split([',', ' ']).collect();
     let wanted = |name: &str| words.iter().all(|word| name.contains(word));
-    println!(
-        "{ENTRIES} entries, a TTL on each, {ROUNDS} interleaved rounds of {CALLS} calls, medians.\n\
-         Measured: how many times as fast as the other, unless a unit is given.\n"
-    );
     let mut lines = Vec::new();
     let mut outcomes = Vec::new();
     for bar in &BARS {
@@ -203,33 +188,15 @@ pub(crate) fn run(filter: &str) -> Result<(), Box<dyn Error>> {
         lines.extend(storm::lines());
     }
     if wanted("wheel") {
-        lines.extend(timing_wheel::lines());
+        lines.extend(
+            wheel.map_or_else(|| timing_wheel::lines(&wheels::compare()), timing_wheel::lines),
+        );
     }
     if wanted("growth") {
-        let (line, outcome) = growth::line();
+        let line = growth.map_or_else(|| growth::line(&growth::run_ends()), growth::line);
         lines.push(line);
-        outcomes.extend(outcome);
     }
-    if lines.is_empty() {
-        return Err(format!("no bar is called {filter:?}").into());
-    }
-    let mut table = Table::new(["bar", "against", "must", "aim", "measured", "", ""]);
-    for line in lines {
-        table.row([
-            line.bar,
-            line.against,
-            line.must,
-            line.aim,
-            line.measured,
-            line.verdict.to_owned(),
-            line.details,
-        ]);
-    }
-    println!("\n{table}");
-    let path = places::output()?.join("bars.json");
-    std::fs::write(&path, serde_json::to_vec_pretty(&outcomes)?)?;
-    println!("Every round's figures: {}", path.display());
-    Ok(())
+    Bars { lines, outcomes }
 }
 
 impl Bar {
@@ -237,7 +204,7 @@ impl Bar {
         &self,
         popularity: Popularity,
         name: &str,
-        lines: &mut Vec<Line>,
+        lines: &mut Vec<BarLine>,
     ) -> Outcome {
         let own = (self.own)();
         let mut entrants = vec![own];
@@ -264,7 +231,7 @@ impl Bar {
         outcome
     }
 
-    fn line(&self, measure: &Measure, own: Entrant, name: &str, outcome: &Outcome) -> Line {
+    fn line(&self, measure: &Measure, own: Entrant, name: &str, outcome: &Outcome) -> BarLine {
         let peer = match measure.against {
             Against::One(entrant) => entrant.name,
             Against::FastestThatExpires => fastest(outcome, &EXPIRING),
@@ -287,15 +254,15 @@ impl Bar {
         let mut verdict = verdict(ratio, measure.must, measure.aim);
         // Speed at the cost of the hit ratio does not count. The tenth of a percent is noise.
         if self.operation == Operation::ReadThrough && own.hit_share + 0.001 < peer.hit_share {
-            verdict = "MISSED (hit ratio)";
+            verdict = "missed, the hit ratio too";
         }
-        Line {
+        BarLine {
             bar: name.to_owned(),
             against: peer.subject.clone(),
             must: at_least(measure.must),
             aim: at_least(measure.aim),
             measured: format!("{ratio:.2}"),
-            verdict,
+            verdict: verdict.to_owned(),
             details,
         }
     }

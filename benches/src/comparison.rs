@@ -5,22 +5,15 @@
 mod allocator;
 mod bars;
 mod by;
-mod chart;
-mod docs;
 mod hit;
 mod memory;
 mod operations;
 mod oracle;
-mod places;
 mod promptness;
-mod record;
-mod report;
 mod speed;
 mod store;
 mod storm;
 mod subjects;
-mod table;
-mod tables;
 mod wheels;
 mod zipf;
 
@@ -33,14 +26,31 @@ mod private_parts {
 }
 
 use std::error::Error;
-use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use private_parts::{slot_id, wheel};
-use record::{Record, Setting};
+use punctual_figures::record::{Part, Record};
+use punctual_figures::setting::Setting;
+use punctual_figures::{Table, places, report, tables};
 
 #[global_allocator]
 static ALLOCATOR: allocator::CountingAllocator = allocator::CountingAllocator;
+
+/// How to say what shall be measured.
+const USAGE: &str = "\
+cargo bench                    a short matrix of everything, and the report
+cargo bench -- full            all of it
+cargo bench -- PART[/FILTER]   one part: bars, growth, hit, memory, operations, promptness, speed,
+                               storm, wheel; of bars, hit, operations and speed only what the
+                               filter's words occur in, such as hit/oltp, bars/hit-1,u64 or
+                               'speed/miss, String'
+
+Each run leaves a record. To publish the latest one, and write its figures into the documents:
+cargo run -p punctual-figures -- publish";
+
+const PARTS: [&str; 9] =
+    ["memory", "promptness", "wheel", "operations", "growth", "storm", "speed", "hit", "bars"];
 
 fn main() -> ExitCode {
     // Cargo adds `--bench` to what the user asked for.
@@ -55,80 +65,124 @@ fn main() -> ExitCode {
     }
 }
 
-/// How to say what shall be measured.
-const USAGE: &str = "\
-cargo bench                    a short matrix of everything, and the report
-cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, growth, hit, memory, operations, promptness, speed,
-                               storm, wheel; of bars, hit and speed only what the filter's words
-                               occur in, such as hit/oltp, bars/hit-1,u64 or 'speed/miss, String'
-cargo bench -- docs            fills the documents' tables from benches/records/
-cargo bench -- docs/check      fails if they are not up to date
-cargo bench -- report/FILE     the report of a record";
-
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let command = arguments.first().map_or("", String::as_str);
-    let (part, filter) = command.split_once('/').unwrap_or((command, ""));
-    match part {
-        "help" => {
-            println!("{USAGE}");
-            return Ok(());
-        }
-        "docs" => return docs::run(filter == "check"),
-        "report" => {
-            let record = Record::load(Path::new(filter))?;
-            println!("Report: {}", report::write(&record)?.display());
-            return Ok(());
-        }
-        "operations" => {
-            oracle::check_all();
-            operations::run(filter);
-            return Ok(());
-        }
-        "bars" => {
-            oracle::check_all();
-            return bars::run(filter);
-        }
-        _ => {}
+    if command == memory::CHILD {
+        return memory::child(&arguments[1..].join(" "));
     }
-    let full = part == "full";
-    let everything = full || part.is_empty();
-    let wants = |name: &str| everything || part == name;
-    const PARTS: [&str; 7] = ["hit", "speed", "growth", "memory", "promptness", "storm", "wheel"];
-    if !everything && !PARTS.contains(&part) {
+    if command == "help" {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let (part, filter) = command.split_once('/').unwrap_or((command, ""));
+    let is_full = part == "full";
+    let is_everything = is_full || part.is_empty();
+    if !is_everything && !PARTS.contains(&part) {
         return Err(format!("nothing is called {command:?}\n\n{USAGE}").into());
     }
+    let start = Instant::now();
     oracle::check_all();
-    let mut record = Record { setting: Setting::here(arguments), ..Record::default() };
-    if wants("memory") {
-        record.memory = memory::run(full);
+    let wanted: Vec<&str> =
+        PARTS.into_iter().filter(|name| is_everything || *name == part).collect();
+    let command = ["cargo bench", if command.is_empty() { "" } else { " -- " }, command].concat();
+    let setting = Setting::here(places::repository(), command, filter);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let path = places::output()?.join(format!("records/{seconds}.json"));
+    let mut record = Record::default();
+    for name in wanted {
+        measure(name, filter, is_full, &setting, &mut record)?;
+        // Each time, so that a run that is stopped has not been in vain.
+        record.save(&path)?;
     }
-    if wants("promptness") {
-        record.promptness = promptness::run();
-    }
-    if wants("storm") {
-        record.storm = storm::run();
-    }
-    if wants("wheel") {
-        record.wheels = wheels::compare();
-    }
-    if wants("growth") {
-        let sizes: &[usize] = &[1_000, 10_000, 100_000, 1_000_000, 10_000_000];
-        record.growth = bars::growth::run(if full { sizes } else { &sizes[..4] });
-    }
-    if wants("speed") {
-        record.speed = speed::matrix::run(filter, full);
-    }
-    if wants("hit") {
-        record.hit_ratios = hit::run(filter)?;
-    }
-    // The hit ratios print their own tables as they come.
-    for name in tables::NAMES.iter().filter(|name| **name != "hit-ratio") {
-        if let Some(table) = tables::named(&record, name).filter(|table| !table.is_empty()) {
-            println!("\n{name}\n\n{table}");
-        }
-    }
-    println!("\nRecord: {}", record.save()?.display());
+    print(&record);
+    println!("\nTook {} s.", start.elapsed().as_secs());
+    println!("Record: {}", path.display());
     println!("Report: {}", report::write(&record)?.display());
     Ok(())
+}
+
+/// Adds a part to the record.
+fn measure(
+    name: &str,
+    filter: &str,
+    is_full: bool,
+    setting: &Setting,
+    record: &mut Record,
+) -> Result<(), Box<dyn Error>> {
+    fn part<T>(setting: &Setting, data: T) -> Option<Part<T>> {
+        Some(Part { setting: setting.clone(), data })
+    }
+    let start = Instant::now();
+    match name {
+        "memory" => record.memory = part(setting, memory::run(is_full)),
+        "promptness" => record.promptness = part(setting, promptness::run()),
+        "wheel" => record.wheel = part(setting, wheels::compare()),
+        "operations" => record.operations = part(setting, operations::run(filter)?),
+        "growth" => record.growth = part(setting, bars::growth::run()),
+        "storm" => record.storm = part(setting, storm::run()),
+        "speed" => record.speed = part(setting, speed::matrix::run(filter, is_full)),
+        "hit" => record.hit = part(setting, hit::run(filter)?),
+        "bars" => {
+            let wheel = record.wheel.as_ref().map(|part| &part.data);
+            let growth = record.growth.as_ref().map(|part| &part.data);
+            let bars = bars::run(filter, wheel, growth);
+            if bars.lines.is_empty() {
+                return Err(format!("no bar is called {filter:?}").into());
+            }
+            record.bars = part(setting, bars);
+        }
+        _ => unreachable!("{name} is one of the parts"),
+    }
+    eprintln!("{name} took {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// Shows what was measured.
+fn print(record: &Record) {
+    fn show(title: &str, table: Table) {
+        if !table.is_empty() {
+            println!("\n{title}\n\n{table}");
+        }
+    }
+    if let Some(part) = &record.memory {
+        show("Bytes an entry", tables::memory(&part.data, &["u64", "String"]));
+        show("Bytes said and counted", tables::said(&part.data));
+        show("Resident memory", tables::resident(&part.data));
+    }
+    if let Some(part) = &record.promptness {
+        show("Promptness", tables::promptness(&part.data));
+    }
+    if let Some(part) = &record.speed {
+        show("Speed", tables::speed(&part.data));
+    }
+    if let Some(part) = &record.storm {
+        show("Half a million due together", tables::storm(&part.data.due_together));
+        show("After idle days", tables::storm(&part.data.after_days));
+        show("Limits of what a call frees", tables::reap_limits(&part.data.reap_limits));
+    }
+    if let Some(part) = &record.hit {
+        for (group, of) in
+            [("real/", "real traces"), ("generated/", "generated traces"), ("ttl/", "with TTLs")]
+        {
+            if part.data.tables.iter().any(|table| table.trace.starts_with(group)) {
+                show(&format!("Hit ratio, %: {of}"), tables::hit_ratio(&part.data, group, &[]));
+            }
+        }
+        if !part.data.bytes.is_empty() {
+            show("The same at the same bytes", tables::hit_bytes(&part.data, "", &[]));
+        }
+        show("Bars of the hit ratio", tables::bar_lines(&part.data.bars));
+    }
+    if let Some(part) = &record.growth {
+        show("Growth", tables::growth(&part.data));
+    }
+    if let Some(part) = &record.wheel {
+        show("The wheel alone", tables::wheel(&part.data));
+    }
+    if let Some(part) = &record.operations {
+        show("Each operation", tables::operations(&part.data));
+    }
+    if let Some(part) = &record.bars {
+        show("Bars: times as fast, unless a unit is given", tables::bars(&part.data));
+    }
 }

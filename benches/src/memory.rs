@@ -1,124 +1,113 @@
-//! Memory: bytes an entry and allocations an insert, as the allocator counts them.
+//! Memory: bytes an entry and allocations an insert, as the allocator counts them; what the
+//! builders say; and what the kernel holds resident.
 
-use std::io::{Write, stderr};
+mod resident;
 
-use punctual::Eviction;
-use serde::{Deserialize, Serialize};
+use punctual::{Cache, unsync};
+use punctual_figures::record::{CountedMemory, FootprintBytes, Memory};
+
+pub(crate) use resident::{CHILD, child};
 
 use crate::allocator::Counting;
-use crate::bars::memory::capacities;
-use crate::speed::field;
+use crate::speed::field::{self, Entrant, Who};
 use crate::speed::keys::Material;
-use crate::speed::work::ttl;
-use crate::subjects::Subject;
-use crate::subjects::lru_deadline::LruDeadline;
-use crate::subjects::mini_moka::MiniMoka;
-use crate::subjects::moka_expiry::MokaExpiry;
-use crate::subjects::moka_ttl::MokaTtl;
-use crate::subjects::original::Original;
-use crate::subjects::punctual_cache::PunctualCache;
-use crate::subjects::punctual_unsync::PunctualUnsync;
-use crate::subjects::quick_cache::QuickCache;
-use crate::subjects::quick_cache_deadline::QuickCacheDeadline;
-use crate::subjects::stretto::Stretto;
-use crate::subjects::time::RealTime;
-use crate::subjects::ttl_cache::TtlCache;
+use crate::speed::work::Contestant;
 
-/// The short matrix ends here.
-const SHORT_MAX: usize = 300_000;
+/// Twenty capacities, evenly spread over the orders of magnitude from 10,000 to the largest, and
+/// none of them round.
+pub(crate) fn capacities(largest: f64) -> impl Iterator<Item = usize> {
+    let ratio = largest / 10_000.0;
+    (0..20).map(move |step| (10_000.0 * ratio.powf(f64::from(step) / 19.0)) as usize)
+}
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct MemoryResult {
-    pub(crate) subject: String,
-    pub(crate) material: String,
-    pub(crate) capacity: usize,
-    /// Requested from the allocator and not given back, by the full cache with its contents.
-    pub(crate) bytes: usize,
-    /// Of punctual, what it said before it was built; contents are not in it.
-    pub(crate) bytes_said: Option<usize>,
-    /// For an insert of a fresh key into the full cache, besides the key and the value.
-    pub(crate) allocations_an_insert: f64,
+/// The largest capacity, and up to which capacity caches of strings are filled.
+const SHORT: (f64, usize) = (1e6, 100_000);
+const FULL: (f64, usize) = (1e7, 1_000_000);
+
+const FOOTPRINTS_OF: [usize; 5] = [10_000, 50_000, 500_000, 1_000_000, 10_000_000];
+
+/// Everybody who is a cache.
+pub(super) fn entrants() -> [Entrant; 11] {
+    [
+        field::punctual(),
+        field::UNSYNC,
+        field::ORIGINAL,
+        field::MOKA_TTL,
+        field::MOKA_EXPIRY,
+        field::MINI_MOKA,
+        field::STRETTO,
+        field::QUICK_CACHE,
+        field::QUICK_CACHE_DEADLINE,
+        field::LRU_DEADLINE,
+        field::TTL_CACHE,
+    ]
 }
 
 /// Measures all caches at several capacities.
-pub(crate) fn run(full: bool) -> Vec<MemoryResult> {
-    let mut results = Vec::new();
-    let all: Vec<usize> = capacities().collect();
-    let chosen: Vec<usize> = if full {
-        all
-    } else {
-        all.into_iter().filter(|&capacity| capacity <= SHORT_MAX).collect()
-    };
-    for capacity in chosen {
-        _ = writeln!(stderr(), "memory: {capacity} entries ...");
-        measure_all::<u64>(capacity, &mut results);
-        if full || capacity > SHORT_MAX / 2 {
-            measure_all::<String>(capacity, &mut results);
+pub(crate) fn run(full: bool) -> Memory {
+    let (largest, largest_of_strings) = if full { FULL } else { SHORT };
+    let mut counted = Vec::new();
+    for capacity in capacities(largest) {
+        eprintln!("memory: {capacity} entries ...");
+        let all = entrants();
+        counted.extend(all.iter().map(|entrant| count::<u64>(entrant, capacity)));
+        if capacity <= largest_of_strings {
+            counted.extend(all.iter().map(|entrant| count::<String>(entrant, capacity)));
         }
     }
-    results
+    eprintln!("memory: resident ...");
+    Memory { counted, footprints: FOOTPRINTS_OF.map(footprint).into(), resident: resident::run() }
 }
 
-fn measure_all<M: Material>(capacity: usize, results: &mut Vec<MemoryResult>) {
-    let said = PunctualCache::<M, M>::footprint_bytes(capacity);
-    let long = std::time::Duration::from_secs(3600);
-    let own = field::punctual().name;
-    let default = Eviction::default();
-    results
-        .push(measure::<M, _>(own, capacity, Some(said), || PunctualCache::new(capacity, default)));
-    results.push(measure::<M, _>(field::UNSYNC.name, capacity, None, || {
-        PunctualUnsync::new(capacity, default, punctual::SystemClock)
-    }));
-    results.push(measure::<M, _>(field::ORIGINAL.name, capacity, None, || Original::new(capacity)));
-    results.push(measure::<M, _>(field::MOKA_TTL.name, capacity, None, || {
-        MokaTtl::new(capacity, long)
-    }));
-    results.push(measure::<M, _>(field::MOKA_EXPIRY.name, capacity, None, || {
-        MokaExpiry::new(capacity)
-    }));
-    results.push(measure::<M, _>(field::MINI_MOKA.name, capacity, None, || {
-        MiniMoka::new(capacity, long)
-    }));
-    results.push(measure::<M, _>(field::STRETTO.name, capacity, None, || Stretto::new(capacity)));
-    results.push(measure::<M, _>(field::QUICK_CACHE.name, capacity, None, || {
-        QuickCache::new(capacity)
-    }));
-    results.push(measure::<M, _>(field::QUICK_CACHE_DEADLINE.name, capacity, None, || {
-        QuickCacheDeadline::new(capacity, RealTime)
-    }));
-    results.push(measure::<M, _>(field::LRU_DEADLINE.name, capacity, None, || {
-        LruDeadline::new(capacity, RealTime)
-    }));
-    results
-        .push(measure::<M, _>(field::TTL_CACHE.name, capacity, None, || TtlCache::new(capacity)));
+fn footprint(capacity: usize) -> FootprintBytes {
+    let unsync = unsync::Cache::<u64, u64>::builder().capacity(capacity).footprint();
+    let unsync = unsync.expect("the capacity is possible");
+    FootprintBytes {
+        capacity,
+        total: unsync.total(),
+        slots: unsync.slots(),
+        index: unsync.index(),
+        wheel: unsync.wheel(),
+        eviction: unsync.eviction(),
+        total_of_shared: footprint_bytes::<u64>(capacity),
+    }
 }
 
-fn measure<M: Material, S: Subject<M, M>>(
-    name: &str,
-    capacity: usize,
-    bytes_said: Option<usize>,
-    make: impl FnOnce() -> S,
-) -> MemoryResult {
+/// Bytes that a `Cache` of `capacity` entries takes.
+pub(crate) fn footprint_bytes<M: Material>(capacity: usize) -> usize {
+    let builder = Cache::<M, M>::builder().capacity(capacity);
+    builder.footprint().expect("the capacity is possible").total()
+}
+
+fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
+    let bytes_said = match entrant.who {
+        Who::Punctual(_) => Some(footprint_bytes::<M>(capacity)),
+        Who::PunctualUnsync => {
+            let builder = unsync::Cache::<M, M>::builder().capacity(capacity);
+            Some(builder.footprint().expect("the capacity is possible").total())
+        }
+        _ => None,
+    };
     let counting = Counting::start();
     let before = counting.bytes_held();
-    let mut subject = make();
+    let mut cache = entrant.build::<M>(capacity, 1);
     let mut next = 0;
     // Stretto looks at all entries to evict one: twice over would take hours.
-    let evicts_slowly = name == field::STRETTO.name;
-    // Twice over, so that all has grown that grows.
-    let fill = if evicts_slowly { capacity } else { 2 * capacity };
-    insert_fresh::<M, S>(&mut subject, &mut next, fill);
-    let bytes = usize::try_from(counting.bytes_held() - before).unwrap_or(0);
+    let evicts_slowly = entrant.who == Who::Stretto;
+    // Over the brim, so that all has grown that grows.
+    let fill = if evicts_slowly { capacity } else { capacity + capacity / 2 };
+    insert_fresh(&mut *cache, &mut next, fill);
+    let handle = size_of_val(&*cache) as isize;
+    let bytes = usize::try_from(counting.bytes_held() - before - handle).unwrap_or(0);
     // A key and a value of a string are an allocation each, in whatever cache.
     let own_allocations = if std::mem::needs_drop::<M>() { 2.0 } else { 0.0 };
-    let inserts = if evicts_slowly { 256 } else { (capacity / 2).max(1) };
+    let inserts = if evicts_slowly { 64 } else { (capacity / 4).max(1) };
     let before = counting.allocations();
-    insert_fresh::<M, S>(&mut subject, &mut next, inserts);
+    insert_fresh(&mut *cache, &mut next, inserts);
     let allocations = (counting.allocations() - before) as f64 / inserts as f64;
     drop(counting);
-    drop(subject);
-    MemoryResult {
-        subject: name.to_owned(),
+    CountedMemory {
+        subject: entrant.name.to_owned(),
         material: M::NAME.to_owned(),
         capacity,
         bytes,
@@ -127,15 +116,8 @@ fn measure<M: Material, S: Subject<M, M>>(
     }
 }
 
-fn insert_fresh<M: Material, S: Subject<M, M>>(subject: &mut S, next: &mut u64, count: usize) {
-    for number in 0..count {
-        subject.insert(M::key(*next), M::value(*next), ttl(number));
-        *next += 1;
-        if number % 256 == 0 {
-            subject.settle();
-        }
-    }
-    for _ in 0..4 {
-        subject.settle();
-    }
+fn insert_fresh<M: Material>(cache: &mut dyn Contestant<M>, next: &mut u64, count: usize) {
+    let numbers = *next..*next + count as u64;
+    *next = numbers.end;
+    cache.fill(&mut numbers.map(|number| (M::key(number), M::value(number))));
 }

@@ -1,14 +1,20 @@
-//! criterion's view of each operation of punctual by itself: for watching one of them over time,
-//! not for comparing.
+//! criterion's view of each operation of punctual, and of its wheel alone, by itself: for watching
+//! one of them over time, not for comparing.
 
+use std::error::Error;
+use std::fs;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use punctual::{Cache, Reaper, SystemClock, unsync};
+use punctual_figures::places;
+use punctual_figures::record::{OperationTime, Operations};
 
-use crate::places;
 use crate::speed::keys::shuffled;
+use crate::wheels::FilledWheel;
 
 const ENTRIES: usize = 100_000;
 const TTL: Duration = Duration::from_secs(3600);
@@ -18,88 +24,242 @@ const CALLS: usize = 1_000;
 
 /// An operation on the cache, with the number of a key.
 type Operation<C> = (&'static str, fn(&mut C, u64));
+type Shared = Cache<u64, u64>;
+type Unsync = unsync::Cache<u64, u64>;
 
-fn shared_operations() -> Vec<Operation<Cache<u64, u64>>> {
-    vec![
-        ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
-        ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
-        ("peek", |cache, key| _ = black_box(cache.peek(&key))),
-        ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
-        ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
-        ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
-        ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
-        ("insert, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
-        ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
-        ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
-        ("get_or_insert_with, hit", |cache, key| {
-            _ = black_box(cache.get_or_insert_with(&key, || 0));
-        }),
-        ("remove and insert", |cache, key| {
-            cache.remove(&key);
-            cache.insert_with_ttl(key, key, TTL);
-        }),
-    ]
-}
+const SHARED: [Operation<Shared>; 21] = [
+    ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
+    ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
+    ("peek", |cache, key| _ = black_box(cache.peek(&key))),
+    ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
+    ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
+    ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
+    ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
+    ("insert, overwrite", |cache, key| _ = cache.insert(key, key)),
+    ("insert_with_ttl, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
+    ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
+    ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
+    ("get_or_insert_with, hit", |cache, key| _ = black_box(cache.get_or_insert_with(&key, || 0))),
+    ("try_get_or_insert_with, hit", |cache, key| {
+        _ = black_box(cache.try_get_or_insert_with(&key, || Ok::<u64, ()>(0)));
+    }),
+    ("get_or_load, hit", |cache, key| {
+        _ = black_box(cache.get_or_load(&key, || Ok::<_, ()>((0, TTL))));
+    }),
+    ("remove and insert_with_ttl", |cache, key| {
+        cache.remove(&key);
+        cache.insert_with_ttl(key, key, TTL);
+    }),
+    ("remove and get_or_insert_with, miss", |cache, key| {
+        cache.remove(&key);
+        black_box(cache.get_or_insert_with(&key, || key));
+    }),
+    ("len", |cache, _| _ = black_box(cache.len())),
+    ("is_empty", |cache, _| _ = black_box(cache.is_empty())),
+    ("stats", |cache, _| _ = black_box(cache.stats())),
+    ("next_expiry", |cache, _| _ = black_box(cache.next_expiry())),
+    ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
+];
 
-fn unsync_operations() -> Vec<Operation<unsync::Cache<u64, u64>>> {
-    vec![
-        ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
-        ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
-        ("peek", |cache, key| _ = black_box(cache.peek(&key))),
-        ("insert, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
-        ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
-        ("remove and insert", |cache, key| {
-            cache.remove(&key);
-            cache.insert_with_ttl(key, key, TTL);
-        }),
-    ]
-}
+const UNSYNC: [Operation<Unsync>; 22] = [
+    ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
+    ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
+    ("get_mut", |cache, key| _ = black_box(cache.get_mut(&key))),
+    ("peek", |cache, key| _ = black_box(cache.peek(&key))),
+    ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
+    ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
+    ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
+    ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
+    ("insert, overwrite", |cache, key| _ = cache.insert(key, key)),
+    ("insert_with_ttl, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
+    ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
+    ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
+    ("get_or_insert_with, hit", |cache, key| _ = black_box(cache.get_or_insert_with(&key, || 0))),
+    ("try_get_or_insert_with, hit", |cache, key| {
+        _ = black_box(cache.try_get_or_insert_with(&key, || Ok::<u64, ()>(0)));
+    }),
+    ("get_or_load, hit", |cache, key| {
+        _ = black_box(cache.get_or_load(&key, || Ok::<_, ()>((0, TTL))));
+    }),
+    ("remove and insert_with_ttl", |cache, key| {
+        cache.remove(&key);
+        cache.insert_with_ttl(key, key, TTL);
+    }),
+    ("remove and get_or_insert_with, miss", |cache, key| {
+        cache.remove(&key);
+        black_box(cache.get_or_insert_with(&key, || key));
+    }),
+    ("len", |cache, _| _ = black_box(cache.len())),
+    ("is_empty", |cache, _| _ = black_box(cache.is_empty())),
+    ("stats", |cache, _| _ = black_box(cache.stats())),
+    ("next_expiry", |cache, _| _ = black_box(cache.next_expiry())),
+    ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
+];
+
+/// A call that goes over all entries; its time is told for each of them.
+type Whole<C> = (&'static str, fn(&mut C));
+
+const SHARED_WHOLE: [Whole<Shared>; 2] = [
+    ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
+    ("retain, all", |cache| cache.retain(|_, _| true)),
+];
+
+const UNSYNC_WHOLE: [Whole<Unsync>; 3] = [
+    ("iter", |cache| cache.iter().for_each(|entry| _ = black_box(entry))),
+    ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
+    ("retain, all", |cache| cache.retain(|_, _| true)),
+];
 
 /// Measures the operations in whose names the filter occurs.
-pub(crate) fn run(filter: &str) {
-    let mut criterion = Criterion::default().with_filter(filter.to_owned());
-    if let Ok(folder) = places::output() {
-        criterion = criterion.output_directory(&folder.join("criterion"));
-    }
+pub(crate) fn run(filter: &str) -> Result<Operations, Box<dyn Error>> {
+    let folder = places::output()?.join("criterion");
+    let mut criterion =
+        Criterion::default().with_filter(filter.to_owned()).output_directory(&folder);
     // With room to spare, so that nothing is evicted.
     let capacity = ENTRIES * 5 / 4;
-    let shared = Cache::builder().capacity(capacity).reaper(Reaper::Thread);
-    let mut shared = shared.build().expect("the capacity is possible");
-    let unsync = unsync::Cache::builder().capacity(capacity).clock(SystemClock);
-    let mut unsync = unsync.build().expect("the capacity is possible");
+    let mut shared: Shared = Cache::builder().capacity(capacity).reaper(Reaper::Thread).build()?;
+    let mut unsync: Unsync =
+        unsync::Cache::builder().capacity(capacity).clock(SystemClock).build()?;
     let keys = shuffled(ENTRIES);
     for &key in &keys {
         shared.insert_with_ttl(key, key, TTL);
         unsync.insert_with_ttl(key, key, TTL);
     }
-    measure(&mut criterion, "Cache", &shared_operations(), &mut shared, &keys);
-    measure(&mut criterion, "unsync::Cache", &unsync_operations(), &mut unsync, &keys);
+    let mut shared_group = Group::new(&mut criterion, "Cache", &keys);
+    shared_group.each_key(&SHARED, &mut shared);
+    shared_group.whole(&SHARED_WHOLE, &mut shared);
+    // Into a cache that is full, so that each evicts one.
+    let full: Shared = Cache::builder().capacity(ENTRIES).reaper(Reaper::Thread).build()?;
+    shared_group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
+    let shared_names = shared_group.finish();
+
+    let mut unsync_group = Group::new(&mut criterion, "unsync::Cache", &keys);
+    unsync_group.each_key(&UNSYNC, &mut unsync);
+    unsync_group.whole(&UNSYNC_WHOLE, &mut unsync);
+    let mut full: Unsync = unsync::Cache::builder().capacity(ENTRIES).clock(SystemClock).build()?;
+    unsync_group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
+    let unsync_names = unsync_group.finish();
+
+    let mut wheel_group = Group::new(&mut criterion, "the wheel alone", &keys);
+    wheel_group.wheel();
+    let wheel_names = wheel_group.finish();
     criterion.final_summary();
+
+    let names = shared_names.into_iter().chain(unsync_names).chain(wheel_names);
+    let wanted = names.filter(|(group, name)| format!("{group}/{name}").contains(filter));
+    let operations = wanted.map(|(group, name)| result(&folder, group, name));
+    Ok(Operations { operations: operations.collect::<Result<_, _>>()? })
 }
 
-fn measure<C>(
-    criterion: &mut Criterion,
-    group: &str,
-    operations: &[Operation<C>],
-    cache: &mut C,
-    keys: &[u64],
-) {
-    let mut group = criterion.benchmark_group(group);
-    group.throughput(Throughput::Elements(CALLS as u64));
-    group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(2));
-    for (name, operation) in operations {
-        let mut chunks = keys.chunks_exact(CALLS).cycle();
-        group.bench_function(*name, |bencher| {
-            bencher.iter_batched(
-                || chunks.next().expect("they go round"),
-                |chunk| {
-                    for &key in chunk {
-                        operation(cache, key);
+/// A group of criterion's, and the names of what was measured in it.
+struct Group<'a> {
+    group: BenchmarkGroup<'a, WallTime>,
+    name: &'static str,
+    measured: Vec<&'static str>,
+    keys: &'a [u64],
+}
+
+impl<'a> Group<'a> {
+    fn new(criterion: &'a mut Criterion, name: &'static str, keys: &'a [u64]) -> Self {
+        let mut group = criterion.benchmark_group(name);
+        group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+        group.sample_size(50).nresamples(10_000).throughput(Throughput::Elements(CALLS as u64));
+        Self { group, name, measured: Vec::new(), keys }
+    }
+
+    fn each_key<C>(&mut self, operations: &[Operation<C>], cache: &mut C) {
+        for (name, operation) in operations {
+            self.measured.push(name);
+            let mut chunks = self.keys.chunks_exact(CALLS).cycle();
+            self.group.bench_function(*name, |bencher| {
+                bencher.iter_batched(
+                    || chunks.next().expect("they go round"),
+                    |chunk| {
+                        for &key in chunk {
+                            operation(cache, key);
+                        }
+                    },
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+
+    fn whole<C>(&mut self, operations: &[Whole<C>], cache: &mut C) {
+        for (name, operation) in operations {
+            self.measured.push(name);
+            self.group.bench_function(*name, |bencher| {
+                bencher.iter_custom(|iterations| {
+                    let start = std::time::Instant::now();
+                    for _ in 0..iterations {
+                        operation(cache);
                     }
-                },
-                BatchSize::SmallInput,
-            );
+                    // As if it had been called for `CALLS` entries only.
+                    start.elapsed().mul_f64(CALLS as f64 / ENTRIES as f64)
+                });
+            });
+        }
+    }
+
+    /// Keys that were never there.
+    fn fresh(&mut self, insert: &mut dyn FnMut(u64)) {
+        const NAME: &str = "insert_with_ttl, fresh key, full";
+        let mut next = 1_u64 << 32;
+        for _ in 0..ENTRIES * 5 / 4 {
+            insert(next);
+            next += 1;
+        }
+        self.measured.push(NAME);
+        self.group.bench_function(NAME, |bencher| {
+            bencher.iter(|| {
+                for _ in 0..CALLS {
+                    insert(next);
+                    next += 1;
+                }
+            });
         });
     }
-    group.finish();
+
+    fn wheel(&mut self) {
+        type Measure = fn(&mut FilledWheel, u64) -> Duration;
+        const PHASES: [(&str, Measure, usize); 5] = [
+            ("insert", FilledWheel::insert, ENTRIES),
+            ("reschedule", FilledWheel::reschedule, ENTRIES),
+            ("cancel", FilledWheel::cancel, ENTRIES),
+            // With no others, which would be moved or due as well.
+            ("cascade, a level down", FilledWheel::cascade, 0),
+            ("expire, cascades included", FilledWheel::expire, ENTRIES),
+        ];
+        for (name, measure, filed) in PHASES {
+            self.measured.push(name);
+            let mut wheel = FilledWheel::new(filed, CALLS);
+            self.group.bench_function(name, |bencher| {
+                bencher.iter_custom(|iterations| measure(&mut wheel, iterations));
+            });
+        }
+    }
+
+    fn finish(self) -> Vec<(&'static str, &'static str)> {
+        self.group.finish();
+        self.measured.into_iter().map(|name| (self.name, name)).collect()
+    }
+}
+
+/// What criterion has left in its files.
+fn result(folder: &Path, group: &str, name: &str) -> Result<OperationTime, Box<dyn Error>> {
+    let path: PathBuf = [group, name].iter().map(|part| part.replace([':', '/'], "_")).collect();
+    let path = folder.join(path).join("new/estimates.json");
+    let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let estimates: serde_json::Value = serde_json::from_slice(&text)?;
+    let median = &estimates["median"];
+    let nanos = |value: &serde_json::Value| {
+        value.as_f64().map(|nanos| nanos / CALLS as f64).ok_or("criterion's file has no median")
+    };
+    Ok(OperationTime {
+        group: group.to_owned(),
+        operation: name.to_owned(),
+        median_nanos: nanos(&median["point_estimate"])?,
+        low_nanos: nanos(&median["confidence_interval"]["lower_bound"])?,
+        high_nanos: nanos(&median["confidence_interval"]["upper_bound"])?,
+    })
 }

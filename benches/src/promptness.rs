@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use punctual::Eviction;
-use serde::{Deserialize, Serialize};
+use punctual::{Eviction, SystemClock};
+use punctual_figures::record::{Promptness, PromptnessOfCache};
 
 use crate::speed::field;
 use crate::subjects::Subject;
@@ -19,6 +19,7 @@ use crate::subjects::moka_expiry::MokaExpiry;
 use crate::subjects::moka_ttl::MokaTtl;
 use crate::subjects::original::Original;
 use crate::subjects::punctual_cache::PunctualCache;
+use crate::subjects::punctual_unsync::PunctualUnsync;
 use crate::subjects::quick_cache_deadline::QuickCacheDeadline;
 use crate::subjects::stretto::Stretto;
 use crate::subjects::time::RealTime;
@@ -30,17 +31,6 @@ const TTL: Duration = Duration::from_secs(2);
 const LOOKS_MS: [u64; 8] = [20, 50, 100, 200, 500, 1000, 2000, 3000];
 /// Keys of others, that the load asks for.
 const OTHERS: std::ops::Range<u64> = 1_000_000..1_010_000;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct PromptnessResult {
-    pub(crate) subject: String,
-    pub(crate) loaded: bool,
-    /// Milliseconds after the last deadline, and the share of the dead that is still held.
-    pub(crate) held: Vec<(u64, f64)>,
-    /// Microseconds from an entry's deadline to the drop of its value: of those dropped at all, at
-    /// 50, 99 and 99.9 % and at the most. None: nothing was dropped.
-    pub(crate) lateness_micros: Option<[u64; 4]>,
-}
 
 /// Notes its drop.
 struct Tracked {
@@ -90,6 +80,10 @@ fn field() -> Vec<(&'static str, Box<dyn Watched>)> {
             field::punctual().name,
             Box::new(PunctualCache::new(capacity, Eviction::default())) as Box<dyn Watched>,
         ),
+        (
+            field::UNSYNC.name,
+            Box::new(PunctualUnsync::new(capacity, Eviction::default(), SystemClock)),
+        ),
         (field::ORIGINAL.name, Box::new(Original::new(capacity))),
         (field::MOKA_TTL.name, Box::new(MokaTtl::new(capacity, TTL))),
         (field::MOKA_EXPIRY.name, Box::new(MokaExpiry::new(capacity))),
@@ -103,16 +97,18 @@ fn field() -> Vec<(&'static str, Box<dyn Watched>)> {
 
 /// Watches all caches, first idle, then under load. They wait most of the time, so they do it
 /// together.
-pub(crate) fn run() -> Vec<PromptnessResult> {
-    let mut results = watch(false);
-    results.extend(watch(true));
-    results
+pub(crate) fn run() -> Promptness {
+    eprintln!("promptness ...");
+    let mut caches = watch(false);
+    caches.extend(watch(true));
+    Promptness { caches }
 }
 
-fn watch(loaded: bool) -> Vec<PromptnessResult> {
+fn watch(loaded: bool) -> Vec<PromptnessOfCache> {
     let mut caches = field();
     let logs: Vec<Arc<Log>> = caches.iter().map(|_| Arc::default()).collect();
     let mut last_deadlines = Vec::new();
+    let mut lost: Vec<usize> = Vec::new();
     for ((_, cache), log) in caches.iter_mut().zip(&logs) {
         for key in 0..ENTRIES {
             let deadline = Instant::now() + TTL;
@@ -123,10 +119,8 @@ fn watch(loaded: bool) -> Vec<PromptnessResult> {
         }
         cache.settle();
         last_deadlines.push(Instant::now() + TTL);
-    }
-    // What a cache refused or evicted does not count.
-    let lost: Vec<usize> = logs.iter().map(|log| log.dropped.load(Ordering::Relaxed)).collect();
-    for log in &logs {
+        // What a cache refused or evicted does not count.
+        lost.push(log.dropped.load(Ordering::Relaxed));
         log.lateness.lock().expect("nobody panics with it").clear();
     }
     let mut looks: Vec<(Instant, usize, u64)> = Vec::new();
@@ -148,7 +142,7 @@ fn watch(loaded: bool) -> Vec<PromptnessResult> {
                 Duration::from_millis(1).min(time.saturating_duration_since(Instant::now())),
             );
         }
-        let all = ENTRIES as usize - lost[number];
+        let all = (ENTRIES as usize - lost[number]).max(1);
         let dropped = logs[number].dropped.load(Ordering::Relaxed) - lost[number];
         held[number].push((ms, 1.0 - dropped as f64 / all as f64));
     }
@@ -161,7 +155,7 @@ fn watch(loaded: bool) -> Vec<PromptnessResult> {
                 |share: f64| late[((late.len() - 1) as f64 * share) as usize].as_micros() as u64;
             let lateness = (!late.is_empty()).then(|| [at(0.5), at(0.99), at(0.999), at(1.0)]);
             let subject = (*name).to_owned();
-            PromptnessResult { subject, loaded, held, lateness_micros: lateness }
+            PromptnessOfCache { subject, loaded, held, lateness_micros: lateness }
         })
         .collect()
 }

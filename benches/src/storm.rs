@@ -1,22 +1,32 @@
 //! A storm: 500,000 entries fall due together, while a loop goes on calling the cache.
 //!
-//! Every call of the loop is timed. Nine of ten are lookups of any key, dead or alive; the tenth
-//! overwrites one that lives on.
+//! Every call of the loop is timed. What is due after days in which nobody called is apart, in
+//! simulated time.
+
+mod after_days;
+mod reap_limits;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use punctual::{Eviction, SystemClock};
+use punctual_figures::record::{Latencies, Storm};
 
 use crate::by::By;
 use crate::speed::field;
 use crate::subjects::Subject;
+use crate::subjects::lru_deadline::LruDeadline;
 use crate::subjects::mini_moka::MiniMoka;
 use crate::subjects::moka_expiry::MokaExpiry;
 use crate::subjects::moka_ttl::MokaTtl;
+use crate::subjects::original::Original;
 use crate::subjects::punctual_cache::PunctualCache;
+use crate::subjects::punctual_unsync::PunctualUnsync;
 use crate::subjects::quick_cache::QuickCache;
+use crate::subjects::quick_cache_deadline::QuickCacheDeadline;
 use crate::subjects::stretto::Stretto;
+use crate::subjects::time::RealTime;
+use crate::subjects::ttl_cache::TtlCache;
 
 const DUE: u64 = 500_000;
 const LIVING: u64 = 50_000;
@@ -24,7 +34,7 @@ const LIVING: u64 = 50_000;
 const DUE_AFTER: Duration = Duration::from_secs(2);
 /// The loop starts so long before the storm, and ends so long after.
 const BEFORE: Duration = Duration::from_millis(200);
-const AFTER: Duration = Duration::from_millis(1_500);
+const AFTER: Duration = Duration::from_millis(1_000);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Whose latencies, and whether anything expires in its loop.
@@ -35,21 +45,31 @@ pub(crate) enum StormSubject {
     /// Expires nothing, so there is no storm: the mark.
     QuickCache,
     Punctual,
+    PunctualUnsync,
+    Original,
     MokaTtl,
     MokaExpiry,
     MiniMoka,
     Stretto,
+    QuickCacheDeadline,
+    LruDeadline,
+    TtlCache,
 }
 
 impl StormSubject {
-    pub(crate) const ALL: [Self; 7] = [
+    const ALL: [Self; 12] = [
         Self::Nothing,
         Self::QuickCache,
         Self::Punctual,
+        Self::PunctualUnsync,
+        Self::Original,
         Self::MokaTtl,
         Self::MokaExpiry,
         Self::MiniMoka,
         Self::Stretto,
+        Self::QuickCacheDeadline,
+        Self::LruDeadline,
+        Self::TtlCache,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -57,39 +77,31 @@ impl StormSubject {
             Self::Nothing => "no cache",
             Self::QuickCache => "quick_cache, no storm",
             Self::Punctual => "punctual",
+            Self::PunctualUnsync => field::UNSYNC.name,
+            Self::Original => field::ORIGINAL.name,
             Self::MokaTtl => field::MOKA_TTL.name,
             Self::MokaExpiry => field::MOKA_EXPIRY.name,
             Self::MiniMoka => field::MINI_MOKA.name,
             Self::Stretto => field::STRETTO.name,
+            Self::QuickCacheDeadline => field::QUICK_CACHE_DEADLINE.name,
+            Self::LruDeadline => field::LRU_DEADLINE.name,
+            Self::TtlCache => field::TTL_CACHE.name,
         }
     }
 }
 
-/// How long calls took.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Latencies {
-    pub(crate) subject: String,
-    pub(crate) calls: usize,
-    pub(crate) p50_nanos: u64,
-    pub(crate) p99_nanos: u64,
-    pub(crate) p999_nanos: u64,
-    pub(crate) p9999_nanos: u64,
-    pub(crate) max_nanos: u64,
-}
-
-impl Latencies {
-    fn new(subject: StormSubject, mut nanos: Vec<u64>) -> Self {
-        nanos.sort_unstable();
-        let at = |share: f64| nanos[((nanos.len() - 1) as f64 * share) as usize];
-        Self {
-            subject: subject.name().to_owned(),
-            calls: nanos.len(),
-            p50_nanos: at(0.5),
-            p99_nanos: at(0.99),
-            p999_nanos: at(0.999),
-            p9999_nanos: at(0.9999),
-            max_nanos: at(1.0),
-        }
+/// What the sorted times amount to.
+fn latencies(subject: &str, mut nanos: Vec<u64>) -> Latencies {
+    nanos.sort_unstable();
+    let at = |share: f64| nanos[((nanos.len() - 1) as f64 * share) as usize];
+    Latencies {
+        subject: subject.to_owned(),
+        calls: nanos.len(),
+        p50_nanos: at(0.5),
+        p99_nanos: at(0.99),
+        p999_nanos: at(0.999),
+        p9999_nanos: at(0.9999),
+        max_nanos: at(1.0),
     }
 }
 
@@ -99,27 +111,35 @@ pub(crate) fn measure(subject: StormSubject, by: By) -> Latencies {
     let nanos = match subject {
         StormSubject::Nothing => weather(Nothing, by),
         StormSubject::QuickCache => weather(QuickCache::new(capacity), by),
-        StormSubject::Punctual => {
-            weather(PunctualCache::new(capacity, punctual::Eviction::default()), by)
+        StormSubject::Punctual => weather(PunctualCache::new(capacity, Eviction::default()), by),
+        StormSubject::PunctualUnsync => {
+            weather(PunctualUnsync::new(capacity, Eviction::default(), SystemClock), by)
         }
+        StormSubject::Original => weather(Original::new(capacity), by),
         // One TTL for all: counted from each entry's insert, so the storm is as long as filling.
         StormSubject::MokaTtl => weather(MokaTtl::new(capacity, DUE_AFTER), by),
         StormSubject::MokaExpiry => weather(MokaExpiry::new(capacity), by),
         StormSubject::MiniMoka => weather(MiniMoka::new(capacity, DUE_AFTER), by),
         StormSubject::Stretto => weather(Stretto::new(capacity), by),
+        StormSubject::QuickCacheDeadline => {
+            weather(QuickCacheDeadline::new(capacity, RealTime), by)
+        }
+        StormSubject::LruDeadline => weather(LruDeadline::new(capacity, RealTime), by),
+        StormSubject::TtlCache => weather(TtlCache::new(capacity), by),
     };
-    Latencies::new(subject, nanos)
+    latencies(subject.name(), nanos)
 }
 
 /// The latencies of all subjects, as callers feel them.
-pub(crate) fn run() -> Vec<Latencies> {
-    let subjects = StormSubject::ALL.iter();
-    subjects
-        .map(|&subject| {
-            eprintln!("storm: {} ...", subject.name());
-            measure(subject, By::Passed)
-        })
-        .collect()
+pub(crate) fn run() -> Storm {
+    let due_together = StormSubject::ALL.map(|subject| {
+        eprintln!("storm: {} ...", subject.name());
+        measure(subject, By::Passed)
+    });
+    eprintln!("storm: after idle days ...");
+    let after_days = after_days::run();
+    eprintln!("storm: reap_limit ...");
+    Storm { due_together: due_together.into(), after_days, reap_limits: reap_limits::run() }
 }
 
 /// Fills the subject and times the calls of the loop.
@@ -142,14 +162,31 @@ fn weather(mut subject: impl Subject<u64, u64>, by: By) -> Vec<u64> {
     let wait = (DUE_AFTER - BEFORE).saturating_sub(start.elapsed());
     std::thread::sleep(wait);
 
-    let mut random = fastrand::Rng::with_seed(45);
-    let mut nanos: Vec<u64> = Vec::with_capacity(64 << 20);
+    let mut calls = Calls::new();
     // The end is looked at now and then only, to leave the clock to the calls.
-    while Instant::now() < end && nanos.len() + 4096 < nanos.capacity() {
-        for _ in 0..4096 {
-            let is_write = random.u8(..10) == 0;
-            let key =
-                if is_write { random.u64(DUE..DUE + LIVING) } else { random.u64(..DUE + LIVING) };
+    while Instant::now() < end && calls.make(&mut subject, by) {}
+    calls.nanos
+}
+
+/// Calls one by one, each timed: nine of ten look up any key, the tenth overwrites one that lives.
+struct Calls {
+    random: fastrand::Rng,
+    nanos: Vec<u64>,
+}
+
+impl Calls {
+    const AT_ONCE: usize = 4096;
+
+    fn new() -> Self {
+        Self { random: fastrand::Rng::with_seed(45), nanos: Vec::with_capacity(64 << 20) }
+    }
+
+    /// Makes some; false, if there is no room for more.
+    fn make(&mut self, subject: &mut impl Subject<u64, u64>, by: By) -> bool {
+        for _ in 0..Self::AT_ONCE {
+            let is_write = self.random.u8(..10) == 0;
+            let keys = if is_write { DUE..DUE + LIVING } else { 0..DUE + LIVING };
+            let key = self.random.u64(keys);
             let before = by.now();
             if is_write {
                 subject.insert(key, key, LONG);
@@ -157,10 +194,10 @@ fn weather(mut subject: impl Subject<u64, u64>, by: By) -> Vec<u64> {
                 subject.get(&key, |value| _ = black_box(value));
             }
             let took = by.now().saturating_sub(before);
-            nanos.push(took.as_nanos() as u64);
+            self.nanos.push(took.as_nanos() as u64);
         }
+        self.nanos.len() + Self::AT_ONCE < self.nanos.capacity()
     }
-    nanos
 }
 
 /// Holds nothing and does nothing.

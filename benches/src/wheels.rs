@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use punctual_figures::record::{TimersResult, Wheel as WheelPart};
 use tokio_util::time::DelayQueue;
 
 use crate::slot_id::SlotId;
@@ -27,59 +27,30 @@ pub(crate) const OURS: &str = "punctual's wheel";
 pub(crate) const DELAY_QUEUE: &str = "tokio-util DelayQueue";
 const SORTED_MAP: &str = "BTreeMap of deadlines";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Insert,
-    Cancel,
-    Expire,
-}
-
-impl Phase {
-    pub(crate) const ALL: [Self; 3] = [Self::Insert, Self::Cancel, Self::Expire];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Insert => "insert",
-            Self::Cancel => "cancel",
-            Self::Expire => "expire, cascades included",
-        }
-    }
-}
-
-/// Nanoseconds for a timer in each phase, of each round.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct WheelResult {
-    pub(crate) subject: String,
-    rounds: Vec<[f64; 3]>,
-}
-
-impl WheelResult {
-    pub(crate) fn median_nanos(&self, phase: Phase) -> f64 {
-        let mut nanos: Vec<f64> = self.rounds.iter().map(|round| round[phase as usize]).collect();
-        nanos.sort_by(f64::total_cmp);
-        nanos[nanos.len() / 2]
-    }
-}
-
-/// Runs one of them with deadlines and the order of cancelling: how long each phase took.
+/// Runs one of them with deadlines and the order of cancelling: how long inserting, cancelling and
+/// expiring took.
 type Run = fn(&[u64], &[u64]) -> [Duration; 3];
 
 /// Runs all of them, round by round.
-pub(crate) fn compare() -> Vec<WheelResult> {
+pub(crate) fn compare() -> WheelPart {
+    eprintln!("the wheel alone ...");
     let mut random = fastrand::Rng::with_seed(44);
     let deadlines: Vec<u64> = (0..TIMERS).map(|_| random.u64(1..=HOUR_TICKS)).collect();
     let order = shuffled(TIMERS);
     let subjects: [(&str, Run); 3] =
         [(OURS, ours), (DELAY_QUEUE, delay_queue), (SORTED_MAP, sorted_map)];
-    let mut results =
-        subjects.map(|(name, _)| WheelResult { subject: name.to_owned(), rounds: Vec::new() });
+    let mut timers = subjects
+        .map(|(name, _)| TimersResult { subject: name.to_owned(), ..TimersResult::default() });
     for _ in 0..ROUNDS {
-        for ((_, run), result) in subjects.iter().zip(&mut results) {
+        for ((_, run), result) in subjects.iter().zip(&mut timers) {
             let times = run(&deadlines, &order);
-            result.rounds.push(times.map(|time| time.as_nanos() as f64 / TIMERS as f64));
+            let [insert, cancel, expire] = times.map(|time| time.as_nanos() as f64 / TIMERS as f64);
+            result.insert.push(insert);
+            result.cancel.push(cancel);
+            result.expire.push(expire);
         }
     }
-    results.into()
+    WheelPart { timers: timers.into() }
 }
 
 /// Links and deadlines as the cache's slots hold them.
@@ -122,9 +93,143 @@ impl Timers for Slots {
     }
 }
 
+impl Slots {
+    fn unfiled(timers: usize) -> Self {
+        let stamp = Stamp::from_bits(0);
+        Self(vec![Links { stamp, next: None, previous: None, is_filed: false }; timers])
+    }
+}
+
+/// The wheel with timers spread over the next hour, and some that are not filed, as many as are
+/// filed, moved or taken out at a time.
+pub(crate) struct FilledWheel {
+    slots: Slots,
+    wheel: Wheel,
+    now: u64,
+    filed: usize,
+    at_a_time: usize,
+    random: fastrand::Rng,
+}
+
+impl FilledWheel {
+    pub(crate) fn new(filed: usize, at_a_time: usize) -> Self {
+        let slots = Slots::unfiled(filed + at_a_time);
+        let random = fastrand::Rng::with_seed(49);
+        let mut this = Self { slots, wheel: Wheel::new(0), now: 0, filed, at_a_time, random };
+        for number in 0..filed {
+            let deadline = this.deadline();
+            this.wheel.insert(&mut this.slots, SlotId::new(number), deadline, this.now);
+        }
+        this
+    }
+
+    fn deadline(&mut self) -> u64 {
+        self.now + self.random.u64(1..=HOUR_TICKS)
+    }
+
+    fn deadlines(&mut self) -> Vec<u64> {
+        (0..self.at_a_time).map(|_| self.deadline()).collect()
+    }
+
+    fn file_those_left(&mut self) -> Duration {
+        let deadlines = self.deadlines();
+        let start = Instant::now();
+        for (number, deadline) in (self.filed..).zip(deadlines) {
+            self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
+        }
+        start.elapsed()
+    }
+
+    fn take_those_out(&mut self) -> Duration {
+        let start = Instant::now();
+        for number in self.filed..self.filed + self.at_a_time {
+            self.wheel.remove(&mut self.slots, SlotId::new(number));
+        }
+        start.elapsed()
+    }
+
+    pub(crate) fn insert(&mut self, iterations: u64) -> Duration {
+        (0..iterations)
+            .map(|_| {
+                let took = self.file_those_left();
+                self.take_those_out();
+                took
+            })
+            .sum()
+    }
+
+    pub(crate) fn cancel(&mut self, iterations: u64) -> Duration {
+        (0..iterations)
+            .map(|_| {
+                self.file_those_left();
+                self.take_those_out()
+            })
+            .sum()
+    }
+
+    pub(crate) fn reschedule(&mut self, iterations: u64) -> Duration {
+        let moved = |this: &mut Self| {
+            let ids: Vec<usize> =
+                (0..this.at_a_time).map(|_| this.random.usize(..this.filed)).collect();
+            let deadlines = this.deadlines();
+            let start = Instant::now();
+            for (number, deadline) in ids.into_iter().zip(deadlines) {
+                this.wheel.reschedule(&mut this.slots, SlotId::new(number), deadline, this.now);
+            }
+            start.elapsed()
+        };
+        (0..iterations).map(|_| moved(self)).sum()
+    }
+
+    /// Those left are filed in a slot of the level above, and time goes on to its start, where each is
+    /// moved down, and none is due yet.
+    pub(crate) fn cascade(&mut self, iterations: u64) -> Duration {
+        /// Ticks that a slot of that level is long.
+        const SLOT_TICKS: u64 = 64 * 64;
+        let mut moved_down = || {
+            let start_of_slot = (self.now / SLOT_TICKS + 1) * SLOT_TICKS;
+            for number in self.filed..self.filed + self.at_a_time {
+                let deadline = start_of_slot + self.random.u64(1..SLOT_TICKS);
+                self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
+            }
+            self.now = start_of_slot;
+            let mut budget = usize::MAX;
+            let start = Instant::now();
+            let due = self.wheel.pop_due(&mut self.slots, self.now, &mut budget);
+            let took = start.elapsed();
+            assert!(due.is_none(), "nothing is due yet");
+            assert_eq!(usize::MAX - budget, self.at_a_time, "each is moved once");
+            self.take_those_out();
+            took
+        };
+        (0..iterations).map(|_| moved_down()).sum()
+    }
+
+    /// Time goes on until so many have expired; each is filed again, untimed.
+    pub(crate) fn expire(&mut self, iterations: u64) -> Duration {
+        let wanted = iterations as usize * self.at_a_time;
+        let (mut took, mut expired) = (Duration::ZERO, 0);
+        while expired < wanted {
+            self.now += HOUR_TICKS / 100;
+            let mut out = Vec::with_capacity(self.filed / 50);
+            let mut budget = usize::MAX;
+            let start = Instant::now();
+            while let Some(id) = self.wheel.pop_due(&mut self.slots, self.now, &mut budget) {
+                out.push(id);
+            }
+            took += start.elapsed();
+            expired += out.len();
+            for id in out {
+                let deadline = self.deadline();
+                self.wheel.insert(&mut self.slots, id, deadline, self.now);
+            }
+        }
+        took.mul_f64(wanted as f64 / expired as f64)
+    }
+}
+
 fn ours(deadlines: &[u64], order: &[u64]) -> [Duration; 3] {
-    let unfiled = Links { stamp: Stamp::from_bits(0), next: None, previous: None, is_filed: false };
-    let mut slots = Slots(vec![unfiled; TIMERS]);
+    let mut slots = Slots::unfiled(TIMERS);
     let mut wheel = Wheel::new(0);
     let fill = |wheel: &mut Wheel, slots: &mut Slots| {
         let start = Instant::now();

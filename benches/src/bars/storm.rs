@@ -1,6 +1,8 @@
 //! 500,000 entries fall due at once.
 
-use super::{Line, at_most, verdict};
+use punctual_figures::record::BarLine;
+
+use super::{at_most, verdict};
 use crate::by::By;
 use crate::storm::{StormSubject, measure};
 
@@ -13,7 +15,7 @@ const AIM_MICROS: f64 = 50.0;
 
 const ROUNDS: usize = 3;
 
-pub(super) fn lines() -> Vec<Line> {
+pub(super) fn lines() -> Vec<BarLine> {
     eprintln!("storm ...");
     let mut ratios = Vec::new();
     let mut shown = Vec::new();
@@ -36,22 +38,22 @@ pub(super) fn lines() -> Vec<Line> {
     let mut noises: Vec<f64> = longest.iter().map(|round| round.1).collect();
     let (call, noise) = (median(&mut calls), median(&mut noises));
     vec![
-        Line {
+        BarLine {
             bar: "storm, p99.99 of a call".to_owned(),
             against: StormSubject::QuickCache.name().to_owned(),
             must: at_most(MUST_TIMES, " times"),
             aim: at_most(AIM_TIMES, " times"),
             measured: format!("{times:.2} times"),
-            verdict: verdict(-times, Some(-MUST_TIMES), Some(-AIM_TIMES)),
+            verdict: verdict(-times, Some(-MUST_TIMES), Some(-AIM_TIMES)).to_owned(),
             details: format!("{own:.1} µs : {mark:.1} µs, median of {ROUNDS}"),
         },
-        Line {
+        BarLine {
             bar: "storm, longest call's processor time".to_owned(),
             against: "no cache".to_owned(),
             must: at_most(MUST_MICROS, " µs"),
             aim: at_most(AIM_MICROS, " µs"),
             measured: format!("{call:.1} µs"),
-            verdict: verdict(-call, Some(-MUST_MICROS), Some(-AIM_MICROS)),
+            verdict: verdict(-call, Some(-MUST_MICROS), Some(-AIM_MICROS)).to_owned(),
             details: format!(
                 "an index rebuild included; noise {noise:.1} µs; least of {ROUNDS} rounds {:.1} µs",
                 calls[0]

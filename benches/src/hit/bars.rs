@@ -1,8 +1,8 @@
-//! The bars that the default policy has to clear: issue 4.
+//! The bars that the default policy has to clear, in percentage points.
 
-use super::columns::Kind;
-use super::{Study, percent};
-use crate::table::Table;
+use punctual_figures::record::{BarLine, Kind};
+
+use super::Study;
 
 /// Hit ratios in percent that the DNS trace must reach, by capacity.
 const DNS_MUST: [(usize, f64); 4] = [(14, 70.5), (71, 76.5), (143, 78.9), (287, 80.5)];
@@ -20,23 +20,36 @@ const MEAN_MUST: f64 = 48.8;
 const MEAN_AIM: f64 = 50.0;
 const REGRET_MUST: f64 = 6.0;
 const REGRET_AIM: f64 = 2.0;
-const PATHOLOGY_MUST: f64 = -3.0;
+const PATHOLOGY_MUST: f64 = 3.0;
 const PATHOLOGY_AIM: f64 = 0.0;
 
 /// Rows of the table of the traces' README: seven traces at three capacities.
 const ROWS: usize = 21;
 
-pub(super) fn print(study: &Study) {
-    let mut table = Table::new(["bar", "must", "aim", "measured", ""]);
-    let verdict = |measured: f64, must: f64, aim: f64| {
-        if measured >= aim {
-            "aim"
-        } else if measured >= must {
-            "must"
-        } else {
-            "MISSED"
-        }
+/// A figure of which more is better, or with a minus sign less.
+fn line(bar: String, must: f64, aim: Option<f64>, measured: f64, details: String) -> BarLine {
+    let verdict = if measured < must {
+        "missed"
+    } else if aim.is_some_and(|aim| measured >= aim) {
+        "aim met"
+    } else {
+        "must met"
     };
+    let sign = if must.is_sign_negative() { "≤" } else { "≥" };
+    let shown = |value: f64| format!("{sign} {:.1}", value.abs());
+    BarLine {
+        bar,
+        against: String::new(),
+        must: shown(must),
+        aim: aim.map_or_else(String::new, shown),
+        measured: format!("{:.2}", measured.abs()),
+        verdict: verdict.to_owned(),
+        details,
+    }
+}
+
+pub(super) fn lines(study: &Study) -> Vec<BarLine> {
+    let mut lines = Vec::new();
     let rows: Vec<(usize, usize)> = study.rows("real/").collect();
     for (number, column) in study.columns.iter().enumerate() {
         if rows.len() != ROWS || !matches!(column.kind, Kind::Punctual | Kind::Variant) {
@@ -44,63 +57,52 @@ pub(super) fn print(study: &Study) {
         }
         let ratios = rows.iter().map(|&(trace, capacity)| study.ratios_at(trace, capacity, number));
         let mean = 100.0 * ratios.sum::<f64>() / ROWS as f64;
-        table.row([
-            format!("{}: mean of the {ROWS} rows", column.name),
-            format!("{MEAN_MUST:.1}"),
-            format!("{MEAN_AIM:.1}"),
-            format!("{mean:.2}"),
-            verdict(mean, MEAN_MUST, MEAN_AIM).to_owned(),
-        ]);
+        let bar = format!("{}: mean of the {ROWS} rows", column.name);
+        lines.push(line(bar, MEAN_MUST, Some(MEAN_AIM), mean, String::new()));
         let regrets = rows.iter().filter_map(|&(trace, capacity)| {
-            let (_, best) = study.best_other(trace, capacity)?;
+            let best = study.best_other(trace, capacity)?;
             Some((100.0 * (best - study.ratios_at(trace, capacity, number)), trace, capacity))
         });
         if let Some((regret, trace, capacity)) = regrets.max_by(|a, b| a.0.total_cmp(&b.0)) {
-            table.row([
-                format!("{}: worst regret ({} {capacity})", column.name, study.traces[trace].name),
-                format!("{REGRET_MUST:.1}"),
-                format!("{REGRET_AIM:.1}"),
-                format!("{regret:.2}"),
-                verdict(-regret, -REGRET_MUST, -REGRET_AIM).to_owned(),
-            ]);
+            let bar = format!("{}: furthest behind the best of a row", column.name);
+            let details = format!("{} at {capacity}", study.traces[trace].name);
+            lines.push(line(bar, -REGRET_MUST, Some(-REGRET_AIM), -regret, details));
         }
     }
     for (trace, capacity) in study.rows("ttl/dns") {
         if let Some((_, must)) = DNS_MUST.iter().find(|(bar, _)| *bar == capacity) {
             let measured = 100.0 * study.ratios_at(trace, capacity, 0);
-            table.row([
-                format!("dns at {capacity}"),
-                format!("{must:.1}"),
-                String::new(),
-                format!("{measured:.2}"),
-                verdict(measured, *must, f64::MAX).to_owned(),
-            ]);
+            lines.push(line(format!("dns at {capacity}"), *must, None, measured, String::new()));
         }
     }
     let column_named = |name: &str| study.columns.iter().position(|column| column.name == name);
     let (Some(lru), Some(s3_fifo)) = (column_named("LRU"), column_named("S3-FIFO")) else {
-        return;
+        return lines;
     };
     for pathology in PATHOLOGIES {
         for (trace, capacity) in study.rows(pathology) {
             let mark = study
                 .ratios_at(trace, capacity, lru)
                 .max(study.ratios_at(trace, capacity, s3_fifo));
-            let ahead = 100.0 * (study.ratios_at(trace, capacity, 0) - mark);
-            table.row([
-                format!("{pathology} at {capacity}, ahead of LRU and S3-FIFO"),
-                format!("{PATHOLOGY_MUST:+.0}"),
-                format!("{PATHOLOGY_AIM:+.0}"),
-                format!(
-                    "{ahead:+.2} ({} / {})",
-                    percent(Some(mark + ahead / 100.0)),
-                    percent(Some(mark))
-                ),
-                verdict(ahead, PATHOLOGY_MUST, PATHOLOGY_AIM).to_owned(),
-            ]);
+            let own = study.ratios_at(trace, capacity, 0);
+            let behind = 100.0 * (mark - own);
+            let verdict = if behind <= PATHOLOGY_AIM {
+                "aim met"
+            } else if behind <= PATHOLOGY_MUST {
+                "must met"
+            } else {
+                "missed"
+            };
+            lines.push(BarLine {
+                bar: format!("{pathology} at {capacity}, behind"),
+                against: "the better of LRU and S3-FIFO".to_owned(),
+                must: format!("≤ {PATHOLOGY_MUST:.1}"),
+                aim: format!("≤ {PATHOLOGY_AIM:.1}"),
+                measured: format!("{behind:.2}"),
+                verdict: verdict.to_owned(),
+                details: format!("{:.2} : {:.2}", 100.0 * own, 100.0 * mark),
+            });
         }
     }
-    if !table.is_empty() {
-        println!("\nBars of the hit ratio, in percentage points\n\n{table}");
-    }
+    lines
 }

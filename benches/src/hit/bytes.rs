@@ -3,14 +3,12 @@
 
 use std::error::Error;
 
-use super::columns::{Column, Kind};
-use super::{Cell, Study, percent};
-use crate::allocator::Counting;
-use crate::subjects::punctual_cache::PunctualCache;
-use crate::table::Table;
+use punctual_figures::record::{BytesRatio, BytesRow, Kind};
 
-/// From this many entries up, the bar asks for the lead on every row.
-const LARGE_ENTRIES: usize = 1_000;
+use super::columns::Column;
+use super::{Cell, Study};
+use crate::allocator::Counting;
+use crate::memory::footprint_bytes;
 
 /// Bytes that a full cache of a capacity has requested and not given back.
 fn bytes_of(filled: fn(usize) -> Box<dyn std::any::Any>, capacity: usize) -> usize {
@@ -44,85 +42,41 @@ impl Study {
     }
 }
 
-/// Prints the table and the bars.
-pub(super) fn run(study: &mut Study) -> Result<(), Box<dyn Error>> {
+/// Replays the traces whose entries do not expire, real ones and generated ones.
+pub(super) fn run(study: &mut Study) -> Result<Vec<BytesRow>, Box<dyn Error>> {
+    let all = study.rows("real/").chain(study.rows("generated/"));
     let rows: Vec<(usize, usize)> =
-        study.rows("real/").filter(|&(trace, _)| study.traces[trace].times.is_none()).collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let shown: Vec<usize> = (0..study.columns.len())
-        .filter(|&number| matches!(study.columns[number].kind, Kind::Punctual | Kind::Peer))
-        .collect();
+        all.filter(|&(trace, _)| study.traces[trace].times.is_none()).collect();
+    let is_shown = |column: &Column| column.kind == Kind::Punctual || column.filled.is_some();
+    let shown: Vec<usize> =
+        (0..study.columns.len()).filter(|&number| is_shown(&study.columns[number])).collect();
     // Capacities first: counting bytes and replaying must not happen at the same time.
-    let mut capacities = Vec::new();
+    let mut cells = Vec::new();
     for &(trace, capacity) in &rows {
-        let bytes = PunctualCache::<u64, u64>::footprint_bytes(capacity);
+        let bytes = footprint_bytes::<u64>(capacity);
         for &column in &shown {
             let fits = if study.columns[column].kind == Kind::Punctual {
                 capacity
             } else {
                 study.capacity_that_fits(column, bytes).unwrap_or(0)
             };
-            capacities.push((Cell { trace, capacity, column }, fits));
+            cells.push(Cell { trace, capacity: fits, column });
         }
     }
     study.store.save()?;
-    let cells = capacities.iter().filter(|(_, fits)| *fits > 0);
-    study.replay(cells.map(|&(cell, fits)| Cell { capacity: fits, ..cell }).collect())?;
-
-    let ratio = |row: (usize, usize), column: usize| {
-        let cell = Cell { trace: row.0, capacity: row.1, column };
-        let (_, fits) = capacities.iter().find(|(of, _)| *of == cell).expect("it was looked for");
-        (*fits, study.ratio(row.0, *fits, column).unwrap_or(0.0))
-    };
-    println!(
-        "\nHit ratio in percent (and capacity), same number of bytes as punctual takes: real/\n"
-    );
-    let names = shown.iter().map(|&column| study.columns[column].name.as_str());
-    let mut table =
-        Table::new(["trace", "bytes"].into_iter().chain(names).chain(["ahead of the best"]));
-    let mut behind = Vec::new();
-    for &row in &rows {
-        let name = study.traces[row.0].name.trim_start_matches("real/");
-        let bytes = PunctualCache::<u64, u64>::footprint_bytes(row.1);
-        let mut cells = vec![name.to_owned(), bytes.to_string()];
-        for &column in &shown {
-            let (fits, share) = ratio(row, column);
-            cells.push(format!("{} ({fits})", percent(Some(share))));
+    study.replay(cells.iter().copied().filter(|cell| cell.capacity > 0).collect())?;
+    let row = |(&(trace, capacity), cells): (&(usize, usize), &[Cell])| {
+        let ratios = cells.iter().map(|cell| BytesRatio {
+            subject: study.columns[cell.column].name.clone(),
+            capacity: cell.capacity,
+            ratio: study.ratio(cell.trace, cell.capacity, cell.column).unwrap_or(0.0),
+        });
+        BytesRow {
+            trace: study.traces[trace].name.clone(),
+            capacity,
+            bytes: footprint_bytes::<u64>(capacity),
+            ratios: ratios.collect(),
         }
-        let own = ratio(row, shown[0]).1;
-        let best = shown[1..].iter().map(|&column| ratio(row, column).1).fold(0.0, f64::max);
-        cells.push(format!("{:+.2}", 100.0 * (own - best)));
-        if own <= best {
-            behind.push((row.1, format!("{name} {}", row.1)));
-        }
-        table.row(cells);
-    }
-    let means: Vec<f64> = shown
-        .iter()
-        .map(|&column| {
-            rows.iter().map(|&row| ratio(row, column).1).sum::<f64>() / rows.len() as f64
-        })
-        .collect();
-    let mut cells = vec!["mean".to_owned(), String::new()];
-    cells.extend(means.iter().map(|mean| percent(Some(*mean))));
-    let best_mean = means[1..].iter().copied().fold(0.0, f64::max);
-    cells.push(format!("{:+.2}", 100.0 * (means[0] - best_mean)));
-    table.row(cells);
-    print!("{table}");
-
-    let large = behind.iter().filter(|(entries, _)| *entries >= LARGE_ENTRIES).count();
-    let verdict = match (means[0] > best_mean && large == 0, behind.is_empty()) {
-        (true, true) => "aim",
-        (true, false) => "must",
-        (false, _) => "MISSED",
     };
-    let behind: Vec<&str> = behind.iter().map(|(_, name)| name.as_str()).collect();
-    println!(
-        "\nBar: above every peer in the mean and on every row of {LARGE_ENTRIES} entries or more: \
-         {verdict}. Not above on: {}.",
-        if behind.is_empty() { "no row".to_owned() } else { behind.join(", ") },
-    );
-    Ok(())
+    Ok(rows.iter().zip(cells.chunks(shown.len())).map(row).collect())
 }

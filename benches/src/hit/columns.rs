@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use punctual::{Eviction, ManualClock};
+use punctual_figures::record::Kind;
 
 use super::optimum;
 use super::policies::{Fifo, Lru, S3Fifo, Sieve};
@@ -30,20 +31,6 @@ const LONG: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The policies of punctual that are compared; the default is always there. A new one is added
 /// here.
 const EVICTIONS: [Eviction; 3] = [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Of this crate, with the default policy and default shards: what the bars are about.
-    Punctual,
-    /// Of this crate, otherwise.
-    Variant,
-    /// A cache that one can use instead.
-    Peer,
-    /// A textbook policy.
-    Mark,
-    /// What nobody can pass.
-    Optimum,
-}
 
 /// At the same number of entries, a deadline in the value changes nothing where nothing expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +62,8 @@ pub(crate) struct Column {
     pub(crate) seeds: u64,
     /// The share of hits in a trace at a capacity.
     pub(crate) hit_ratio: Box<HitRatio>,
-    /// A full cache of a capacity, whose bytes can be counted; none where bytes mean nothing.
+    /// A full cache of a capacity, whose bytes can be counted; none where they mean nothing, and
+    /// where another column does the same in fewer of them.
     pub(crate) filled: Option<fn(usize) -> Box<dyn Any>>,
 }
 
@@ -130,9 +118,14 @@ fn replay_promptly(trace: &Trace, subject: impl Subject<u64, u64>, settling: Set
     replay(trace, Prompt::new(subject, time.clone()), settling, |now| time.set(now))
 }
 
-/// Fills a subject twice over, so that all has grown that grows.
-fn fill(mut subject: impl Subject<u64, u64> + 'static, capacity: usize) -> Box<dyn Any> {
-    for key in 0..2 * capacity as u64 + 64 {
+/// Fills a subject over the brim, so that all has grown that grows.
+fn fill(subject: impl Subject<u64, u64> + 'static, capacity: usize) -> Box<dyn Any> {
+    fill_with(subject, capacity + capacity / 2 + 64)
+}
+
+/// Puts so many entries in.
+fn fill_with(mut subject: impl Subject<u64, u64> + 'static, entries: usize) -> Box<dyn Any> {
+    for key in 0..entries as u64 {
         // Spread, so that no structure is flattered by an order.
         let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if subject.get(&key, |_| ()).is_none() {
@@ -166,7 +159,7 @@ fn punctual(name: &str, kind: Kind, eviction: Eviction, seeds: u64) -> Column {
 
 fn punctual_unsync(eviction: Eviction) -> Column {
     Column {
-        name: "unsync".to_owned(),
+        name: "punctual unsync".to_owned(),
         kind: Kind::Variant,
         shown: Shown::Always,
         seeds: 1,
@@ -184,7 +177,7 @@ fn peer(
     name: &str,
     shown: Shown,
     hit_ratio: fn(&Trace, usize) -> f64,
-    filled: fn(usize) -> Box<dyn Any>,
+    filled: Option<fn(usize) -> Box<dyn Any>>,
 ) -> Column {
     Column {
         name: name.to_owned(),
@@ -192,7 +185,7 @@ fn peer(
         shown,
         seeds: 1,
         hit_ratio: Box::new(move |trace, capacity, _| hit_ratio(trace, capacity)),
-        filled: Some(filled),
+        filled,
     }
 }
 
@@ -207,15 +200,16 @@ fn mark(name: &str, kind: Kind, hit_ratio: fn(&Trace, usize) -> f64) -> Column {
     }
 }
 
-/// Housekeeping of moka and mini-moka: as often as `../shared/traces/README.md` has it.
+/// Housekeeping of moka and mini-moka: their calls do it in batches of some sixty.
 const MOKA: Settling = Settling::EachRequests(32);
 
 /// All columns, in the order in which tables show them.
 pub(crate) fn all() -> Vec<Column> {
     let default = Eviction::default();
-    let mut columns = vec![punctual("Cache", Kind::Punctual, default, 5), punctual_unsync(default)];
+    let mut columns =
+        vec![punctual("punctual", Kind::Punctual, default, 5), punctual_unsync(default)];
     for eviction in EVICTIONS.into_iter().filter(|eviction| *eviction != default) {
-        columns.push(punctual(&format!("Cache {eviction:?}"), Kind::Variant, eviction, 1));
+        columns.push(punctual(&format!("punctual {eviction:?}"), Kind::Variant, eviction, 1));
     }
     columns.extend([
         peer(
@@ -226,60 +220,64 @@ pub(crate) fn all() -> Vec<Column> {
                 let cache = Original::simulated(capacity, clock.clone());
                 replay(trace, cache, Settling::Never, |now| clock.set(now))
             },
-            |capacity| fill(Original::new(capacity), capacity),
+            None,
         ),
         peer(
             "moka",
             Shown::Always,
             |trace, capacity| replay_promptly(trace, MokaTtl::new(capacity, LONG), MOKA),
-            |capacity| fill(MokaTtl::new(capacity, LONG), capacity),
+            Some(|capacity| fill(MokaTtl::new(capacity, LONG), capacity)),
         ),
         peer(
             "moka Expiry",
             Shown::WithTtls,
             |trace, capacity| replay_promptly(trace, MokaExpiry::new(capacity), MOKA),
-            |capacity| fill(MokaExpiry::new(capacity), capacity),
+            None,
         ),
         peer(
             "mini-moka",
             Shown::Always,
             |trace, capacity| replay_promptly(trace, MiniMoka::new(capacity, LONG), MOKA),
-            |capacity| fill(MiniMoka::new(capacity, LONG), capacity),
+            Some(|capacity| fill(MiniMoka::new(capacity, LONG), capacity)),
         ),
-        peer("quick_cache", Shown::WithoutTtls, replay_quick_cache, |capacity| {
-            fill(QuickCache::new(capacity), capacity)
-        }),
         peer(
-            "quick+deadline",
+            "quick_cache",
+            Shown::WithoutTtls,
+            replay_quick_cache,
+            Some(|capacity| fill(QuickCache::new(capacity), capacity)),
+        ),
+        peer(
+            "quick_cache + deadline",
             Shown::WithTtls,
             |trace, capacity| {
                 let time = SimulatedTime::default();
                 let cache = QuickCacheDeadline::new(capacity, time.clone());
                 replay(trace, cache, Settling::Never, |now| time.set(now))
             },
-            |capacity| fill(QuickCacheDeadline::new(capacity, SimulatedTime::default()), capacity),
+            None,
         ),
         peer(
-            "lru+deadline",
+            "lru + deadline",
             Shown::WithTtls,
             |trace, capacity| {
                 let time = SimulatedTime::default();
                 let cache = LruDeadline::new(capacity, time.clone());
                 replay(trace, cache, Settling::Never, |now| time.set(now))
             },
-            |capacity| fill(LruDeadline::new(capacity, SimulatedTime::default()), capacity),
+            Some(|capacity| fill(LruDeadline::new(capacity, SimulatedTime::default()), capacity)),
         ),
         peer(
             "ttl_cache",
             Shown::WithTtls,
             |trace, capacity| replay_promptly(trace, TtlCache::new(capacity), Settling::Never),
-            |capacity| fill(TtlCache::new(capacity), capacity),
+            None,
         ),
         peer(
             "stretto",
             Shown::Always,
             |trace, capacity| replay_promptly(trace, Stretto::new(capacity), Settling::AfterInsert),
-            |capacity| fill(Stretto::new(capacity), capacity),
+            // To evict one entry it looks at all of them: over the brim would take hours.
+            Some(|capacity| fill_with(Stretto::new(capacity), capacity)),
         ),
         mark("FIFO", Kind::Mark, |trace, capacity| {
             replay_promptly(trace, Fifo::new(capacity), Settling::Never)

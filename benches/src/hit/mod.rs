@@ -10,7 +10,6 @@ mod columns;
 mod generated;
 mod list;
 mod optimum;
-pub(crate) mod plot;
 mod policies;
 mod trace;
 
@@ -19,30 +18,15 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::{Deserialize, Serialize};
+use punctual_figures::places;
+use punctual_figures::record::{Hit, HitRatio, HitRow, HitTable, Kind};
 
-use crate::places;
 use crate::store::Store;
-use crate::table::Table;
-use columns::{Column, Kind};
+use columns::Column;
 use trace::Trace;
 
 /// Counts up when a replay changes its meaning, so that no old figure is taken for a new one.
-const METHOD: u32 = 1;
-
-/// The hit ratios of one trace, for the record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct HitTable {
-    pub(crate) trace: String,
-    pub(crate) rows: Vec<HitRow>,
-}
-
-/// The shares of hits at a capacity, by column, in the order of the columns.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct HitRow {
-    pub(crate) capacity: usize,
-    pub(crate) ratios: Vec<(String, f64)>,
-}
+const METHOD: u32 = 2;
 
 /// The hit ratio of a column, by its number, at a capacity of a trace, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,10 +44,9 @@ struct Study {
     store: Store,
 }
 
-/// Replays the traces that the filter wants, prints the tables and draws the plots. A filter is a
-/// part of a trace's group and name, such as `oltp`, `real` or `ttl/`, or `bytes`; an empty one
-/// wants everything.
-pub(crate) fn run(filter: &str) -> Result<Vec<HitTable>, Box<dyn Error>> {
+/// Replays the traces that the filter wants. A filter is a part of a trace's group and name, such
+/// as `oltp`, `real` or `ttl/`, or `bytes`; an empty one wants everything.
+pub(crate) fn run(filter: &str) -> Result<Hit, Box<dyn Error>> {
     let only_bytes = filter == "bytes";
     let wanted = |name: &str| only_bytes || name.contains(filter);
     let mut traces = Vec::new();
@@ -73,35 +56,29 @@ pub(crate) fn run(filter: &str) -> Result<Vec<HitTable>, Box<dyn Error>> {
             traces.extend(trace::real(&folder, wanted)?);
         }
         None => {
-            println!("No real traces: set PUNCTUAL_TRACES to their folder. Generated ones only.")
+            println!("No real traces: set PUNCTUAL_TRACES to their folder. Generated ones only.");
         }
     }
-    if !only_bytes {
-        traces.extend(generated::all(wanted));
-    }
+    traces.extend(generated::all(wanted));
     if traces.is_empty() {
         return Err(format!("no trace's name contains {filter:?}").into());
     }
-    let output = places::output()?;
-    let store = Store::open(output.join("hit-ratios-of-peers.json"));
+    let store = Store::open(places::output()?.join("hit-ratios-of-peers.json"));
     let mut study = Study { columns: columns::all(), traces, ratios: BTreeMap::new(), store };
-
+    let mut hit = Hit { tables: Vec::new(), bytes: Vec::new(), bars: Vec::new() };
     if !only_bytes {
         study.same_entries()?;
-        for group in ["real/", "generated/", "ttl/"] {
-            study.print_group(group);
-        }
-        bars::print(&study);
-        plot::draw_all(&study.tables(), &output.join("hit-ratio"))?;
+        hit.tables = study.tables();
+        hit.bars = bars::lines(&study);
     }
     if only_bytes || filter.is_empty() {
-        bytes::run(&mut study)?;
+        hit.bytes = bytes::run(&mut study)?;
     }
     println!(
         "Peers' and marks' figures are replayed once and kept in {}.",
         study.store.path().display()
     );
-    Ok(study.tables())
+    Ok(hit)
 }
 
 impl Study {
@@ -139,6 +116,7 @@ impl Study {
         let next_job = AtomicUsize::new(0);
         let sums: Mutex<BTreeMap<Cell, f64>> = Mutex::default();
         std::thread::scope(|scope| {
+            eprintln!("hit: {} replays ...", jobs.len());
             for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
                 scope.spawn(|| {
                     while let Some(&(cell, seed)) =
@@ -185,20 +163,19 @@ impl Study {
     }
 
     /// The best of the columns that one could have instead: peers and textbook policies.
-    fn best_other(&self, trace: usize, capacity: usize) -> Option<(usize, f64)> {
+    fn best_other(&self, trace: usize, capacity: usize) -> Option<f64> {
         let others = self.columns.iter().enumerate();
         let others = others.filter(|(_, column)| matches!(column.kind, Kind::Peer | Kind::Mark));
-        let ratios = others.filter_map(|(number, _)| {
-            self.ratio(trace, capacity, number).map(|ratio| (number, ratio))
-        });
-        ratios.max_by(|one, other| one.1.total_cmp(&other.1))
+        let ratios = others.filter_map(|(number, _)| self.ratio(trace, capacity, number));
+        ratios.max_by(f64::total_cmp)
     }
 
     /// At the same number of entries, of each trace.
     fn tables(&self) -> Vec<HitTable> {
         let row = |trace: usize, capacity: usize| {
             let ratios = self.columns.iter().enumerate().filter_map(|(number, column)| {
-                Some((column.name.clone(), self.ratio(trace, capacity, number)?))
+                let ratio = self.ratio(trace, capacity, number)?;
+                Some(HitRatio { subject: column.name.clone(), kind: column.kind, ratio })
             });
             HitRow { capacity, ratios: ratios.collect() }
         };
@@ -211,53 +188,6 @@ impl Study {
             .collect()
     }
 
-    fn print_group(&self, group: &str) {
-        let rows: Vec<(usize, usize)> = self.rows(group).collect();
-        if rows.is_empty() {
-            return;
-        }
-        let shown: Vec<usize> = (0..self.columns.len())
-            .filter(|&column| {
-                rows.iter().any(|&(trace, capacity)| self.ratio(trace, capacity, column).is_some())
-            })
-            .collect();
-        println!("\nHit ratio in percent, same number of entries: {group}\n");
-        let names = shown.iter().map(|&column| self.columns[column].name.as_str());
-        let mut table = Table::new(
-            ["trace", "capacity"].into_iter().chain(names).chain(["regret", "best other"]),
-        );
-        for &(trace, capacity) in &rows {
-            let name = self.traces[trace].name.trim_start_matches(group);
-            let mut cells = vec![name.to_owned(), capacity.to_string()];
-            cells.extend(shown.iter().map(|&column| percent(self.ratio(trace, capacity, column))));
-            let own = self.ratio(trace, capacity, 0);
-            if let (Some((best, best_ratio)), Some(own)) = (self.best_other(trace, capacity), own) {
-                cells.push(format!("{:.2}", 100.0 * (best_ratio - own)));
-                cells.push(self.columns[best].name.clone());
-            }
-            table.row(cells);
-        }
-        let mut means = vec!["mean".to_owned(), String::new()];
-        for &column in &shown {
-            let ratios: Vec<f64> = rows
-                .iter()
-                .filter_map(|&(trace, capacity)| self.ratio(trace, capacity, column))
-                .collect();
-            // A mean over some rows would be compared with means over all.
-            let whole = ratios.len() == rows.len();
-            means.push(percent(whole.then(|| ratios.iter().sum::<f64>() / ratios.len() as f64)));
-        }
-        table.row(means);
-        print!("{table}");
-    }
-}
-
-/// A share in percent.
-fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "-".to_owned(), |share| format!("{:.2}", 100.0 * share))
-}
-
-impl Study {
     /// As [`ratio`](Self::ratio), where it has been replayed for certain.
     fn ratios_at(&self, trace: usize, capacity: usize, column: usize) -> f64 {
         self.ratio(trace, capacity, column).expect("every shown column was replayed")

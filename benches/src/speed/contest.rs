@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use punctual_figures::record::{Outcome, Timing};
 
-use super::field::Entrant;
+use super::field::{Entrant, Who};
 use super::keys::{Draw, Material, Popularity, shuffled};
 use super::work::{Contestant, Work};
 
@@ -55,65 +55,6 @@ pub(crate) struct Contest {
     pub(crate) calls: usize,
 }
 
-/// What came of it, for the record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) operation: String,
-    pub(crate) popularity: String,
-    pub(crate) material: String,
-    pub(crate) capacity: usize,
-    pub(crate) threads: usize,
-    pub(crate) results: Vec<Result>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Result {
-    pub(crate) subject: String,
-    pub(crate) expires: bool,
-    pub(crate) is_ours: bool,
-    /// Of each round.
-    pub(crate) nanos_per_call: Vec<f64>,
-    /// Over all rounds.
-    pub(crate) hit_share: f64,
-}
-
-impl Result {
-    /// The value below which a share of the rounds lies.
-    pub(crate) fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.nanos_per_call.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[((sorted.len() - 1) as f64 * share).round() as usize]
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        self.quantile(0.5)
-    }
-
-    /// The distance between the quartiles, as a share of the median.
-    pub(crate) fn spread(&self) -> f64 {
-        (self.quantile(0.75) - self.quantile(0.25)) / self.median()
-    }
-}
-
-impl Outcome {
-    pub(crate) fn name(&self) -> String {
-        let Self { operation, popularity, material, capacity, threads, .. } = self;
-        let plural = if *threads == 1 { "" } else { "s" };
-        format!(
-            "{operation}, {popularity}, {material}, {capacity} entries, {threads} thread{plural}"
-        )
-    }
-
-    pub(crate) fn result(&self, subject: &str) -> Option<&Result> {
-        self.results.iter().find(|result| result.subject == subject)
-    }
-
-    /// How many times as fast one is as another, by medians.
-    pub(crate) fn times_as_fast(&self, one: &str, other: &str) -> Option<f64> {
-        Some(self.result(other)?.median() / self.result(one)?.median())
-    }
-}
-
 struct Player<M> {
     entrant: Entrant,
     contestant: Box<dyn Contestant<M>>,
@@ -134,21 +75,91 @@ impl Contest {
 
     /// Lets the entrants take turns.
     pub(crate) fn run<M: Material>(&self, entrants: &[Entrant]) -> Outcome {
-        let filled = match self.operation {
+        self.take_turns(&mut self.players::<M>(entrants))
+    }
+
+    /// Whether it says something about the entrant.
+    fn admits(&self, entrant: &Entrant) -> bool {
+        match self.operation {
+            Operation::Remove => entrant.removes,
+            Operation::InsertFresh | Operation::ReadThrough => {
+                // To evict one entry it looks at all of them: with a million, that takes longer
+                // than the rest of the matrix.
+                let is_slow = entrant.who == Who::Stretto && self.capacity > 100_000;
+                entrant.is_bounded && !is_slow
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether what is in the caches after this contest is what the other one wants in them.
+    fn leaves_what_is_wanted_by(&self, other: &Self) -> bool {
+        let fills_up = |contest: &Self| {
+            matches!(contest.operation, Operation::InsertFresh | Operation::ReadThrough)
+        };
+        !fills_up(self)
+            && !fills_up(other)
+            && (self.capacity, self.threads) == (other.capacity, other.threads)
+    }
+
+    /// The entrants that are admitted, with what the rounds will ask for.
+    fn players<M: Material>(&self, entrants: &[Entrant]) -> Vec<Player<M>> {
+        let entrants = entrants.iter().filter(|entrant| self.admits(entrant));
+        let players = entrants.map(|&entrant| Player {
+            entrant,
+            contestant: entrant.build(self.capacity, self.threads),
+            nanos_per_call: Vec::new(),
+            hit_shares: Vec::new(),
+        });
+        let mut players: Vec<Player<M>> = players.collect();
+        match self.operation {
+            Operation::ReadThrough => {
+                let mut draw = self.draw();
+                // Long enough for the popular keys to have come.
+                for _ in 0..8 {
+                    let keys = Arc::new(draw.keys::<M>(self.capacity / 2));
+                    for player in &mut players {
+                        let mut works = vec![Work::ReadThrough(Arc::clone(&keys))];
+                        works.resize_with(self.threads, || Work::Get(Arc::default()));
+                        player.contestant.round(works);
+                    }
+                }
+            }
+            Operation::InsertFresh => {
+                for player in &mut players {
+                    let numbers = FRESH..FRESH + self.capacity as u64 * 5 / 4;
+                    let mut entries = numbers.map(|number| (M::key(number), M::value(number)));
+                    player.contestant.fill(&mut entries);
+                }
+            }
+            _ => {
+                let order = shuffled(self.keys());
+                for player in &mut players {
+                    let mut entries =
+                        order.iter().map(|&number| (M::key(number), M::value(number)));
+                    player.contestant.fill(&mut entries);
+                }
+            }
+        }
+        players
+    }
+
+    /// How many keys are asked for.
+    fn keys(&self) -> usize {
+        match self.operation {
             Operation::ReadThrough => self.capacity * 10,
             _ => self.capacity * FILLED_PERCENT / 100,
-        };
-        let mut draw = Draw::new(filled, self.popularity);
-        let mut players: Vec<Player<M>> = entrants
-            .iter()
-            .map(|&entrant| Player {
-                entrant,
-                contestant: entrant.build(self.capacity, self.threads),
-                nanos_per_call: Vec::new(),
-                hit_shares: Vec::new(),
-            })
-            .collect();
-        self.prepare(&mut players, filled, &mut draw);
+        }
+    }
+
+    fn draw(&self) -> Draw {
+        Draw::new(self.keys(), self.popularity)
+    }
+
+    fn take_turns<M: Material>(&self, players: &mut [Player<M>]) -> Outcome {
+        let mut draw = self.draw();
+        let mut players: Vec<&mut Player<M>> =
+            players.iter_mut().filter(|player| self.admits(&player.entrant)).collect();
         let mut fresh = FRESH + self.capacity as u64 * 2;
         // The first round warms up and does not count.
         for round in 0..=self.rounds {
@@ -182,39 +193,7 @@ impl Contest {
             material: M::NAME.to_owned(),
             capacity: self.capacity,
             threads: self.threads,
-            results: players.into_iter().map(Player::into_result).collect(),
-        }
-    }
-
-    /// Fills the caches with what the rounds will ask for.
-    fn prepare<M: Material>(&self, players: &mut [Player<M>], filled: usize, draw: &mut Draw) {
-        match self.operation {
-            Operation::ReadThrough => {
-                // Long enough for the popular keys to have come.
-                for _ in 0..8 {
-                    let keys = Arc::new(draw.keys::<M>(self.capacity / 2));
-                    for player in players.iter_mut() {
-                        let mut works = vec![Work::ReadThrough(Arc::clone(&keys))];
-                        works.resize_with(self.threads, || Work::Get(Arc::default()));
-                        player.contestant.round(works);
-                    }
-                }
-            }
-            Operation::InsertFresh => {
-                for player in players {
-                    let numbers = FRESH..FRESH + self.capacity as u64 * 5 / 4;
-                    let mut entries = numbers.map(|number| (M::key(number), M::value(number)));
-                    player.contestant.fill(&mut entries);
-                }
-            }
-            _ => {
-                let order = shuffled(filled);
-                for player in players {
-                    let mut entries =
-                        order.iter().map(|&number| (M::key(number), M::value(number)));
-                    player.contestant.fill(&mut entries);
-                }
-            }
+            results: players.into_iter().map(Player::take_timing).collect(),
         }
     }
 
@@ -252,14 +231,31 @@ impl Contest {
 }
 
 impl<M> Player<M> {
-    fn into_result(self) -> Result {
+    /// What it has measured; the next contest starts anew.
+    fn take_timing(&mut self) -> Timing {
         let rounds = self.hit_shares.len().max(1) as f64;
-        Result {
+        Timing {
             subject: self.entrant.name.to_owned(),
             expires: self.entrant.expires,
             is_ours: self.entrant.is_ours(),
-            nanos_per_call: self.nanos_per_call,
-            hit_share: self.hit_shares.iter().sum::<f64>() / rounds,
+            nanos_per_call: std::mem::take(&mut self.nanos_per_call),
+            hit_share: self.hit_shares.drain(..).sum::<f64>() / rounds,
         }
     }
+}
+
+/// Runs contests of the same entrants one after the other, each with the caches of the last one
+/// where these hold what it wants: to fill them takes longer than to measure.
+pub(crate) fn run_all<M: Material>(contests: &[Contest], entrants: &[Entrant]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let mut last: Option<(&Contest, Vec<Player<M>>)> = None;
+    for contest in contests {
+        eprintln!("{} ...", contest.name(M::NAME));
+        let kept = last.take().filter(|(before, _)| before.leaves_what_is_wanted_by(contest));
+        let mut players =
+            kept.map_or_else(|| contest.players::<M>(entrants), |(_, players)| players);
+        outcomes.push(contest.take_turns(&mut players));
+        last = Some((contest, players));
+    }
+    outcomes
 }

@@ -1,8 +1,8 @@
 //! Which comparisons are run: a short matrix by default, all of it if asked to.
 
-use std::io::{Write, stderr};
+use punctual_figures::record::{Outcome, Speed};
 
-use super::contest::{Contest, Operation, Outcome};
+use super::contest::{Contest, Operation, run_all};
 use super::field::{self, Entrant};
 use super::keys::{Material, Popularity};
 
@@ -14,78 +14,76 @@ type Row = (Operation, Popularity);
 
 const ZIPF: Popularity = Popularity::Zipf(0.99);
 
-const ROWS_SHORT: [Row; 6] = [
-    (Operation::Hit, ZIPF),
-    (Operation::Miss, Popularity::Uniform),
-    (Operation::InsertFresh, Popularity::Uniform),
-    (Operation::Overwrite, ZIPF),
-    (Operation::ReadThrough, ZIPF),
-    (Operation::Mixed(95), ZIPF),
-];
-
-const ROWS_FULL: [Row; 12] = [
+/// Ordered so that as many of them as can share the filled caches follow each other.
+const ROWS: [Row; 12] = [
     (Operation::Hit, Popularity::Uniform),
     (Operation::Hit, ZIPF),
     (Operation::Miss, Popularity::Uniform),
-    (Operation::InsertFresh, Popularity::Uniform),
     (Operation::Overwrite, Popularity::Uniform),
     (Operation::Overwrite, ZIPF),
-    (Operation::ReadThrough, Popularity::Zipf(0.7)),
-    (Operation::ReadThrough, ZIPF),
-    (Operation::ReadThrough, Popularity::Zipf(1.2)),
     (Operation::Mixed(95), ZIPF),
     (Operation::Mixed(50), ZIPF),
     (Operation::Remove, Popularity::Uniform),
+    (Operation::InsertFresh, Popularity::Uniform),
+    (Operation::ReadThrough, Popularity::Zipf(0.7)),
+    (Operation::ReadThrough, ZIPF),
+    (Operation::ReadThrough, Popularity::Zipf(1.2)),
 ];
 
+/// The short matrix has the lines that differ most.
+fn is_in_short(
+    material: &str,
+    capacity: usize,
+    threads: usize,
+    (operation, popularity): Row,
+) -> bool {
+    let is_shared = matches!(operation, Operation::Hit | Operation::Mixed(_));
+    match (material, capacity, threads) {
+        ("u64", SMALL, 1) => true,
+        ("u64", LARGE, 1) => operation != Operation::ReadThrough || popularity == ZIPF,
+        ("u64", LARGE, 2 | 4) => is_shared && popularity == ZIPF,
+        ("String", SMALL, 1) => popularity == ZIPF,
+        ("String", LARGE, 1) => {
+            matches!(operation, Operation::Hit | Operation::Miss | Operation::Overwrite)
+        }
+        _ => false,
+    }
+}
+
 /// Runs the matrix, or the part of it whose descriptions contain all words of the filter.
-pub(crate) fn run(filter: &str, full: bool) -> Vec<Outcome> {
+pub(crate) fn run(filter: &str, full: bool) -> Speed {
     let mut outcomes = Vec::new();
-    for contest in contests(full) {
-        let wanted = |material: &str| {
-            let name = contest.name(material);
-            filter.split([',', ' ']).all(|word| name.contains(word))
-        };
-        // Strings are compared in part of the short matrix only.
-        let strings = full || (contest.threads == 1 && contest.capacity == LARGE);
-        if wanted(u64::NAME) {
-            outcomes.push(one::<u64>(&contest));
-        }
-        if strings && wanted(String::NAME) {
-            outcomes.push(one::<String>(&contest));
-        }
-    }
-    outcomes
-}
-
-fn contests(full: bool) -> Vec<Contest> {
-    let rows: &[Row] = if full { &ROWS_FULL } else { &ROWS_SHORT };
-    let threads: &[usize] = if full { &[1, 2, 4] } else { &[1, 2] };
-    let mut contests = Vec::new();
-    for &threads in threads {
+    for threads in [1, 2, 4] {
         for capacity in [SMALL, LARGE] {
-            for &(operation, popularity) in rows {
-                let is_contended = matches!(operation, Operation::Hit | Operation::Mixed(_));
-                if !full && threads > 1 && !(is_contended && capacity == LARGE) {
-                    continue;
-                }
-                let (rounds, calls) = if full { (11, 200_000) } else { (7, 50_000) };
-                contests.push(Contest { operation, popularity, capacity, threads, rounds, calls });
-            }
+            outcomes.extend(group::<u64>(capacity, threads, filter, full));
+            outcomes.extend(group::<String>(capacity, threads, filter, full));
         }
     }
-    contests
+    Speed { outcomes }
 }
 
-fn one<M: Material>(contest: &Contest) -> Outcome {
-    // Whoever watches wants to know that it goes on.
-    _ = writeln!(stderr(), "speed: {} ...", contest.name(M::NAME));
-    contest.run::<M>(&entrants(contest))
+/// All that is run with one kind of entries, a size and a number of threads.
+fn group<M: Material>(capacity: usize, threads: usize, filter: &str, full: bool) -> Vec<Outcome> {
+    let (rounds, calls) = if full { (11, 200_000) } else { (7, 50_000) };
+    let rows = ROWS.into_iter().filter(|&row| full || is_in_short(M::NAME, capacity, threads, row));
+    let contests = rows.map(|(operation, popularity)| Contest {
+        operation,
+        popularity,
+        capacity,
+        threads,
+        rounds,
+        calls,
+    });
+    let wanted = |contest: &Contest| {
+        let name = contest.name(M::NAME);
+        filter.split([',', ' ']).all(|word| name.contains(word))
+    };
+    let contests: Vec<Contest> = contests.filter(wanted).collect();
+    run_all::<M>(&contests, &entrants(threads))
 }
 
-/// Who takes part: for one thread all, for several those that can be shared, behind a mutex if
-/// need be.
-fn entrants(contest: &Contest) -> Vec<Entrant> {
+/// For one thread all, for several those that can be shared, behind a mutex if need be.
+fn entrants(threads: usize) -> Vec<Entrant> {
     let mut entrants = vec![
         field::punctual(),
         field::ORIGINAL,
@@ -99,17 +97,9 @@ fn entrants(contest: &Contest) -> Vec<Entrant> {
         field::TTL_CACHE,
         field::SHARDED_MAP,
     ];
-    if contest.threads == 1 {
+    if threads == 1 {
         entrants.insert(1, field::UNSYNC);
         entrants.push(field::QUICK_CACHE_UNSYNC);
     }
-    let fills_up = matches!(contest.operation, Operation::InsertFresh | Operation::ReadThrough);
-    entrants.retain(|entrant| entrant.is_bounded || !fills_up);
-    // To evict one entry it looks at all of them: with a million, that takes longer than the rest of
-    // the matrix.
-    entrants.retain(|entrant| {
-        entrant.who != field::Who::Stretto || !fills_up || contest.capacity == SMALL
-    });
-    entrants.retain(|entrant| entrant.removes || contest.operation != Operation::Remove);
     entrants
 }

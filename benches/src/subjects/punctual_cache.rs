@@ -25,12 +25,6 @@ impl<K: Key, V: Value> PunctualCache<K, V> {
             .expect("the capacity is possible");
         Self(cache)
     }
-
-    /// Bytes that a cache of `capacity` entries takes.
-    pub(crate) fn footprint_bytes(capacity: usize) -> usize {
-        let builder = Cache::<K, V>::builder().capacity(capacity);
-        builder.footprint().expect("the capacity is possible").total()
-    }
 }
 
 impl<K: Key, V: Value, S: BuildHasher + Send + Sync + 'static> PunctualCache<K, V, S> {

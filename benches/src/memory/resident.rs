@@ -1,0 +1,56 @@
+//! Resident memory: pages that the kernel holds for a process with one cache in it. A process of
+//! its own for each cache, since allocators keep what others gave back.
+
+use std::error::Error;
+use std::fs;
+use std::process::Command;
+
+use punctual_figures::record::ResidentMemory;
+
+use super::entrants;
+use crate::speed::keys::Material;
+
+/// The first argument of a process that measures one cache.
+pub(crate) const CHILD: &str = "resident-memory-of";
+
+const CAPACITY: usize = 1_000_000;
+
+/// Of all caches; of none, where the kernel does not tell.
+pub(super) fn run() -> Vec<ResidentMemory> {
+    entrants().iter().filter_map(|entrant| of(entrant.name).ok()).collect()
+}
+
+fn of(subject: &str) -> Result<ResidentMemory, Box<dyn Error>> {
+    let output = Command::new(std::env::current_exe()?).args([CHILD, subject]).output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// In a process of its own: measures a cache, and prints what came of it.
+pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
+    let all = entrants();
+    let entrant = all.iter().find(|entrant| entrant.name == subject).ok_or("no such cache")?;
+    let before = resident_bytes()?;
+    let mut cache = entrant.build::<u64>(CAPACITY, 1);
+    let bytes_empty = resident_bytes()?.saturating_sub(before);
+    let mut fill = |numbers: std::ops::Range<u64>| {
+        cache.fill(&mut numbers.map(|number| (u64::key(number), u64::value(number))));
+        Ok::<u64, Box<dyn Error>>(resident_bytes()?.saturating_sub(before))
+    };
+    let (tenth, whole) = (CAPACITY as u64 / 10, CAPACITY as u64);
+    let resident = ResidentMemory {
+        subject: subject.to_owned(),
+        capacity: CAPACITY,
+        bytes_empty,
+        bytes_tenth: fill(0..tenth)?,
+        bytes_full: fill(tenth..whole)?,
+    };
+    println!("{}", serde_json::to_string(&resident)?);
+    Ok(())
+}
+
+fn resident_bytes() -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
+}
