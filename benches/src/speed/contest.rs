@@ -12,6 +12,11 @@ use super::work::{Contestant, Work};
 /// divided into shards would otherwise evict some.
 const FILLED_PERCENT: usize = 98;
 
+/// Other keys are read through while the caches fill than in the rounds, or these would find
+/// what was asked for before.
+const FILLING_SEED: u64 = 41;
+const ROUNDS_SEED: u64 = 42;
+
 /// Numbers of keys that are never among those a cache was filled with.
 const FRESH: u64 = 100_000_000_000;
 
@@ -114,7 +119,7 @@ impl Contest {
         let mut players: Vec<Player<M>> = players.collect();
         match self.operation {
             Operation::ReadThrough => {
-                let mut draw = self.draw();
+                let mut draw = self.draw(FILLING_SEED);
                 // Long enough for the popular keys to have come.
                 for _ in 0..8 {
                     let keys = Arc::new(draw.keys::<M>(self.capacity / 2));
@@ -152,12 +157,12 @@ impl Contest {
         }
     }
 
-    fn draw(&self) -> Draw {
-        Draw::new(self.keys(), self.popularity)
+    fn draw(&self, seed: u64) -> Draw {
+        Draw::new(self.keys(), self.popularity, seed)
     }
 
     fn take_turns<M: Material>(&self, players: &mut [Player<M>]) -> Outcome {
-        let mut draw = self.draw();
+        let mut draw = self.draw(ROUNDS_SEED);
         let mut players: Vec<&mut Player<M>> =
             players.iter_mut().filter(|player| self.admits(&player.entrant)).collect();
         let mut fresh = FRESH + self.capacity as u64 * 2;

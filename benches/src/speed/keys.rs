@@ -78,12 +78,12 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    pub(crate) fn new(numbers: usize, popularity: Popularity) -> Self {
+    pub(crate) fn new(numbers: usize, popularity: Popularity, seed: u64) -> Self {
         let zipf = match popularity {
             Popularity::Uniform => None,
             Popularity::Zipf(alpha) => Some(Zipf::new(numbers, alpha)),
         };
-        Self { numbers: numbers as u64, zipf, random: Rng::with_seed(42) }
+        Self { numbers: numbers as u64, zipf, random: Rng::with_seed(seed) }
     }
 
     /// Popular numbers lie next to each other: whoever fills a cache has to do so in another order
