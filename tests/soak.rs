@@ -4,16 +4,20 @@
 //! ```sh
 //! PUNCTUAL_SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
 //! ```
+//!
+//! With `PUNCTUAL_SOAK_SVG` set to a path, the memory is drawn there.
 
 #![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
 
 use std::array::from_fn;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plotters::prelude::*;
 use punctual::{Cache, RemovalCause};
 
 const THREADS: u64 = 4;
@@ -21,9 +25,9 @@ const CAPACITY: usize = 100_000;
 const KEYS: u64 = 300_000;
 const RESOLUTION: Duration = Duration::from_millis(10);
 /// Of the run, so many parts for each sample of the memory.
-const SAMPLES: u32 = 30;
+const SAMPLES: u32 = 60;
 /// The share of the run after which memory has to be flat.
-const WARM_UP_SAMPLES: usize = 6;
+const WARM_UP_SAMPLES: usize = 12;
 
 /// Milliseconds by which entries left after their time, counted by their number.
 struct Lateness([AtomicU64; 1_000]);
@@ -157,6 +161,35 @@ fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
     assert!(cache.capacity() >= CAPACITY);
 }
 
+/// Draws the resident memory over the run.
+fn draw(path: &str, seconds: u64, resident_kib: &[usize]) -> Result<(), Box<dyn Error>> {
+    const FONT: (&str, i32) = ("sans-serif", 14);
+    let mebibytes = |kib: usize| kib as f64 / 1_024.0;
+    let most = mebibytes(*resident_kib.iter().max().ok_or("no sample")?);
+    let minutes = seconds as f64 / 60.0;
+    let area = SVGBackend::new(path, (720, 260)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..minutes, 0.0..most * 1.2)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("minutes")
+        .y_desc("resident memory (MiB)")
+        .label_style(FONT)
+        .axis_desc_style(FONT)
+        .draw()?;
+    let points = resident_kib.iter().enumerate().map(|(number, &kib)| {
+        (minutes * (number + 1) as f64 / resident_kib.len() as f64, mebibytes(kib))
+    });
+    chart.draw_series(LineSeries::new(points, RGBColor(0, 114, 178).stroke_width(3)))?;
+    area.present()?;
+    Ok(())
+}
+
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn soak() {
@@ -207,8 +240,8 @@ fn soak() {
             .collect();
         println!("second  resident KiB  entries");
         for sample in 0..SAMPLES {
-            phase.is_beginning.store((1..4).contains(&sample), Relaxed);
-            phase.is_end.store(sample >= SAMPLES - 3, Relaxed);
+            phase.is_beginning.store((2..8).contains(&sample), Relaxed);
+            phase.is_end.store(sample >= SAMPLES - 6, Relaxed);
             thread::sleep(length / SAMPLES);
             resident.push(resident_kib());
             let second = (length / SAMPLES * (sample + 1)).as_secs();
@@ -230,6 +263,9 @@ fn soak() {
     drop(cache);
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
+    if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
+        draw(&path, seconds, &resident).unwrap();
+    }
     let warm = &resident[WARM_UP_SAMPLES..];
     let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());
     assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
