@@ -382,7 +382,8 @@ fn die_if_told() {
 
 /// Threads that wait for a load and are killed by a panic as soon as they get up:
 /// in the `Eq` of the key that they look for, or in the `Clone` of the value that
-/// they get. The others are served, and nobody loads twice who need not.
+/// they get; or who loads, in the `Clone` of what it is to give back, which passes
+/// the turn on. The others are served.
 #[test]
 fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
     #[derive(Clone, Hash)]
@@ -443,7 +444,7 @@ fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
         // Who loads meets no entry and may live.
         let deaths = has_died.iter().filter(|&&it| it).count();
         assert!(deaths >= THREADS / 2 - loads, "{deaths} of {} died", THREADS / 2);
-        assert!((1..=2).contains(&loads), "{loads} loads");
+        assert!((1..=THREADS / 2 + 1).contains(&loads), "{loads} loads");
         assert!(cache.get(key).is_some());
         assert_eq!(cache.len(), 1);
     }
