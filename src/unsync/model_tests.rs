@@ -25,12 +25,8 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     value: u64,
-    /// The moment its TTL has passed, counted from the latest time that the cache
-    /// can have seen; `None` for never.
+    /// The moment its TTL has passed: not to be freed before; `None` for never.
     expires: Option<Duration>,
-    /// The same from the earliest time that it may count from: not to be freed
-    /// before.
-    expires_min: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,19 +149,9 @@ impl<R: Choose> Player<R> {
         self.latest
     }
 
-    /// Where the cache's time may stand at the least. Of a time that the clock has
-    /// gone back behind it keeps the tick.
-    fn now_min(&self) -> Duration {
-        let tick_nanos = 1u128 << self.run.resolution.as_nanos().ilog2();
-        let into_tick = self.latest.as_nanos() % tick_nanos;
-        let into_tick =
-            Duration::new((into_tick / 1_000_000_000) as u64, (into_tick % 1_000_000_000) as u32);
-        self.time.max(self.latest - into_tick)
-    }
-
     /// Whether an entry may be freed or hidden; and whether it must be hidden.
     fn may_be_due(&self, entry: &Entry, now: Duration) -> bool {
-        entry.expires_min.is_some_and(|expires| now >= expires)
+        entry.expires.is_some_and(|expires| now >= expires)
     }
 
     fn must_be_due(&self, entry: &Entry, now: Duration) -> bool {
@@ -217,9 +203,8 @@ impl<R: Choose> Player<R> {
     }
 
     fn hold(&mut self, key: u32, value: u64, ttl: Option<Duration>, now: Duration) {
-        let ttl = ttl.filter(|&ttl| ttl <= TTL_MAX);
-        let from = |moment: Duration| ttl.map(|ttl| moment + ttl);
-        let entry = Entry { value, expires: from(now), expires_min: from(self.now_min()) };
+        let entry =
+            Entry { value, expires: ttl.filter(|&ttl| ttl <= TTL_MAX).map(|ttl| now + ttl) };
         self.held.insert(key, entry);
         self.inserts += 1;
     }
@@ -345,10 +330,9 @@ impl<R: Choose> Player<R> {
             None => assert!(answer.is_none()),
             Some(Duration::MAX) => assert_eq!(self.held[&key].expires, None),
             Some(left) => {
-                let Entry { expires, expires_min, .. } = self.held[&key];
-                assert!(now + left >= expires_min.unwrap(), "leaves early");
-                let latest = expires.unwrap() + self.run.resolution;
-                assert!(self.now_min() + left <= latest, "leaves late");
+                let expires = self.held[&key].expires.unwrap();
+                assert!(now + left >= expires, "leaves early");
+                assert!(now + left <= expires + self.run.resolution, "leaves late");
             }
         }
         let mut found = 0;
@@ -364,7 +348,7 @@ impl<R: Choose> Player<R> {
         match self.held.values().filter_map(|entry| entry.expires).min() {
             Some(first) => {
                 let next = next.expect("an entry has a deadline");
-                assert!(self.now_min() + next <= (first + self.run.resolution).max(now), "late");
+                assert!(now + next <= (first + self.run.resolution).max(now), "late");
             }
             None => assert_eq!(next, None),
         }
