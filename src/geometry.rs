@@ -323,6 +323,22 @@ mod tests {
         ));
     }
 
+    /// Also where keys would not spread evenly over so many shards.
+    #[test]
+    fn shards_asked_for_hold_at_most_three_percent_more() {
+        for capacity in [10, 1_000, 10_000, 123_456] {
+            for shards in [2, 3, 7, 64, 500] {
+                let shape = Geometry::new(capacity, Some(shards), Aim::Threads(1)).unwrap();
+                let is_even = shape.slots_per_shard == capacity.div_ceil(shape.shards);
+                assert!(shape.capacity() >= capacity, "{capacity}: {shape:?}");
+                assert!(
+                    is_even || shape.capacity() * 100 <= capacity * 103,
+                    "{capacity}: {shape:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn deviations_of_known_chances() {
         // The exact values are 3.29 and 4.75; the bound lies a little above.
