@@ -26,8 +26,8 @@ const KEYS: u64 = 300_000;
 const RESOLUTION: Duration = Duration::from_millis(10);
 /// Of the run, so many parts for each sample of the memory.
 const SAMPLES: u32 = 60;
-/// The share of the run after which memory has to be flat.
-const WARM_UP_SAMPLES: usize = 12;
+/// Memory has to be flat once the cache has been so full, in percent.
+const WARM_PERCENT: usize = 95;
 
 /// Milliseconds by which entries left after their time, counted by their number.
 struct Lateness([AtomicU64; 1_000]);
@@ -161,31 +161,53 @@ fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
     assert!(cache.capacity() >= CAPACITY);
 }
 
-/// Draws the resident memory over the run.
-fn draw(path: &str, seconds: u64, resident_kib: &[usize]) -> Result<(), Box<dyn Error>> {
+/// What is seen every now and then.
+struct Sample {
+    resident_kib: usize,
+    entries: usize,
+}
+
+/// Draws the resident memory over the run, and the entries that are held.
+fn draw(path: &str, seconds: u64, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
     const FONT: (&str, i32) = ("sans-serif", 14);
-    let mebibytes = |kib: usize| kib as f64 / 1_024.0;
-    let most = mebibytes(*resident_kib.iter().max().ok_or("no sample")?);
+    type Value = fn(&Sample) -> f64;
+    let curves: [(&str, RGBColor, Value); 2] = [
+        ("resident memory, MiB", RGBColor(0, 114, 178), |it| it.resident_kib as f64 / 1_024.0),
+        ("entries held, in 10,000", RGBColor(213, 94, 0), |it| it.entries as f64 / 10_000.0),
+    ];
+    let most = curves
+        .iter()
+        .flat_map(|(_, _, value)| samples.iter().map(value))
+        .fold(0.0, |most: f64, value| most.max(value));
     let minutes = seconds as f64 / 60.0;
-    let area = SVGBackend::new(path, (720, 260)).into_drawing_area();
+    let area = SVGBackend::new(path, (720, 300)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(56)
-        .build_cartesian_2d(0.0..minutes, 0.0..most * 1.2)?;
+        .y_label_area_size(40)
+        .build_cartesian_2d(0.0..minutes, 0.0..most * 1.4)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_desc("minutes")
-        .y_desc("resident memory (MiB)")
         .label_style(FONT)
         .axis_desc_style(FONT)
         .draw()?;
-    let points = resident_kib.iter().enumerate().map(|(number, &kib)| {
-        (minutes * (number + 1) as f64 / resident_kib.len() as f64, mebibytes(kib))
-    });
-    chart.draw_series(LineSeries::new(points, RGBColor(0, 114, 178).stroke_width(3)))?;
+    for (name, colour, value) in curves {
+        let points = samples.iter().enumerate().map(|(number, sample)| {
+            (minutes * (number + 1) as f64 / samples.len() as f64, value(sample))
+        });
+        chart
+            .draw_series(LineSeries::new(points, colour.stroke_width(3)))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .label_font(FONT)
+        .draw()?;
     area.present()?;
     Ok(())
 }
@@ -222,7 +244,8 @@ fn soak() {
         .unwrap();
 
     let stop = AtomicBool::new(false);
-    let mut resident = Vec::new();
+    let mut samples = Vec::new();
+    let mut warm = None;
     let calls: u64 = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
@@ -243,10 +266,15 @@ fn soak() {
             phase.is_beginning.store((2..8).contains(&sample), Relaxed);
             phase.is_end.store(sample >= SAMPLES - 6, Relaxed);
             thread::sleep(length / SAMPLES);
-            resident.push(resident_kib());
+            let (resident_kib, entries) = (resident_kib(), cache.len());
             let second = (length / SAMPLES * (sample + 1)).as_secs();
-            println!("{second:>6}  {:>12}  {:>7}", resident[sample as usize], cache.len());
-            assert!(cache.len() <= cache.capacity());
+            println!("{second:>6}  {resident_kib:>12}  {entries:>7}");
+            assert!(entries <= cache.capacity());
+            samples.push(Sample { resident_kib, entries });
+            let peak = cache.stats().live_peak as usize;
+            if warm.is_none() && peak * 100 >= cache.capacity() * WARM_PERCENT {
+                warm = Some(samples.len() - 1);
+            }
         }
         stop.store(true, Relaxed);
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -264,9 +292,11 @@ fn soak() {
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
     if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
-        draw(&path, seconds, &resident).unwrap();
+        draw(&path, seconds, &samples).unwrap();
     }
-    let warm = &resident[WARM_UP_SAMPLES..];
+    let warm = warm.expect("the cache has been all but full: give it longer");
+    let warm: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();
+    assert!(warm.len() >= 10, "full for {} samples only: give it longer", warm.len());
     let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());
     assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
 }
