@@ -12,7 +12,7 @@
 mod watch;
 
 use std::cell::Cell;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -301,6 +301,26 @@ fn loaders_that_never_return_keep_only_those_waiting_who_ask_for_the_same() {
     });
 }
 
+/// One load of a shard ends while another is under way, whose key is then set or
+/// removed: what that one brings is out of date all the same.
+#[test]
+fn a_load_is_overruled_though_another_has_ended() {
+    let cache: Cache<u64, u64> =
+        Cache::builder().capacity(10).shards(1).reaper(Reaper::Manual).build().unwrap();
+    let load = |change: &dyn Fn()| {
+        cache.get_or_insert_with(&1, || {
+            assert_eq!(cache.get_or_insert_with(&2, || 2), 2);
+            change();
+            10
+        })
+    };
+    assert_eq!(load(&|| _ = cache.remove(&1)), 10);
+    assert_eq!(cache.peek(&1), None);
+    cache.clear();
+    assert_eq!(load(&|| _ = cache.insert(1, 5)), 10);
+    assert_eq!(cache.peek(&1), Some(5));
+}
+
 /// A load that never ends holds a handle: the other handles may go, and their
 /// threads do not wait. What its loader brings in the end goes to its caller.
 #[test]
@@ -386,8 +406,11 @@ fn die_if_told() {
 /// the turn on. The others are served.
 #[test]
 fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
-    #[derive(Clone, Hash)]
+    #[derive(Clone)]
     struct Key;
+    impl Hash for Key {
+        fn hash<H: Hasher>(&self, _: &mut H) {}
+    }
     impl PartialEq for Key {
         fn eq(&self, _: &Self) -> bool {
             die_if_told();

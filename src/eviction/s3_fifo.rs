@@ -130,6 +130,13 @@ mod tests {
     use super::*;
     use crate::eviction::tests::{Used, id};
 
+    #[test]
+    fn a_tenth_is_for_newcomers() {
+        for (slots, expected) in [(1, 1), (19, 1), (20, 2), (1_005, 100)] {
+            assert_eq!(S3Fifo::new(slots).unwrap().small_target, expected);
+        }
+    }
+
     /// A use in the main queue buys a turn, and is used up by it.
     #[test]
     fn a_use_buys_a_turn_in_the_main_queue() {
