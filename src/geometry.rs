@@ -241,6 +241,55 @@ mod tests {
         }
     }
 
+    /// The shapes that the documents' figures are of: shards, slots of each, and
+    /// the logarithm of the buckets; to meet a budget, and for 1, 2 and 64 threads.
+    #[test]
+    fn known_shapes() {
+        let aims = [Aim::Bytes, Aim::Threads(1), Aim::Threads(2), Aim::Threads(64)];
+        for (capacity, expected) in [
+            (1, [(1, 1, 2), (1, 1, 2), (1, 1, 2), (1, 1, 2)]),
+            (12, [(1, 12, 4), (1, 12, 4), (1, 12, 4), (1, 12, 4)]),
+            (100, [(1, 100, 7), (1, 100, 7), (1, 100, 7), (1, 100, 7)]),
+            (1_000, [(1, 1_000, 11), (1, 1_000, 11), (1, 1_000, 11), (1, 1_000, 11)]),
+            (7_000, [(1, 7_000, 14), (1, 7_000, 14), (1, 7_000, 14), (1, 7_000, 14)]),
+            (10_000, [(1, 10_000, 14), (1, 10_000, 14), (2, 5_125, 13), (2, 5_125, 13)]),
+            (11_175, [(1, 11_175, 14), (1, 11_175, 14), (2, 5_716, 13), (2, 5_716, 13)]),
+            (12_000, [(1, 12_000, 14), (1, 12_000, 14), (1, 12_000, 14), (1, 12_000, 14)]),
+            (13_300, [(1, 13_300, 14), (1, 13_300, 14), (1, 13_300, 14), (1, 13_300, 14)]),
+            (16_000, [(1, 16_000, 15), (1, 16_000, 15), (1, 16_000, 15), (1, 16_000, 15)]),
+            (24_090, [(1, 24_090, 15), (1, 24_090, 15), (1, 24_090, 15), (1, 24_090, 15)]),
+            (30_000, [(3, 10_193, 14), (3, 10_193, 14), (3, 10_193, 14), (3, 10_193, 14)]),
+            (50_000, [(5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14)]),
+            (100_000, [(9, 11_384, 14), (9, 11_384, 14), (9, 11_384, 14), (11, 9_356, 14)]),
+            (500_000, [(21, 24_183, 15), (43, 11_962, 14), (43, 11_962, 14), (45, 11_442, 14)]),
+            (938_405, [(40, 23_862, 15), (40, 23_862, 15), (40, 23_862, 15), (55, 17_445, 15)]),
+            (1_000_000, [(42, 24_215, 15), (42, 24_215, 15), (42, 24_215, 15), (59, 17_334, 15)]),
+            (
+                5_000_000,
+                [(210, 24_274, 15), (210, 24_274, 15), (210, 24_274, 15), (256, 19_978, 15)],
+            ),
+            (
+                10_000_000,
+                [(419, 24_354, 15), (419, 24_354, 15), (419, 24_354, 15), (419, 24_354, 15)],
+            ),
+            (
+                100_000_000,
+                [
+                    (4_200, 24_366, 15),
+                    (4_200, 24_366, 15),
+                    (4_200, 24_366, 15),
+                    (4_200, 24_366, 15),
+                ],
+            ),
+        ] {
+            let shapes = aims.map(|aim| {
+                let shape = Geometry::new(capacity, None, aim).unwrap();
+                (shape.shards, shape.slots_per_shard, shape.buckets_log2)
+            });
+            assert_eq!(shapes, expected, "{capacity}");
+        }
+    }
+
     #[test]
     fn no_capacity_is_unlucky() {
         for capacity in capacities().filter(|&capacity| capacity >= 10_000) {
@@ -272,6 +321,22 @@ mod tests {
             Geometry::new(usize::MAX, Some(3), Aim::Threads(1)),
             Err(BuildError::TooManySlots { .. })
         ));
+    }
+
+    /// Also where keys would not spread evenly over so many shards.
+    #[test]
+    fn shards_asked_for_hold_at_most_three_percent_more() {
+        for capacity in [10, 1_000, 10_000, 123_456] {
+            for shards in [2, 3, 7, 64, 500] {
+                let shape = Geometry::new(capacity, Some(shards), Aim::Threads(1)).unwrap();
+                let is_even = shape.slots_per_shard == capacity.div_ceil(shape.shards);
+                assert!(shape.capacity() >= capacity, "{capacity}: {shape:?}");
+                assert!(
+                    is_even || shape.capacity() * 100 <= capacity * 103,
+                    "{capacity}: {shape:?}"
+                );
+            }
+        }
     }
 
     #[test]

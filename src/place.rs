@@ -124,8 +124,8 @@ impl Place {
     }
 
     /// The same 24 bits in another order, one to one, for the eviction policy's
-    /// memory: its buckets and fingerprints depend on all bits of the place, so
-    /// that keys which meet in one index bucket part there.
+    /// memory: its buckets depend on all bits of the place, its fingerprints on all
+    /// but the two topmost, so that keys which meet in one index bucket part there.
     #[inline]
     pub(crate) fn scrambled(self) -> u64 {
         const MASK: u64 = (1 << Place::BITS) - 1;
@@ -181,6 +181,24 @@ mod tests {
             for (other_name, other) in &fields[i + 1..] {
                 assert_independent(&format!("{one_name} and {other_name}"), |h| (one(h), other(h)));
             }
+        }
+    }
+
+    #[test]
+    fn every_bit_matters_to_the_ghost() {
+        const TRIES: u32 = 1_000;
+        let mut random = fastrand::Rng::with_seed(4);
+        for bit in 0..Place::BITS {
+            let (mut buckets, mut fingerprints) = (0, 0);
+            for _ in 0..TRIES {
+                let bits = random.u64(..1 << Place::BITS);
+                let [one, other] =
+                    [bits, bits ^ 1 << bit].map(|bits| Place::from_bits(bits).scrambled());
+                buckets += u32::from(one >> 12 != other >> 12);
+                fingerprints += u32::from(one & 1023 != other & 1023);
+            }
+            assert!(buckets > TRIES * 9 / 10, "bit {bit}: {buckets}");
+            assert!(fingerprints > TRIES * 9 / 10 || bit > 21, "bit {bit}: {fingerprints}");
         }
     }
 

@@ -108,6 +108,40 @@ mod tests {
     use super::Stats;
 
     #[test]
+    fn shards_add_up_field_by_field() {
+        let stats = |step: u64| {
+            let of = |number| number + step * number * number;
+            Stats {
+                hits: of(1),
+                misses: of(2),
+                inserts: of(3),
+                expired: of(4),
+                evicted: of(5),
+                removed: of(6),
+                replaced: of(7),
+                live: of(8),
+                live_peak: of(9),
+                rebuilds: of(10),
+            }
+        };
+        let sum = Stats {
+            hits: 2 + 4,
+            misses: 4 + 16,
+            inserts: 6 + 36,
+            expired: 8 + 64,
+            evicted: 10 + 100,
+            removed: 12 + 144,
+            replaced: 14 + 196,
+            live: 16 + 256,
+            live_peak: 18 + 324,
+            rebuilds: 20 + 400,
+        };
+        assert_eq!(stats(1).plus(&stats(3)), sum);
+        let stats = Stats { hits: 6, misses: 2, ..Stats::default() };
+        assert_eq!(stats.hit_ratio(), Some(0.75));
+    }
+
+    #[test]
     fn recommends_at_least_the_peak() {
         let stats = Stats { live_peak: 1_000, ..Stats::default() };
         assert_eq!(stats.recommended_capacity(1.2), 1_200);

@@ -260,7 +260,22 @@ fn commands_name_what_is_there() {
                     fault(format!("cargo {shown}: {what}"));
                 }
             };
-            let known = ["run", "test", "bench", "doc", "check", "clippy", "fmt", "build", "tree"];
+            // Those below are programs of their own.
+            let known = [
+                "run",
+                "test",
+                "bench",
+                "doc",
+                "check",
+                "clippy",
+                "fmt",
+                "build",
+                "tree",
+                "metadata",
+                "deny",
+                "hack",
+                "semver-checks",
+            ];
             demand(known.contains(&own[0].as_str()), "no such subcommand");
             if let Some(name) = value_of("--example") {
                 let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));

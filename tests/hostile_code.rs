@@ -11,6 +11,8 @@
 #[path = "support/watch.rs"]
 mod watch;
 
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
@@ -24,6 +26,16 @@ use watch::{await_that, watched};
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Counts its end.
+#[derive(Clone)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
 
 // ---- `Drop` ----
 
@@ -196,6 +208,47 @@ fn a_listener_that_blocks_keeps_its_own_caller_waiting_and_nobody_else() {
     });
 }
 
+/// The last handle to a cache goes in a listener of another one, whatever that one
+/// is told of: with all its entries, before the call returns.
+#[test]
+fn the_last_handle_may_go_in_a_listener() {
+    watched(|| {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let held: Arc<Mutex<Option<Cache<u64, Counted>>>> = Arc::default();
+        let taken = held.clone();
+        let cache: Cache<u64, u64> = Cache::builder()
+            .capacity(1)
+            .reaper(Reaper::Manual)
+            .on_removal(move |_: &u64, _: &u64, _| {
+                let last = taken.lock().unwrap().take();
+                drop(last);
+            })
+            .build()
+            .unwrap();
+        type Call = fn(&Cache<u64, u64>);
+        let calls: [(&str, Call); 7] = [
+            ("replaced", |cache| _ = cache.insert(1, 2)),
+            ("evicted", |cache| _ = cache.insert(2, 2)),
+            ("removed", |cache| _ = cache.remove(&1)),
+            ("retained", |cache| cache.retain(|_, _| false)),
+            ("cleared", |cache| cache.clear()),
+            ("expired", |cache| _ = cache.set_ttl(&1, Duration::ZERO)),
+            ("loaded", |cache| _ = cache.get_or_insert_with(&2, || 2)),
+        ];
+        for (number, (name, call)) in calls.into_iter().enumerate() {
+            cache.clear();
+            cache.insert(1, 1);
+            let last: Cache<u64, Counted> = Cache::new(10);
+            for key in 0..5 {
+                last.insert_with_ttl(key, Counted(drops.clone()), HOUR);
+            }
+            *held.lock().unwrap() = Some(last);
+            call(&cache);
+            assert_eq!(drops.load(SeqCst), 5 * (number + 1), "{name}");
+        }
+    });
+}
+
 // ---- Loaders ----
 
 /// Loaders that do not return, more of them than a shard keeps track of: who asks
@@ -248,23 +301,32 @@ fn loaders_that_never_return_keep_only_those_waiting_who_ask_for_the_same() {
     });
 }
 
+/// One load of a shard ends while another is under way, whose key is then set or
+/// removed: what that one brings is out of date all the same.
+#[test]
+fn a_load_is_overruled_though_another_has_ended() {
+    let cache: Cache<u64, u64> =
+        Cache::builder().capacity(10).shards(1).reaper(Reaper::Manual).build().unwrap();
+    let load = |change: &dyn Fn()| {
+        cache.get_or_insert_with(&1, || {
+            assert_eq!(cache.get_or_insert_with(&2, || 2), 2);
+            change();
+            10
+        })
+    };
+    assert_eq!(load(&|| _ = cache.remove(&1)), 10);
+    assert_eq!(cache.peek(&1), None);
+    cache.clear();
+    assert_eq!(load(&|| _ = cache.insert(1, 5)), 10);
+    assert_eq!(cache.peek(&1), Some(5));
+}
+
 /// A load that never ends holds a handle: the other handles may go, and their
 /// threads do not wait. What its loader brings in the end goes to its caller.
 #[test]
 fn handles_may_go_while_a_loader_runs() {
     watched(|| {
         let drops = Arc::new(AtomicUsize::new(0));
-        struct Counted(Arc<AtomicUsize>);
-        impl Clone for Counted {
-            fn clone(&self) -> Self {
-                Self(self.0.clone())
-            }
-        }
-        impl Drop for Counted {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, SeqCst);
-            }
-        }
         let cache: Cache<u64, Counted> = Cache::new(10);
         cache.insert_with_ttl(1, Counted(drops.clone()), HOUR);
         let (started, is_started) = mpsc::channel();
@@ -324,5 +386,95 @@ fn a_queue_of_threads_that_die_one_after_the_other() {
         assert_eq!(turns.load(SeqCst), THREADS, "each had its turn, one after the other");
         assert_eq!(results.iter().flatten().collect::<Vec<_>>(), [&42]);
         assert_eq!(cache.get(&1), Some(42));
+    });
+}
+
+thread_local! {
+    /// Whether this thread panics in the callers' code below.
+    static DIES: Cell<bool> = const { Cell::new(false) };
+}
+
+fn die_if_told() {
+    if DIES.get() {
+        resume_unwind(Box::new("dies"));
+    }
+}
+
+/// Threads that wait for a load and are killed by a panic as soon as they get up:
+/// in the `Eq` of the key that they look for, or in the `Clone` of the value that
+/// they get; or who loads, in the `Clone` of what it is to give back, which passes
+/// the turn on. The others are served.
+#[test]
+fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
+    #[derive(Clone)]
+    struct Key;
+    impl Hash for Key {
+        fn hash<H: Hasher>(&self, _: &mut H) {}
+    }
+    impl PartialEq for Key {
+        fn eq(&self, _: &Self) -> bool {
+            die_if_told();
+            true
+        }
+    }
+    impl Eq for Key {}
+
+    struct Value(u64);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            die_if_told();
+            Self(self.0)
+        }
+    }
+
+    fn ask<K, V>(key: K, value: V)
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+        V: Clone + Send + Sync + 'static,
+    {
+        const THREADS: usize = 16;
+        let cache: Cache<K, V> =
+            Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
+        let loads = AtomicUsize::new(0);
+        let (key, value) = (&key, &value);
+        let has_died: Vec<bool> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    let (cache, loads) = (&cache, &loads);
+                    scope.spawn(move || {
+                        DIES.set(number % 2 == 1);
+                        let ask = || {
+                            cache.get_or_insert_with(key, || {
+                                await_that("all ask", || cache.stats().misses >= THREADS as u64);
+                                loads.fetch_add(1, SeqCst);
+                                // Made without a `Clone` that panics.
+                                let dies = DIES.replace(false);
+                                let value = value.clone();
+                                DIES.set(dies);
+                                value
+                            })
+                        };
+                        catch_unwind(AssertUnwindSafe(ask)).is_err()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let loads = loads.load(SeqCst);
+        for (number, has_died) in has_died.iter().enumerate() {
+            assert!(number % 2 == 1 || !has_died, "thread {number} died of another's panic");
+        }
+        // Who loads meets no entry and may live.
+        let deaths = has_died.iter().filter(|&&it| it).count();
+        assert!(deaths >= THREADS / 2 - loads, "{deaths} of {} died", THREADS / 2);
+        assert!((1..=THREADS / 2 + 1).contains(&loads), "{loads} loads");
+        assert!(cache.get(key).is_some());
+        assert_eq!(cache.len(), 1);
+    }
+    watched(|| {
+        for _ in 0..20 {
+            ask(Key, 1u64);
+            ask(1u64, Value(1));
+        }
     });
 }

@@ -4,16 +4,20 @@
 //! ```sh
 //! PUNCTUAL_SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
 //! ```
+//!
+//! With `PUNCTUAL_SOAK_SVG` set to a path, the memory is drawn there.
 
 #![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
 
 use std::array::from_fn;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use plotters::prelude::*;
 use punctual::{Cache, RemovalCause};
 
 const THREADS: u64 = 4;
@@ -21,9 +25,9 @@ const CAPACITY: usize = 100_000;
 const KEYS: u64 = 300_000;
 const RESOLUTION: Duration = Duration::from_millis(10);
 /// Of the run, so many parts for each sample of the memory.
-const SAMPLES: u32 = 30;
-/// The share of the run after which memory has to be flat.
-const WARM_UP_SAMPLES: usize = 6;
+const SAMPLES: u32 = 60;
+/// Memory has to be flat once the cache has been so full, in percent.
+const WARM_PERCENT: usize = 95;
 
 /// Milliseconds by which entries left after their time, counted by their number.
 struct Lateness([AtomicU64; 1_000]);
@@ -157,6 +161,57 @@ fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
     assert!(cache.capacity() >= CAPACITY);
 }
 
+/// What is seen every now and then.
+struct Sample {
+    resident_kib: usize,
+    entries: usize,
+}
+
+/// Draws the resident memory over the run, and the entries that are held.
+fn draw(path: &str, seconds: u64, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
+    const FONT: (&str, i32) = ("sans-serif", 14);
+    type Value = fn(&Sample) -> f64;
+    let curves: [(&str, RGBColor, Value); 2] = [
+        ("resident memory, MiB", RGBColor(0, 114, 178), |it| it.resident_kib as f64 / 1_024.0),
+        ("entries held, in 10,000", RGBColor(213, 94, 0), |it| it.entries as f64 / 10_000.0),
+    ];
+    let most = curves
+        .iter()
+        .flat_map(|(_, _, value)| samples.iter().map(value))
+        .fold(0.0, |most: f64, value| most.max(value));
+    let minutes = seconds as f64 / 60.0;
+    let area = SVGBackend::new(path, (720, 300)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(40)
+        .build_cartesian_2d(0.0..minutes, 0.0..most * 1.4)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("minutes")
+        .label_style(FONT)
+        .axis_desc_style(FONT)
+        .draw()?;
+    for (name, colour, value) in curves {
+        let points = samples.iter().enumerate().map(|(number, sample)| {
+            (minutes * (number + 1) as f64 / samples.len() as f64, value(sample))
+        });
+        chart
+            .draw_series(LineSeries::new(points, colour.stroke_width(3)))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .label_font(FONT)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn soak() {
@@ -189,7 +244,8 @@ fn soak() {
         .unwrap();
 
     let stop = AtomicBool::new(false);
-    let mut resident = Vec::new();
+    let mut samples = Vec::new();
+    let mut warm = None;
     let calls: u64 = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
@@ -207,13 +263,18 @@ fn soak() {
             .collect();
         println!("second  resident KiB  entries");
         for sample in 0..SAMPLES {
-            phase.is_beginning.store((1..4).contains(&sample), Relaxed);
-            phase.is_end.store(sample >= SAMPLES - 3, Relaxed);
+            phase.is_beginning.store((2..8).contains(&sample), Relaxed);
+            phase.is_end.store(sample >= SAMPLES - 6, Relaxed);
             thread::sleep(length / SAMPLES);
-            resident.push(resident_kib());
+            let (resident_kib, entries) = (resident_kib(), cache.len());
             let second = (length / SAMPLES * (sample + 1)).as_secs();
-            println!("{second:>6}  {:>12}  {:>7}", resident[sample as usize], cache.len());
-            assert!(cache.len() <= cache.capacity());
+            println!("{second:>6}  {resident_kib:>12}  {entries:>7}");
+            assert!(entries <= cache.capacity());
+            samples.push(Sample { resident_kib, entries });
+            let peak = cache.stats().live_peak as usize;
+            if warm.is_none() && peak * 100 >= cache.capacity() * WARM_PERCENT {
+                warm = Some(samples.len() - 1);
+            }
         }
         stop.store(true, Relaxed);
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -230,7 +291,12 @@ fn soak() {
     drop(cache);
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
-    let warm = &resident[WARM_UP_SAMPLES..];
+    if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
+        draw(&path, seconds, &samples).unwrap();
+    }
+    let warm = warm.expect("the cache has been all but full: give it longer");
+    let warm: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();
+    assert!(warm.len() >= 10, "full for {} samples only: give it longer", warm.len());
     let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());
     assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
 }

@@ -17,7 +17,8 @@ use punctual::{Builder, Cache, Eviction, ManualClock, RemovalCause, Stats};
 use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
-const POLICIES: [Eviction; 3] = [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
+const POLICIES: [Eviction; 4] =
+    [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
 
 /// On two cores: far more than run at once.
 const THREADS: u64 = 8;

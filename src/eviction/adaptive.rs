@@ -403,6 +403,33 @@ mod tests {
         assert_eq!(choice_after(a_loop().chain(recency().map(others))), 3);
     }
 
+    /// A set is not given up for one that is hardly better.
+    #[test]
+    fn a_little_behind_is_good_enough() {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let mut chooser = Chooser::new(SLOTS).unwrap();
+        let floor = -(chooser.shadows[0].tags.tags.len() as i64);
+        for (behind, expected) in [(0, 0), (floor / 4, 0), (floor / 4 - 1, 1), (floor, 1)] {
+            chooser.scores = [behind, 0, behind, behind];
+            let choice = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, 0);
+            assert_eq!(choice, expected, "{behind} behind, of {floor}");
+        }
+    }
+
+    #[test]
+    fn as_many_keys_are_picked_as_shadows_stand_for() {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let picked = |sampler: Sampler| {
+            (0..256_000).filter(|key| sampler.picks(KeyHash::new(&hasher, key))).count()
+        };
+        assert_eq!(picked(Sampler::NONE), 0);
+        assert_eq!(picked(Sampler::for_shard(10)), 256_000);
+        for (slots, expected) in [(1_000, 14_000), (20_000, 1_000)] {
+            let picked = picked(Sampler::for_shard(slots));
+            assert!(picked.abs_diff(expected) < expected / 5, "{slots} slots: {picked}");
+        }
+    }
+
     #[test]
     fn shadows_are_miniatures_of_the_shard() {
         for slots in 1..40_000 {

@@ -184,3 +184,27 @@ impl Policy {
         each!(self, policy => policy.check(occupied));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many uses of each slot; the place is the slot's number.
+    pub(super) struct Used(pub(super) Vec<u8>);
+
+    impl Counts for Used {
+        fn count(&self, id: SlotId) -> u8 {
+            self.0[id.index()]
+        }
+        fn set_count(&mut self, id: SlotId, count: u8) {
+            self.0[id.index()] = count;
+        }
+        fn place(&self, id: SlotId) -> Place {
+            Place::from_bits(id.index() as u64)
+        }
+    }
+
+    pub(super) fn id(slot: usize) -> SlotId {
+        SlotId::new(slot)
+    }
+}

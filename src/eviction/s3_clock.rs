@@ -272,3 +272,46 @@ fn small_target(slots: usize, parameters: Parameters) -> usize {
 fn ghost_keys(slots: usize) -> usize {
     (slots * GHOST_QUARTERS).div_ceil(4)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::tests::{Used, id};
+
+    fn all_in_main(slots: usize, parameters: Parameters) -> S3Clock {
+        let mut policy = S3Clock::new(slots, parameters).unwrap();
+        (0..slots).for_each(|slot| policy.admit(id(slot), true));
+        policy
+    }
+
+    /// Two misses pay for a step, up to eight steps can be saved up, and the
+    /// newcomer of a miss that cannot pay does not get into the main segment.
+    #[test]
+    fn a_strict_sweep_goes_as_far_as_misses_have_paid() {
+        for (misses, steps) in [(0, 0), (1, 0), (2, 1), (3, 1), (8, 4), (16, 8), (99, 8)] {
+            let mut policy = all_in_main(20, Parameters { is_strict: true, ..Parameters::USUAL });
+            let mut counts = Used(vec![0; 20]);
+            for miss in 0..misses {
+                policy.recall(Place::from_bits(miss));
+            }
+            let victims: Vec<_> =
+                std::iter::from_fn(|| policy.sweep_main(&mut counts).map(SlotId::index)).collect();
+            assert_eq!(victims, (0..steps).collect::<Vec<_>>(), "after {misses} misses");
+            policy.admit(id(0), true);
+            assert!(policy.small.slots.contains(id(0)), "refused, and admitted all the same");
+        }
+    }
+
+    /// The hand lowers the counts that it passes, or clears them; and it stops.
+    #[test]
+    fn a_sweep_lowers_counts_and_ends() {
+        for clears_counts in [false, true] {
+            let mut policy = all_in_main(40, Parameters { clears_counts, ..Parameters::USUAL });
+            let mut counts = Used(vec![3; 40]);
+            assert_eq!(policy.sweep_main(&mut counts), Some(id(STEPS_MAX)));
+            let left = if clears_counts { 0 } else { 2 };
+            assert_eq!(counts.0[..STEPS_MAX], [left; STEPS_MAX]);
+            assert_eq!(counts.0[STEPS_MAX..], [3; 40 - STEPS_MAX]);
+        }
+    }
+}

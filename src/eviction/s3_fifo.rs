@@ -124,3 +124,40 @@ impl S3Fifo {
 fn small_target(slots: usize) -> usize {
     (slots / SMALL_SHARE).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eviction::tests::{Used, id};
+
+    #[test]
+    fn a_tenth_is_for_newcomers() {
+        for (slots, expected) in [(1, 1), (19, 1), (20, 2), (1_005, 100)] {
+            assert_eq!(S3Fifo::new(slots).unwrap().small_target, expected);
+        }
+    }
+
+    /// A use in the main queue buys a turn, and is used up by it.
+    #[test]
+    fn a_use_buys_a_turn_in_the_main_queue() {
+        let mut policy = S3Fifo::new(10).unwrap();
+        let mut counts = Used(vec![1, 0, 2, 0]);
+        (0..4).for_each(|slot| policy.admit(id(slot), true));
+        let victims: Vec<_> = (0..4).map(|_| policy.evict(&mut counts).index()).collect();
+        assert_eq!(victims, [1, 3, 0, 2]);
+        assert_eq!(counts.0, [0; 4]);
+    }
+
+    /// However much all of them were used, one eviction looks at so many.
+    #[test]
+    fn an_eviction_ends() {
+        for in_main in [false, true] {
+            let mut policy = S3Fifo::new(200).unwrap();
+            let mut counts = Used(vec![3; 200]);
+            (0..200).for_each(|slot| policy.admit(id(slot), in_main));
+            assert_eq!(policy.evict(&mut counts).index(), TURNS_MAX);
+            let lowered = counts.0.iter().filter(|&&count| count < 3).count();
+            assert_eq!(lowered, TURNS_MAX);
+        }
+    }
+}

@@ -6,9 +6,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use foldhash::fast::{FixedState, FoldHasher};
-use punctual::{BuildError, Clock, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
+use punctual::{
+    BuildError, Clock, Eviction, Footprint, ManualClock, Reaper, RemovalCause, Stats, unsync,
+};
 
-pub(crate) const POLICIES: [Eviction; 3] = [Eviction::Fifo, Eviction::S3Fifo, Eviction::S3Clock];
+pub(crate) const POLICIES: [Eviction; 4] =
+    [Eviction::Fifo, Eviction::S3Fifo, Eviction::S3Clock, Eviction::Adaptive];
 
 pub(crate) trait Key: Clone + Debug + Eq + Hash + Send + Sync + 'static {}
 impl<T: Clone + Debug + Eq + Hash + Send + Sync + 'static> Key for T {}
@@ -339,3 +342,9 @@ macro_rules! subject {
 pub(crate) struct Unsync;
 use unsync::Cache as UnsyncCache;
 subject!(Unsync, UnsyncCache);
+
+/// The caches for many threads, without the reaper: what it allocates is the
+/// process's.
+pub(crate) struct Shared;
+use punctual::Cache as SharedCache;
+subject!(Shared, SharedCache, reaper(Reaper::Manual));
