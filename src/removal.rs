@@ -29,6 +29,41 @@ pub(crate) struct Removed<K, V> {
     pub(crate) cause: RemovalCause,
 }
 
+/// A key or value on its way in. Should a panic in callers' code (`Hash`, `Eq`, a clock)
+/// unwind before it is there, a second one in its `Drop` does not end the process.
+pub(crate) struct Given<T>(Option<T>);
+
+impl<T> Given<T> {
+    #[inline]
+    pub(crate) fn new(given: T) -> Self {
+        Self(Some(given))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> &T {
+        self.0.as_ref().expect("it is taken at the end")
+    }
+
+    #[inline]
+    pub(crate) fn take(mut self) -> T {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl<T> Drop for Given<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(given) = self.0.take() else { return };
+        let mut panics = FirstPanic::default();
+        panics.drop(given);
+        if std::thread::panicking() {
+            panics.forget();
+        } else {
+            panics.finish(());
+        }
+    }
+}
+
 /// Runs callers' code that may panic, and keeps the first panic for the end, so
 /// that one panic loses nothing of what is still to be handed out.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use super::inner::Inner;
 use super::shared_loads::Ended;
 use crate::loads::{Loader, Turn, thread_number};
 use crate::place::KeyHash;
-use crate::removal::FirstPanic;
+use crate::removal::{FirstPanic, Given};
 use crate::unshared::{Running, assert_not_running};
 
 /// # Loaders
@@ -247,7 +247,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
         inner.assert_unlocked();
         let shard = hash.shard(inner.shards.len());
         // `Clone`s and the clock run before the lock is taken.
-        let (own_key, copy) = (key.to_owned(), value.clone());
+        let value = Given::new(value);
+        let (own_key, copy) = (Given::new(key.to_owned()), Given::new(value.get().clone()));
         let reading = inner.read_clock_for_deadline();
         let mut state = inner.lock(shard);
         let noted = std::mem::replace(&mut self.noted, Noted::Ended);
@@ -274,13 +275,13 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
             panics.drop(stored);
         } else {
             drop(state);
-            panics.drop(own_key);
-            panics.drop(copy);
+            panics.drop(own_key.take());
+            panics.drop(copy.take());
         }
         if let Some(ended) = ended {
             ended.wake(&mut panics);
         }
-        panics.finish(value)
+        panics.finish(value.take())
     }
 }
 

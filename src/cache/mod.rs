@@ -27,7 +27,7 @@ use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::place::KeyHash;
 use crate::reaper::Reapable;
-use crate::removal::{FirstPanic, RemovalCause, Removed};
+use crate::removal::{FirstPanic, Given, RemovalCause, Removed};
 use crate::slot_id::SlotId;
 use crate::stats::Stats;
 use crate::tick::Moment;
@@ -678,8 +678,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Puts an entry in and returns the live value that it replaces.
     #[inline]
     fn put(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
+        let (key, value) = (Given::new(key), Given::new(value));
         self.assert_unlocked();
-        let hash = KeyHash::new(&self.hasher, &key);
+        let hash = KeyHash::new(&self.hasher, key.get());
         let reading = self.read_clock_for_deadline();
         let shard = hash.shard(self.shards.len());
         if ttl == Some(Duration::ZERO) {
@@ -698,8 +699,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     fn put_locked(
         &self,
         hash: KeyHash,
-        key: K,
-        value: V,
+        key: Given<K>,
+        value: Given<V>,
         ttl: Option<Duration>,
         reading: Moment,
         mut state: Guard<'_, K, V>,
@@ -708,8 +709,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
         let found = {
             let _mark = self.mark_in_debug_builds();
-            state.shard.find(hash.place(), &key)
+            state.shard.find(hash.place(), key.get())
         };
+        let (key, value) = (key.take(), value.take());
         let Some(id) = found else {
             self.put_new(hash, key, value, deadline, time, state);
             return None;
@@ -758,7 +760,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Puts an entry in that is due at once: what it replaces leaves, and the
     /// listener hears of both.
     #[cold]
-    fn put_for_no_time(&self, hash: KeyHash, key: K, value: V, reading: Moment) -> Option<V> {
+    fn put_for_no_time(
+        &self,
+        hash: KeyHash,
+        key: Given<K>,
+        value: Given<V>,
+        reading: Moment,
+    ) -> Option<V> {
         let shard = hash.shard(self.shards.len());
         let mut panics = FirstPanic::default();
         let replaced = {
@@ -767,12 +775,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             let now = state.tick(reading);
             let found = {
                 let _mark = self.mark_in_debug_builds();
-                state.shard.find(hash.place(), &key)
+                state.shard.find(hash.place(), key.get())
             };
             state.shard.pass_by();
             found.map(|id| state.shard.remove(id, now, RemovalCause::Replaced))
         };
         let replaced = replaced.and_then(|removed| self.hand_over(removed, &mut panics));
+        let (key, value) = (key.take(), value.take());
         self.hand_out(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
         self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         panics.finish(replaced)

@@ -1241,21 +1241,25 @@ mod panics {
         ALIVE.with_borrow(|alive| assert!(alive.is_empty(), "leaked: {alive:?}"));
     }
 
-    /// `Eq` panics, and then the `Drop` of what was to be put in: the second panic must
-    /// not end the process.
+    /// `Hash` or `Eq` panics, and then the `Drop` of what was to be put in: the second
+    /// panic must not end the process.
     #[test]
-    #[ignore = "ends the process: key and value are dropped while the first panic unwinds"]
-    fn what_a_panic_in_eq_keeps_out_is_dropped_with_care() {
-        let cache: TestCache = Cache::new(4);
-        cache.insert(Key(0, Instance::new()), value());
-        let (key, value) = (Key(0, Instance::new()), value());
-        // The first call is that of `Hash`.
-        FUSE.set(Some(1));
-        PANICS.set(3);
-        let panic = catch_unwind(AssertUnwindSafe(|| cache.insert(key, value)));
-        FUSE.set(None);
-        assert_eq!(panic.err().expect("`Eq` panics").downcast_ref(), Some(&Injected(3)));
-        drop(cache);
-        ALIVE.with_borrow(|alive| assert!(alive.is_empty(), "leaked: {alive:?}"));
+    fn what_a_panic_keeps_out_is_dropped_with_care() {
+        // The first call is that of `Hash`, the second that of `Eq`.
+        for panics_at in [0, 1] {
+            for ttl in [Duration::ZERO, Duration::MAX] {
+                let cache: TestCache = Cache::new(4);
+                cache.insert(Key(0, Instance::new()), value());
+                let (key, value) = (Key(0, Instance::new()), value());
+                FUSE.set(Some(panics_at));
+                PANICS.set(3);
+                let insert = || cache.insert_with_ttl(key, value, ttl);
+                let panic = catch_unwind(AssertUnwindSafe(insert));
+                FUSE.set(None);
+                assert_eq!(panic.err().expect("it panics").downcast_ref(), Some(&Injected(3)));
+                drop(cache);
+                ALIVE.with_borrow(|alive| assert!(alive.is_empty(), "leaked: {alive:?}"));
+            }
+        }
     }
 }

@@ -34,7 +34,7 @@ pub use builder::Builder;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::place::KeyHash;
-use crate::removal::{FirstPanic, RemovalCause, Removed};
+use crate::removal::{FirstPanic, Given, RemovalCause, Removed};
 use crate::shard::Shard;
 use crate::slot_id::SlotId;
 use crate::stats::Stats;
@@ -387,8 +387,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let hash = KeyHash::new(&self.hasher, &key);
-        self.put(hash, key, value, self.ttl).0
+        self.put(key, value, self.ttl).0
     }
 
     /// Puts a value in with a TTL of its own, and returns the live value that it
@@ -407,8 +406,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.get("key"), None);
     /// ```
     pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
-        let hash = KeyHash::new(&self.hasher, &key);
-        self.put(hash, key, value, Some(ttl)).0
+        self.put(key, value, Some(ttl)).0
     }
 
     /// The value of a key. Counts as a use of the entry.
@@ -745,24 +743,26 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         if ttl == Some(Duration::ZERO) {
             return Ok(self.lend(value));
         }
+        let value = Given::new(value);
         let key = key.to_owned();
-        let hash = KeyHash::new(&self.hasher, &key);
-        let (replaced, id) = self.put(hash, key, value, ttl);
+        let (replaced, place) = self.put(key, value.take(), ttl);
         // Nothing, unless the key's `Eq` has changed its mind.
         drop(replaced);
-        let id = id.expect("a TTL above zero puts the value in");
-        Ok(self.shards[hash.shard(self.shards.len())].value(id))
+        let (shard, id) = place.expect("a TTL above zero puts the value in");
+        Ok(self.shards[shard].value(id))
     }
 
-    /// Puts an entry in; returns the live value that it replaces and where it is.
+    /// Puts an entry in; returns the live value that it replaces, and its shard and
+    /// slot.
     #[inline]
     fn put(
         &mut self,
-        hash: KeyHash,
         key: K,
         value: V,
         ttl: Option<Duration>,
-    ) -> (Option<V>, Option<SlotId>) {
+    ) -> (Option<V>, Option<(usize, SlotId)>) {
+        let (key, value) = (Given::new(key), Given::new(value));
+        let hash = KeyHash::new(&self.hasher, key.get());
         let mut panics = FirstPanic::default();
         let now = self.begin_ttl(&mut panics);
         if ttl == Some(Duration::ZERO) {
@@ -771,7 +771,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
         let mut budget = self.reap_limit;
-        let found = self.shards[shard].find(hash.place(), &key);
+        let found = self.shards[shard].find(hash.place(), key.get());
+        let (key, value) = (key.take(), value.take());
         let (id, displaced) = if let Some(id) = found {
             (id, Some(self.shards[shard].replace(hash, id, key, value, deadline, now)))
         } else {
@@ -781,7 +782,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
         self.reap_shard(shard, now, budget, &mut panics);
         self.len_peak = self.len_peak.max(self.len);
-        (panics.finish(replaced), Some(id))
+        (panics.finish(replaced), Some((shard, id)))
     }
 
     /// Puts an entry in that is due at once: what it replaces leaves, and the
@@ -790,19 +791,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     fn put_for_no_time(
         &mut self,
         hash: KeyHash,
-        key: K,
-        value: V,
+        key: Given<K>,
+        value: Given<V>,
         now: u64,
         mut panics: FirstPanic,
     ) -> Option<V> {
         let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].find(hash.place(), &key);
+        let found = self.shards[shard].find(hash.place(), key.get());
         self.shards[shard].pass_by();
         let replaced = found.and_then(|id| {
             let removed = self.shards[shard].remove(id, now, RemovalCause::Replaced);
             self.hand_over(removed, &mut panics)
         });
         self.len += 1;
+        let (key, value) = (key.take(), value.take());
         self.hand_out(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
         self.reap_shard(shard, now, self.reap_limit, &mut panics);
         panics.finish(replaced)
