@@ -151,7 +151,9 @@ mod tests {
         assert_eq!(loads.turn(hash(2), Loader::Thread(2)), Turn::Load);
         loads.overrule(hash(2));
         assert!(!loads.end(hash(1), Loader::Thread(2)), "another's load");
+        assert!(loads.is_loading(hash(1)));
         assert!(loads.end(hash(1), Loader::Thread(1)));
+        assert!(!loads.is_loading(hash(1)), "it has ended, and the other one goes on");
         assert!(!loads.end(hash(2), Loader::Thread(2)));
         assert!(loads.is_empty());
         assert_eq!(loads.turn(hash(1), Loader::Thread(2)), Turn::Load);
