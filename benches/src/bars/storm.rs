@@ -17,21 +17,19 @@ const ROUNDS: usize = 3;
 
 pub(super) fn lines() -> Vec<BarLine> {
     eprintln!("storm ...");
-    let mut ratios = Vec::new();
-    let mut shown = Vec::new();
+    let mut rounds = Vec::new();
     let mut longest = Vec::new();
     for _ in 0..ROUNDS {
         let mark = measure(StormSubject::QuickCache, By::Passed);
         let own = measure(StormSubject::Punctual, By::Passed);
-        ratios.push(own.p9999_nanos as f64 / mark.p9999_nanos as f64);
-        shown.push((own.p9999_nanos as f64 / 1e3, mark.p9999_nanos as f64 / 1e3));
+        let (own, mark) = (own.p9999_nanos as f64 / 1e3, mark.p9999_nanos as f64 / 1e3);
+        rounds.push((own / mark, own, mark));
         let own = measure(StormSubject::Punctual, By::Processor);
         let noise = measure(StormSubject::Nothing, By::Processor);
         longest.push((own.max_nanos as f64 / 1e3, noise.max_nanos as f64 / 1e3));
     }
-    let times = median(&mut ratios);
-    shown.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (own, mark) = shown[shown.len() / 2];
+    rounds.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (times, own, mark) = rounds[rounds.len() / 2];
     // Interrupts are charged to whom they hit, so the longest call of one round says little: of
     // several rounds the median does.
     let mut calls: Vec<f64> = longest.iter().map(|round| round.0).collect();
@@ -45,7 +43,7 @@ pub(super) fn lines() -> Vec<BarLine> {
             aim: at_most(AIM_TIMES, " times"),
             measured: format!("{times:.2} times"),
             verdict: verdict(-times, Some(-MUST_TIMES), Some(-AIM_TIMES)).to_owned(),
-            details: format!("{own:.1} µs : {mark:.1} µs, median of {ROUNDS}"),
+            details: format!("{own:.1} µs : {mark:.1} µs, the median of {ROUNDS} rounds"),
         },
         BarLine {
             bar: "storm, longest call's processor time".to_owned(),
