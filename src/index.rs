@@ -20,8 +20,9 @@ use crate::slot_id::SlotId;
 pub(crate) const LOAD_PERCENT_MAX: usize = 96;
 
 /// A slot's number, and above it eight bits of its key's place, so that hardly any
-/// other slot has to be looked at to see that it is not the one: hashbrown's own
-/// seven bits are alike for one in eight look-ups of a key that is not there.
+/// other slot has to be looked at to see that it is not the one: by hashbrown's own
+/// seven bits alone, one of ten look-ups of a key that is not there would (twelve of
+/// the sixteen buckets of a group are taken, as a rule).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word(u32);
 

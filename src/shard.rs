@@ -33,7 +33,7 @@ use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::wheel::{Timers, Wheel};
 
-/// In this order: what a look-up touches comes first, in as few cache lines as can be.
+/// In this order: what a look-up touches comes first, close together.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Shard<K, V> {
@@ -185,7 +185,7 @@ impl<K, V> Shard<K, V> {
     /// if the wheel finds none within `budget`, the policy's choice.
     ///
     /// It runs none of the callers' code, which could panic and have key and value
-    /// dropped in here; and so does [`replace`](Self::replace).
+    /// dropped in here; nor does [`replace`](Self::replace).
     #[inline(always)]
     pub(crate) fn insert(
         &mut self,

@@ -148,8 +148,9 @@ impl<K, V> Drop for Guard<'_, K, V> {
 }
 
 impl<K, V> Guard<'_, K, V> {
-    /// Tells the reaper, if it would come too late for the next event. The lock is
-    /// still held: the reaper takes none of its own that this thread could wait for.
+    /// Tells the reaper, if it would come too late for the next event. The shard's lock
+    /// is still held: the alarm's is taken within it, and nobody who holds that one takes
+    /// a shard's.
     #[cold]
     #[inline(never)]
     fn publish(&self, next_event: u64) {
