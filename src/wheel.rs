@@ -106,10 +106,10 @@ pub(crate) trait Timers {
 /// The lists' heads; the rest of the lists runs through the timers.
 #[repr(C)]
 pub(crate) struct Wheel {
-    /// Worked off up to here.
-    elapsed: u64,
     /// No timer is due, and none has to be moved, before this tick.
     next_event: u64,
+    /// Worked off up to here.
+    elapsed: u64,
     /// Timers taken off a slot of a higher level whose start has come, and not
     /// yet filed again.
     cascading: Option<SlotId>,
@@ -161,6 +161,12 @@ impl Wheel {
     /// Whether a filed timer is due; correct even if `elapsed` is far behind.
     #[inline]
     pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
+        // As a rule nothing is, and the timer need not be looked at.
+        self.has_work(now) && self.is_past(timers, id, now)
+    }
+
+    #[cold]
+    fn is_past(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
         let is_past =
             now >= self.elapsed && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed;
         is_past && timers.is_filed(id)

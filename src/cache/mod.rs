@@ -591,7 +591,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Finds a live entry for a call that counts as its use, and gives it to
     /// `use_it` under the lock; then frees what is due.
-    #[inline]
+    #[inline(always)]
     fn look_up<Q, R>(&self, key: &Q, use_it: impl FnOnce(&Self, &mut V) -> R) -> Option<R>
     where
         Q: Hash + Equivalent<K> + ?Sized,

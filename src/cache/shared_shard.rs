@@ -24,10 +24,10 @@ use crate::tick::{Moment, Timebase};
 pub(super) struct State<K, V> {
     /// The latest tick that a call has brought: time never goes back.
     latest: u64,
+    pub(super) shard: Shard<K, V>,
     /// Keys set or removed by callers so far: what a load that there was no room
     /// to note goes by.
     pub(super) overrulings: u64,
-    pub(super) shard: Shard<K, V>,
 }
 
 impl<K, V> State<K, V> {
