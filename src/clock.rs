@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::stamped_time::behind_max;
 use crate::tick::{Moment, Timebase};
 
 /// A source of time for a cache.
@@ -346,7 +347,12 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     /// The ticks for a resolution.
     pub(crate) fn timebase(&self, resolution: Duration) -> Timebase {
         match self {
-            Self::SystemCoarse => Timebase::new(resolution, platform::coarse_lag(), Duration::ZERO),
+            Self::SystemCoarse => {
+                let lag = platform::coarse_lag();
+                // What a TTL is counted from may be told without the clock.
+                let deadline_lag = behind_max(lag);
+                Timebase::new(resolution, lag + deadline_lag, deadline_lag)
+            }
             Self::SystemPrecise | Self::Manual(_) => {
                 Timebase::new(resolution, Duration::ZERO, Duration::ZERO)
             }

@@ -12,7 +12,8 @@
 //!   is still the process that the cache was built in.
 //! - It may lag by one period, and by what the system takes to wake the
 //!   reaper: the same as the coarse clock, whose place it takes. It tells what is
-//!   due, and never when a TTL begins.
+//!   due; when a TTL begins, the [`stamped_time`](crate::stamped_time) tells, which the
+//!   reaper keeps with it.
 //!
 //! Without calls nothing keeps the time: the reaper stops by itself after
 //! [`PERIODS`], and begins again when [`READS_PER_CHECK`] readings of the clock
@@ -21,6 +22,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use forkguard::Guard;
+
+use crate::stamped_time::{Reading, StampedTime};
+use crate::time_stamp::TimeStampCounter;
 
 const NOT_KEPT: u64 = 0;
 
@@ -45,11 +49,15 @@ pub(crate) struct KeptTime {
     is_wanted: AtomicBool,
     /// The keeper's own.
     periods_left: AtomicU32,
+    /// The precise time, where the processor has a counter.
+    stamped: Option<(TimeStampCounter, StampedTime)>,
 }
 
 impl KeptTime {
-    pub(crate) const fn new(period_nanos: u64) -> Self {
+    pub(crate) fn new(period_nanos: u64) -> Self {
+        let counter = TimeStampCounter::new();
         Self {
+            stamped: counter.map(|counter| (counter, StampedTime::new(period_nanos))),
             period_nanos,
             nanos: AtomicU64::new(NOT_KEPT),
             reads: AtomicU32::new(0),
@@ -70,6 +78,15 @@ impl KeptTime {
         }
     }
 
+    /// The precise time in nanoseconds, if it can be told without the clock: never ahead
+    /// of the clock, and behind it by [`behind_max`](crate::stamped_time::behind_max)
+    /// at most.
+    #[inline]
+    pub(crate) fn precise(&self) -> Option<u64> {
+        let (counter, time) = self.stamped.as_ref()?;
+        time.nanos_at(counter.read())
+    }
+
     /// Notes that a call has read the clock itself. Says whether the keeper should
     /// be woken: once each time that there are many.
     #[inline]
@@ -86,9 +103,24 @@ impl KeptTime {
             && !self.is_wanted.swap(true, Relaxed)
     }
 
-    /// For the keeper before it goes to sleep: when to come back for the next
-    /// tick, if the time is to be kept meanwhile.
-    pub(crate) fn keep(&self, now_nanos: u64) -> Option<u64> {
+    /// For the keeper before it goes to sleep: reads the clock. Returns its time, and when
+    /// to come back for the next tick, if the time is to be kept meanwhile.
+    pub(crate) fn keep(&self, read_clock: impl Fn() -> u64) -> (u64, Option<u64>) {
+        let Some((counter, stamped)) = &self.stamped else {
+            let now_nanos = read_clock();
+            return (now_nanos, self.keep_for_a_period(now_nanos));
+        };
+        let stamp_before = counter.read();
+        let now_nanos = read_clock();
+        let reading = Reading { nanos: now_nanos, stamp_before, stamp_after: counter.read() };
+        let next_nanos = self.keep_for_a_period(now_nanos);
+        if next_nanos.is_some() {
+            stamped.set(reading);
+        }
+        (now_nanos, next_nanos)
+    }
+
+    fn keep_for_a_period(&self, now_nanos: u64) -> Option<u64> {
         if self.is_wanted.swap(false, Relaxed) {
             self.periods_left.store(PERIODS, Relaxed);
         }
@@ -123,14 +155,14 @@ mod tests {
     #[test]
     fn it_is_kept_for_many_calls_and_no_longer() {
         let (time, guard) = (KeptTime::new(PERIOD_NANOS), Guard::default());
-        assert_eq!(time.keep(5), None);
+        assert_eq!(time.keep(|| 5), (5, None));
         assert_eq!(time.get(&guard), None);
         assert_eq!(read_often(&time, 100, 1_000_000_000), 1, "the keeper is woken once");
         for now in 1..=u64::from(PERIODS) {
-            assert_eq!(time.keep(now), Some(now + PERIOD_NANOS));
+            assert_eq!(time.keep(|| now), (now, Some(now + PERIOD_NANOS)));
             assert_eq!(time.get(&guard), Some(now));
         }
-        assert_eq!(time.keep(99), None);
+        assert_eq!(time.keep(|| 99), (99, None));
         assert_eq!(time.get(&guard), None);
     }
 
@@ -145,10 +177,10 @@ mod tests {
     fn what_is_stopped_is_not_trusted() {
         let (time, guard) = (KeptTime::new(PERIOD_NANOS), Guard::default());
         time.is_wanted.store(true, Relaxed);
-        assert!(time.keep(7).is_some());
+        assert!(time.keep(|| 7).1.is_some());
         time.stop();
         assert_eq!(time.get(&guard), None);
-        assert!(time.keep(8).is_some(), "it goes on after the work");
+        assert!(time.keep(|| 8).1.is_some(), "it goes on after the work");
         assert_eq!(time.get(&guard), Some(8));
     }
 }

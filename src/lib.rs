@@ -65,7 +65,7 @@
 //!
 //! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default.
 #![warn(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod alarm;
 mod bitmap;
@@ -92,9 +92,11 @@ mod settings;
 mod shard;
 mod slot_id;
 mod slots;
+mod stamped_time;
 mod stats;
 mod sync;
 mod tick;
+mod time_stamp;
 mod unshared;
 mod wheel;
 

@@ -81,8 +81,8 @@ impl Reaper {
             earliest_nanos = earliest_nanos.min(cache.reap_due());
             index += 1;
         }
-        let now_nanos = now_nanos();
-        if let Some(next_nanos) = self.kept_time.keep(now_nanos) {
+        let (now_nanos, next_nanos) = self.kept_time.keep(now_nanos);
+        if let Some(next_nanos) = next_nanos {
             earliest_nanos = earliest_nanos.min(next_nanos);
         }
         self.alarm.sleep_until(earliest_nanos, now_nanos);
@@ -116,9 +116,23 @@ impl ReaperClock {
         self.reaper.kept_time.get(&self.guard)
     }
 
+    /// The precise time, or a little before it, if that can be told without the clock.
+    #[inline]
+    pub(crate) fn precise_nanos(&self) -> Option<u64> {
+        self.reaper.kept_time.precise()
+    }
+
     /// Reads the system's clock.
     pub(crate) fn read(&self) -> u64 {
-        let now_nanos = clock::system_coarse_nanos();
+        self.noted(clock::system_coarse_nanos())
+    }
+
+    /// Reads the system's precise clock.
+    pub(crate) fn read_precise(&self) -> u64 {
+        self.noted(clock::system_nanos())
+    }
+
+    fn noted(&self, now_nanos: u64) -> u64 {
         if self.reaper.kept_time.note_read(now_nanos) {
             self.reaper.alarm.wake();
         }

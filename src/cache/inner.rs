@@ -111,7 +111,10 @@ impl<K, V, S> Inner<K, V, S> {
     /// Reads the clock, to count a TTL from.
     #[inline]
     pub(super) fn read_clock_for_deadline(&self) -> Moment {
-        self.source.now_for_deadline(&self.base)
+        match self.reaper_clock.as_ref().and_then(ReaperClock::precise_nanos) {
+            Some(nanos) => self.base.moment_of_nanos(nanos),
+            None => self.read_precise_clock_itself(),
+        }
     }
 
     /// Reads the clock, to see what is due.
@@ -129,6 +132,14 @@ impl<K, V, S> Inner<K, V, S> {
         match &self.reaper_clock {
             Some(clock) => self.base.moment_of_nanos(clock.read()),
             None => self.source.now(&self.base),
+        }
+    }
+
+    #[inline(never)]
+    fn read_precise_clock_itself(&self) -> Moment {
+        match &self.reaper_clock {
+            Some(clock) => self.base.moment_of_nanos(clock.read_precise()),
+            None => self.source.now_for_deadline(&self.base),
         }
     }
 
