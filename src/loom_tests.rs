@@ -1,5 +1,5 @@
-//! Models of what threads do to one another: the alarm and the reaper's list, the
-//! loaders, and the end of a cache.
+//! Models of what threads do to one another: the alarm and the reaper's list, the time
+//! that it keeps, the loaders, and the end of a cache.
 //!
 //! Under `--cfg punctual_loom` each model runs in every interleaving of its
 //! threads and with every value that the memory model lets a load return; where
@@ -12,6 +12,9 @@
 //!   only have to wait for what must happen.
 //! - What belongs to the protocol is the shim's. Notes that a model takes are
 //!   std's: loom does not interleave them.
+//! - loom remembers the last access to each atomic alone: a thread that reads what it is
+//!   about to write hides the read of another one before, and interleavings are left out.
+//!   So the keeper of the time remembers what it has written.
 //! - Each model has a reaper of its own, whose rounds run in a thread of the
 //!   model. It is leaked, as caches hold it for ever.
 //! - By their own clock, which stands at zero, no entry is ever due. By the
@@ -225,6 +228,44 @@ mod reaping {
             serve(reaper, || 0, || dropped.load(SeqCst) == 1);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             assert!(!cache.contains_key(&1) && cache.contains_key(&2));
+        });
+    }
+}
+
+mod keeping_time {
+    use super::*;
+    use crate::stamped_time::{Reading, StampedTime};
+
+    const PERIOD: u64 = 1 << 20;
+
+    /// The counter goes as fast as the clock.
+    fn reading(number: u64) -> Reading {
+        let nanos = (10 + number) * PERIOD;
+        Reading { nanos, stamp_before: nanos, stamp_after: nanos }
+    }
+
+    /// Of a mix of two readings the answer would be off by a period.
+    #[test]
+    fn a_reading_is_told_whole_or_not_at_all() {
+        explore(None, || {
+            let time = Arc::new(StampedTime::new(PERIOD));
+            for number in 0..3 {
+                time.set(reading(number));
+            }
+            let keeper = {
+                let time = Arc::clone(&time);
+                spawn(move || {
+                    time.set(reading(3));
+                    time.set(reading(4));
+                })
+            };
+            let stamp = reading(4).nanos;
+            if let Some(nanos) = time.nanos_at(stamp) {
+                let behind = stamp - nanos;
+                assert!(behind <= 2 * PERIOD / 64, "{behind} of a period of {PERIOD}");
+            }
+            keeper.join().unwrap();
+            assert_eq!(time.nanos_at(stamp), Some(stamp));
         });
     }
 }

@@ -28,6 +28,7 @@
 //! keeper writes, and who has seen it change, or odd, is told nothing. A child that is
 //! forked has its parent's memory; the reading in it is as good there, and gets too old.
 
+use std::sync::atomic::AtomicU64 as Own;
 use std::time::Duration;
 
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -64,46 +65,57 @@ pub(crate) struct StampedTime {
     stamp: AtomicU64,
     /// Nanoseconds a step of the counter, times 2^[`RATE_BITS`]; zero for unknown.
     rate: AtomicU64,
-    /// The keeper's own: the rate between its last two readings.
-    rate_measured: AtomicU64,
+    last: Last,
+}
+
+/// The keeper's own: its last reading, and the rate between the last two. It does not read
+/// what it writes for others.
+#[derive(Default)]
+struct Last {
+    version: Own,
+    nanos: Own,
+    stamp: Own,
+    rate: Own,
 }
 
 impl StampedTime {
     pub(crate) fn new(period_nanos: u64) -> Self {
-        let [version, nanos, stamp, rate, rate_measured] =
-            std::array::from_fn(|_| AtomicU64::new(0));
-        Self { period_nanos, version, nanos, stamp, rate, rate_measured }
+        let [version, nanos, stamp, rate] = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { period_nanos, version, nanos, stamp, rate, last: Last::default() }
     }
 
     /// For the keeper, once a period. More often, the last reading is as good.
     pub(crate) fn set(&self, reading: Reading) {
-        if reading.nanos.saturating_sub(self.nanos.load(Ordering::Relaxed)) < self.period_nanos / 2
-        {
+        let last = &self.last;
+        let passed_nanos = reading.nanos.saturating_sub(last.nanos.load(Ordering::Relaxed));
+        if passed_nanos < self.period_nanos / 2 {
             return;
         }
-        let measured = self.measure(reading);
-        let before = self.rate_measured.load(Ordering::Relaxed);
-        self.rate_measured.store(measured, Ordering::Relaxed);
-        let is_agreed = measured.abs_diff(before) <= before / 64;
+        let rate = self.measure(passed_nanos, reading);
+        let rate_before = last.rate.load(Ordering::Relaxed);
+        let is_agreed = rate.abs_diff(rate_before) <= rate_before / 64;
+        let version = last.version.load(Ordering::Relaxed).wrapping_add(2);
+        last.version.store(version, Ordering::Relaxed);
+        last.nanos.store(reading.nanos, Ordering::Relaxed);
+        last.stamp.store(reading.stamp_after, Ordering::Relaxed);
+        last.rate.store(rate, Ordering::Relaxed);
 
-        let version = self.version.load(Ordering::Relaxed) | 1;
-        self.version.store(version, Ordering::Relaxed);
+        self.version.store(version.wrapping_sub(1), Ordering::Relaxed);
         fence(Ordering::Release);
         self.nanos.store(reading.nanos, Ordering::Relaxed);
         self.stamp.store(reading.stamp_after, Ordering::Relaxed);
-        self.rate.store(if is_agreed { measured } else { 0 }, Ordering::Relaxed);
-        self.version.store(version.wrapping_add(1), Ordering::Release);
+        self.rate.store(if is_agreed { rate } else { 0 }, Ordering::Relaxed);
+        self.version.store(version, Ordering::Release);
     }
 
     /// The rate since the last reading; zero if none can be told.
-    fn measure(&self, reading: Reading) -> u64 {
-        let nanos = reading.nanos.saturating_sub(self.nanos.load(Ordering::Relaxed));
-        let stamps = reading.stamp_after.wrapping_sub(self.stamp.load(Ordering::Relaxed));
+    fn measure(&self, passed_nanos: u64, reading: Reading) -> u64 {
+        let stamps = reading.stamp_after.wrapping_sub(self.last.stamp.load(Ordering::Relaxed));
         let uncertain = reading.stamp_after.wrapping_sub(reading.stamp_before);
-        if nanos > APART_PERIODS_MAX * self.period_nanos || uncertain > stamps / SHARPNESS {
+        if passed_nanos > APART_PERIODS_MAX * self.period_nanos || uncertain > stamps / SHARPNESS {
             return 0;
         }
-        (nanos << RATE_BITS).checked_div(stamps).unwrap_or(0)
+        (passed_nanos << RATE_BITS).checked_div(stamps).unwrap_or(0)
     }
 
     /// The time at which the counter is at `stamp`, in nanoseconds; `None` if that is too

@@ -20,10 +20,12 @@ use crate::eviction::{Eviction, Policies};
 use crate::hasher::RandomState;
 use crate::kept_time::PERIODS;
 use crate::place::KeyHash;
-use crate::reaper::{Reapable, Reaper};
+use crate::reaper::{Reapable, Reaper, ReaperClock};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
+use crate::stamped_time::behind_max;
+use crate::time_stamp::TimeStampCounter;
 use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -660,6 +662,33 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
         thread::sleep(SECOND);
         let rounds = rounds() - before;
         assert!(rounds <= 2 * PERIODS as usize + ROUNDS_MAX, "up {rounds} times for no calls");
+    });
+}
+
+/// What a TTL counts from while the reaper keeps the time: never ahead of the clock, and
+/// behind it by no more than every deadline makes up for.
+#[test]
+fn the_time_told_without_the_clock_is_within_its_bounds() {
+    if TimeStampCounter::new().is_none() {
+        return;
+    }
+    watched(|| {
+        let own = OwnReaper::start();
+        let cache = own.cache(10 * MILLISECOND);
+        let clock = ReaperClock::new(own.reaper).expect("a coarse clock");
+        let behind_max = behind_max(SystemClock.lag()).as_nanos() as u64;
+        let mut told = 0;
+        await_that("it is told often", || {
+            for key in 0..10_000 {
+                cache.insert_with_ttl(key, key, 3_600 * SECOND);
+                let earlier = system_nanos();
+                let Some(nanos) = clock.precise_nanos() else { continue };
+                assert!(nanos <= system_nanos(), "ahead of the clock");
+                assert!(nanos + behind_max >= earlier, "{} ns behind", earlier - nanos);
+                told += 1;
+            }
+            told > 100_000
+        });
     });
 }
 
