@@ -61,8 +61,11 @@ const SETS: [Parameters; 4] = [
 /// A shadow has at least so many slots, if the cache has.
 const SHADOW_SLOTS_MIN: usize = 52;
 
-/// A set is given up when it is behind by more than this part of a shadow's slots.
-const SWITCH_BEHIND_PART: i64 = 4;
+/// A set is given up when it is behind by more than so many eighths of a shadow's
+/// slots; and at once for the first one, if that is the best. The first set, which is
+/// right most of the time, is harder to leave: each change costs some entries.
+const LEAVE_FIRST_EIGHTHS: i64 = 3;
+const LEAVE_OTHERS_EIGHTHS: i64 = 2;
 
 /// Load of a shadow's index.
 const LOAD_PERCENT: usize = 85;
@@ -233,7 +236,12 @@ impl Chooser {
         for score in &mut self.scores {
             *score = (*score - best).max(floor);
         }
-        if self.scores[current] * SWITCH_BEHIND_PART >= floor {
+        let eighths = match (current, self.scores[0]) {
+            (0, _) => LEAVE_FIRST_EIGHTHS,
+            (_, 0) => 0,
+            _ => LEAVE_OTHERS_EIGHTHS,
+        };
+        if self.scores[current] * 8 >= floor * eighths {
             return current;
         }
         self.scores.iter().position(|&score| score == 0).unwrap_or(current)
@@ -409,10 +417,21 @@ mod tests {
         let hasher = foldhash::fast::FixedState::with_seed(5);
         let mut chooser = Chooser::new(SLOTS).unwrap();
         let floor = -(chooser.shadows[0].tags.tags.len() as i64);
-        for (behind, expected) in [(0, 0), (floor / 4, 0), (floor / 4 - 1, 1), (floor, 1)] {
-            chooser.scores = [behind, 0, behind, behind];
-            let choice = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, 0);
-            assert_eq!(choice, expected, "{behind} behind, of {floor}");
+        let (to_leave_first, to_leave) = (floor * 3 / 8, floor / 4);
+        for (current, best, behind, expected) in [
+            (0, 1, 0, 0),
+            (0, 1, to_leave_first, 0),
+            (0, 1, to_leave_first - 1, 1),
+            (0, 1, floor, 1),
+            (2, 1, to_leave, 2),
+            (2, 1, to_leave - 1, 1),
+            (2, 0, 0, 2),
+            (2, 0, -1, 0),
+        ] {
+            chooser.scores = [behind; SETS.len()];
+            chooser.scores[best] = 0;
+            let choice = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, current);
+            assert_eq!(choice, expected, "{current} is {behind} behind {best}, of {floor}");
         }
     }
 

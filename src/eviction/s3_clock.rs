@@ -11,12 +11,14 @@
 //! hand that has made room for it, and the order of the slots is the order of
 //! the queue, as the hand sees it. Each segment is a bitmap and a position.
 //!
-//! After S3-FIFO (Yang et al., SOSP 2023) and CLOCK (Corbató, 1968), with three
+//! After S3-FIFO (Yang et al., SOSP 2023) and CLOCK (Corbató, 1968), with five
 //! changes that carry the gain in hit ratio: the main segment is filled before
 //! anything is judged, so that a loop a little larger than the cache does not
 //! wash it out; the ghost remembers 2.25 times the capacity, unevenly (its
 //! buckets age at different speeds, which beats an exact queue of the same
-//! length); and a sweep is bounded.
+//! length); a sweep is bounded; uses in one burst with the insertion don't count;
+//! and what makes room in the main segment for a recalled key gets another stay
+//! in the small one.
 
 use super::Counts;
 use super::ghost::Ghost;
@@ -46,6 +48,13 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// Whether what makes room in the main segment for a recalled key gets another
+    /// stay in the small one. After a strict sweep it has been idle for longer than
+    /// that key was away.
+    fn demotes(&self) -> bool {
+        !self.is_strict && self.small_percent > 0
+    }
+
     /// The best single set.
     pub(crate) const USUAL: Self = Self {
         small_percent: 10,
@@ -56,9 +65,9 @@ impl Parameters {
     };
 }
 
-/// Used at least so often in the small segment, an entry is worth a place in
-/// the main one.
-const PROMOTE_FROM: u8 = 2;
+/// Used at least so often in the small segment, after the burst that brought it, an
+/// entry is worth a place in the main one.
+const PROMOTE_FROM: u8 = 1;
 
 /// Steps of a hand at one eviction, after which it takes what it stands on.
 const STEPS_MAX: usize = 32;
@@ -115,6 +124,10 @@ impl Segment {
 pub(crate) struct S3Clock {
     small: Segment,
     main: Segment,
+    /// Those of the small segment that come from the main one.
+    demoted: Bitmap,
+    /// The latest newcomer: its uses up to the next one's arrival are one burst.
+    newest: Option<SlotId>,
     parameters: Parameters,
     slots: usize,
     small_target: usize,
@@ -129,6 +142,8 @@ impl S3Clock {
         Ok(Self {
             small: Segment::new(slots)?,
             main: Segment::new(slots)?,
+            demoted: Bitmap::new(slots)?,
+            newest: None,
             parameters,
             slots,
             small_target: small_target(slots, parameters),
@@ -144,7 +159,7 @@ impl S3Clock {
     }
 
     pub(crate) fn heap_bytes(slots: usize) -> usize {
-        2 * Bitmap::heap_bytes(slots) + Ghost::heap_bytes(ghost_keys(slots))
+        3 * Bitmap::heap_bytes(slots) + Ghost::heap_bytes(ghost_keys(slots))
     }
 
     #[inline]
@@ -155,6 +170,7 @@ impl S3Clock {
 
     #[inline]
     pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+        self.newest = Some(id);
         let has_refused = std::mem::take(&mut self.has_refused);
         if (recalled && !has_refused) || self.small_target == 0 {
             self.main.insert(id);
@@ -165,9 +181,16 @@ impl S3Clock {
 
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        // Of a full shard, so it is still there, or the one that has its slot.
+        if let Some(newest) = self.newest.take() {
+            counts.set_count(newest, 0);
+        }
         if self.small.len < self.small_target || self.small.len == 0 {
             if let Some(victim) = self.sweep_main(counts) {
-                return victim;
+                if !self.parameters.demotes() {
+                    return victim;
+                }
+                self.demote(victim);
             }
         }
         for _ in 0..STEPS_MAX {
@@ -205,22 +228,42 @@ impl S3Clock {
         if self.main.slots.contains(id) {
             self.main.remove(id);
         } else {
-            self.small.remove(id);
+            self.remove_small(id);
         }
     }
 
     #[inline]
     fn promote(&mut self, id: SlotId, counts: &mut impl Counts) {
         counts.set_count(id, 0);
-        self.small.remove(id);
+        self.remove_small(id);
         self.main.insert(id);
     }
 
+    /// Gives what the main hand has let go, with count zero, another stay in the
+    /// small segment.
+    #[inline]
+    fn demote(&mut self, id: SlotId) {
+        self.small.insert(id);
+        self.demoted.insert(id);
+    }
+
+    /// What has had its time in the main segment is not remembered: in a loop all
+    /// would come back to it, each driving another out.
     #[inline]
     fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
-        self.ghost.remember(counts.place(id));
-        self.small.remove(id);
+        if !self.demoted.contains(id) {
+            self.ghost.remember(counts.place(id));
+        }
+        self.remove_small(id);
         id
+    }
+
+    #[inline]
+    fn remove_small(&mut self, id: SlotId) {
+        self.small.remove(id);
+        if self.demoted.contains(id) {
+            self.demoted.remove(id);
+        }
     }
 
     /// The hand lowers the counts that it passes and takes the first zero. In a
@@ -261,6 +304,10 @@ impl S3Clock {
         for &slot in occupied {
             let id = SlotId::new(slot);
             assert!(self.small.slots.contains(id) != self.main.slots.contains(id));
+            assert!(self.small.slots.contains(id) || !self.demoted.contains(id));
+        }
+        for slot in (0..self.slots).filter(|slot| !occupied.contains(slot)) {
+            assert!(!self.demoted.contains(SlotId::new(slot)), "{slot} is vacant");
         }
     }
 }
@@ -312,6 +359,85 @@ mod tests {
             let left = if clears_counts { 0 } else { 2 };
             assert_eq!(counts.0[..STEPS_MAX], [left; STEPS_MAX]);
             assert_eq!(counts.0[STEPS_MAX..], [3; 40 - STEPS_MAX]);
+        }
+    }
+
+    /// Slots 0 to 4 are in the main segment, which is full, and the others in the small
+    /// one, which has its target.
+    fn half_in_main() -> S3Clock {
+        let mut policy = S3Clock::new(10, Parameters::USUAL).unwrap();
+        (0..10).for_each(|slot| policy.admit(id(slot), slot < 5));
+        policy
+    }
+
+    /// Each of these slots is vacated next, and taken by a newcomer.
+    fn turn_over(policy: &mut S3Clock, counts: &mut Used, slots: &[usize]) {
+        for &slot in slots {
+            assert_eq!(policy.evict(counts), id(slot));
+            policy.admit(id(slot), false);
+        }
+    }
+
+    /// One use in the small segment is worth a place in the main one, but not if it was
+    /// made before the next newcomer came.
+    #[test]
+    fn uses_in_one_burst_with_the_insertion_do_not_count() {
+        for (used_before, used_after, stays) in [(0, 0, false), (3, 0, false), (0, 1, true)] {
+            let mut counts = Used(vec![0; 10]);
+            let mut policy = half_in_main();
+            turn_over(&mut policy, &mut counts, &[5]);
+            counts.0[5] = used_before;
+            turn_over(&mut policy, &mut counts, &[6, 7, 8, 9]);
+            counts.0[5] += used_after;
+            // If it stays, the main segment gives its first.
+            let expected = if stays { id(0) } else { id(5) };
+            assert_eq!(policy.evict(&mut counts), expected, "{used_before}, {used_after}");
+            assert_eq!(policy.main.slots.contains(id(5)), stays);
+        }
+    }
+
+    /// The small segment has lost one to a recalled key; what the main segment gives for
+    /// it, slot 0, goes there.
+    fn with_one_demoted(counts: &mut Used) -> S3Clock {
+        let mut policy = half_in_main();
+        assert_eq!(policy.evict(counts), id(5));
+        policy.admit(id(5), true);
+        turn_over(&mut policy, counts, &[6]);
+        assert!(policy.small.slots.contains(id(0)) && policy.demoted.contains(id(0)));
+        policy
+    }
+
+    /// It stays among the newcomers, and is not remembered if it goes from there.
+    #[test]
+    fn what_made_room_for_a_recalled_key_gets_another_stay() {
+        let mut counts = Used(vec![0; 10]);
+        let mut policy = with_one_demoted(&mut counts);
+        turn_over(&mut policy, &mut counts, &[7, 8, 9, 0]);
+        assert!(!policy.demoted.contains(id(0)), "the next one in its slot is a newcomer");
+        assert!(policy.recall(Place::from_bits(9)) && !policy.recall(Place::from_bits(0)));
+    }
+
+    /// Once it is used there, it goes back, in the place of the next one.
+    #[test]
+    fn what_is_used_in_its_other_stay_goes_back() {
+        let mut counts = Used(vec![0; 10]);
+        let mut policy = with_one_demoted(&mut counts);
+        counts.0[0] = 1;
+        turn_over(&mut policy, &mut counts, &[7, 8, 9]);
+        assert_eq!(policy.evict(&mut counts), id(1));
+        assert!(policy.main.slots.contains(id(0)) && !policy.demoted.contains(id(0)));
+    }
+
+    /// Where the sweep is strict or there is no small segment.
+    #[test]
+    fn some_sets_give_no_other_stay() {
+        for parameters in [
+            Parameters { is_strict: true, ..Parameters::USUAL },
+            Parameters { small_percent: 0, small_min: 0, ..Parameters::USUAL },
+        ] {
+            let mut policy = all_in_main(10, parameters);
+            (0..2).for_each(|miss| _ = policy.recall(Place::from_bits(miss)));
+            assert_eq!(policy.evict(&mut Used(vec![0; 10])), id(0));
         }
     }
 }
