@@ -39,6 +39,7 @@ const SETS: [Parameters; 4] = [
         ghost_lanes: 6,
         is_strict: true,
         clears_counts: false,
+        demotes: false,
     },
     // For keys that are seen twice and no more: all but first in, first out.
     Parameters {
@@ -47,6 +48,7 @@ const SETS: [Parameters; 4] = [
         ghost_lanes: 3,
         is_strict: false,
         clears_counts: false,
+        demotes: false,
     },
     // For what was used last being used next: CLOCK, which comes close to LRU.
     Parameters {
@@ -55,6 +57,7 @@ const SETS: [Parameters; 4] = [
         ghost_lanes: 3,
         is_strict: false,
         clears_counts: true,
+        demotes: false,
     },
 ];
 

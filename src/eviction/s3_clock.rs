@@ -45,16 +45,12 @@ pub(crate) struct Parameters {
     /// Whether the main hand clears the counts that it passes, rather than lower
     /// them: then a use buys one round, however many there were.
     pub(crate) clears_counts: bool,
+    /// Whether what makes room in the main segment for a recalled key gets another
+    /// stay in the small one.
+    pub(crate) demotes: bool,
 }
 
 impl Parameters {
-    /// Whether what makes room in the main segment for a recalled key gets another
-    /// stay in the small one. After a strict sweep it has been idle for longer than
-    /// that key was away.
-    fn demotes(&self) -> bool {
-        !self.is_strict && self.small_percent > 0
-    }
-
     /// The best single set.
     pub(crate) const USUAL: Self = Self {
         small_percent: 10,
@@ -62,6 +58,7 @@ impl Parameters {
         ghost_lanes: 3,
         is_strict: false,
         clears_counts: false,
+        demotes: true,
     };
 }
 
@@ -187,7 +184,7 @@ impl S3Clock {
         }
         if self.small.len < self.small_target || self.small.len == 0 {
             if let Some(victim) = self.sweep_main(counts) {
-                if !self.parameters.demotes() {
+                if !self.parameters.demotes {
                     return victim;
                 }
                 self.demote(victim);
@@ -428,16 +425,11 @@ mod tests {
         assert!(policy.main.slots.contains(id(0)) && !policy.demoted.contains(id(0)));
     }
 
-    /// Where the sweep is strict or there is no small segment.
+    /// Without that, it goes at once.
     #[test]
     fn some_sets_give_no_other_stay() {
-        for parameters in [
-            Parameters { is_strict: true, ..Parameters::USUAL },
-            Parameters { small_percent: 0, small_min: 0, ..Parameters::USUAL },
-        ] {
-            let mut policy = all_in_main(10, parameters);
-            (0..2).for_each(|miss| _ = policy.recall(Place::from_bits(miss)));
-            assert_eq!(policy.evict(&mut Used(vec![0; 10])), id(0));
-        }
+        let mut policy = all_in_main(10, Parameters { demotes: false, ..Parameters::USUAL });
+        assert_eq!(policy.evict(&mut Used(vec![0; 10])), id(0));
+        assert_eq!((policy.main.len, policy.small.len), (9, 0));
     }
 }
