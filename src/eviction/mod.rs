@@ -50,7 +50,7 @@ pub enum Eviction {
     S3Fifo,
     /// The segments of S3-FIFO, kept by two clock hands that walk the slots
     /// instead of by linked queues, with a longer memory and the main segment
-    /// filled first. 3.3 bytes an entry.
+    /// filled first. 3.4 bytes an entry.
     S3Clock,
     /// The default: `S3Clock` under the one of four sets of parameters that does
     /// best just now, on a sample of the keys of one shard. As much memory, and
