@@ -9,6 +9,10 @@ const LANE_BITS: u32 = 10;
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
 const BUCKET_MASK: u64 = (1 << (LANES * LANE_BITS)) - 1;
 
+/// The lowest bit of each lane, and the highest.
+const LOW_BITS: u64 = BUCKET_MASK / LANE_MASK;
+const HIGH_BITS: u64 = LOW_BITS << (LANE_BITS - 1);
+
 /// Buckets of six 10-bit fingerprints in 64 bits, the newest in the lowest lane;
 /// a new one pushes the oldest of its bucket out. A zero is an empty lane.
 ///
@@ -52,15 +56,20 @@ impl Ghost {
     pub(crate) fn recall(&mut self, place: Place, lanes: u32) -> bool {
         debug_assert!(lanes <= LANES, "there are {LANES} lanes, not {lanes}");
         let (bucket, fingerprint) = self.locate(place);
-        let found = (0..lanes)
-            .map(|lane| lane * LANE_BITS)
-            .find(|shift| (self.buckets[bucket] >> shift) & LANE_MASK == fingerprint);
-        if let Some(shift) = found {
-            let newer = self.buckets[bucket] & ((1 << shift) - 1);
-            let older = self.buckets[bucket] >> (shift + LANE_BITS) << shift;
-            self.buckets[bucket] = older | newer;
+        let bucket = &mut self.buckets[bucket];
+        // All lanes at once: the lowest bit set is the highest of the first lane whose
+        // subtraction borrows, which is one that does not differ.
+        let different = *bucket ^ (fingerprint * LOW_BITS);
+        let equal = different.wrapping_sub(LOW_BITS) & !different & HIGH_BITS;
+        let equal = equal & ((1 << (lanes * LANE_BITS)) - 1);
+        if equal == 0 {
+            return false;
         }
-        found.is_some()
+        let shift = equal.trailing_zeros() / LANE_BITS * LANE_BITS;
+        let newer = *bucket & ((1 << shift) - 1);
+        let older = *bucket >> (shift + LANE_BITS) << shift;
+        *bucket = older | newer;
+        true
     }
 }
 

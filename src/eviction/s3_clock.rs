@@ -125,6 +125,12 @@ pub(crate) struct S3Clock {
     demoted: Bitmap,
     /// The latest newcomer: its uses up to the next one's arrival are one burst.
     newest: Option<SlotId>,
+    /// The slot of the latest victim is still in the small segment, where the newcomer
+    /// that takes it most likely belongs.
+    is_successor_small: bool,
+    /// The latest victim, to be remembered: at the next miss, whose own look into the
+    /// ghost its cache miss then overlaps.
+    victim: Option<Place>,
     parameters: Parameters,
     slots: usize,
     small_target: usize,
@@ -141,6 +147,8 @@ impl S3Clock {
             main: Segment::new(slots)?,
             demoted: Bitmap::new(slots)?,
             newest: None,
+            is_successor_small: false,
+            victim: None,
             parameters,
             slots,
             small_target: small_target(slots, parameters),
@@ -162,6 +170,9 @@ impl S3Clock {
     #[inline]
     pub(crate) fn recall(&mut self, place: Place) -> bool {
         self.credit = (self.credit + CREDIT_PER_MISS).min(CREDIT_MAX);
+        if let Some(victim) = self.victim.take() {
+            self.ghost.remember(victim);
+        }
         self.ghost.recall(place, self.parameters.ghost_lanes)
     }
 
@@ -169,13 +180,18 @@ impl S3Clock {
     pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
         self.newest = Some(id);
         let has_refused = std::mem::take(&mut self.has_refused);
+        let is_small = std::mem::take(&mut self.is_successor_small);
         if (recalled && !has_refused) || self.small_target == 0 {
+            if is_small {
+                self.small.remove(id);
+            }
             self.main.insert(id);
-        } else {
+        } else if !is_small {
             self.small.insert(id);
         }
     }
 
+    /// The slot whose entry goes. Its successor is the next to be admitted.
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
         // Of a full shard, so it is still there, or the one that has its slot.
@@ -248,10 +264,12 @@ impl S3Clock {
     /// would come back to it, each driving another out.
     #[inline]
     fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
-        if !self.demoted.contains(id) {
-            self.ghost.remember(counts.place(id));
+        if self.demoted.contains(id) {
+            self.demoted.remove(id);
+        } else {
+            self.victim = Some(counts.place(id));
         }
-        self.remove_small(id);
+        self.is_successor_small = true;
         id
     }
 

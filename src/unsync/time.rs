@@ -28,7 +28,7 @@ impl Time {
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
         let reading = self.source.now(&self.base);
-        if reading.tick > self.latest.tick {
+        if reading > self.latest {
             self.latest = reading;
         }
         self.latest.tick
