@@ -1096,6 +1096,14 @@ mod panics {
         Value(Instance::new())
     }
 
+    /// Made while they are asked for, so that none is dropped in the caller.
+    fn entries(count: u32) -> impl Iterator<Item = (Key, Value)> {
+        (0..count).map(|number| {
+            callers_code(false);
+            (Key(number % 6, Instance::new()), value())
+        })
+    }
+
     /// One call each, in an order that meets every way for an entry to leave.
     fn script() -> Vec<Step> {
         fn step(call: impl Fn(&TestCache, &ManualClock) + 'static) -> Step {
@@ -1105,6 +1113,11 @@ mod panics {
             step(move |cache, _| {
                 let (key, value) = (Key(key, Instance::new()), value());
                 cache.insert_with_ttl(key, value, ttl_seconds * SECOND);
+            })
+        }
+        fn insert_many(count: u32, ttl_seconds: u32) -> Step {
+            step(move |cache, _| {
+                cache.insert_many_with_ttl(entries(count), ttl_seconds * SECOND);
             })
         }
         let keys = keys();
@@ -1176,6 +1189,23 @@ mod panics {
             step(|cache, clock| {
                 clock.advance(2 * SECOND);
                 cache.reap(usize::MAX);
+            }),
+            insert_many(9, 1),
+            insert_many(3, 0),
+            step(move |cache, clock| {
+                clock.advance(2 * SECOND);
+                let keys = (0..12).map(|number| &keys[number % 8]);
+                cache.get_many(keys, |_, _| callers_code(false));
+            }),
+            insert_many(9, 9),
+            step(move |cache, _| {
+                let keys = (0..12).map(|number| &keys[number % 8]);
+                cache.get_many(keys, |_, _| callers_code(false));
+            }),
+            insert_many(2, 9),
+            step(|cache, clock| {
+                clock.advance(10 * SECOND);
+                cache.insert_many(entries(6));
             }),
             insert(6, 1),
             step(|cache, _| cache.clear()),
