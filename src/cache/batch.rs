@@ -32,7 +32,8 @@ const KEYS_PER_SHARD_MIN: usize = 2;
 const RUN_MIN: usize = 4;
 
 /// More shards are sorted by groups.
-const GROUPS_MAX: usize = 256;
+const GROUPS_LOG2: u32 = 8;
+const GROUPS: usize = 1 << GROUPS_LOG2;
 
 /// The entries of a chunk by shard, and as they came within a shard.
 struct Order<const N: usize>(ArrayVec<u16, N>);
@@ -47,15 +48,16 @@ impl<const N: usize> Order<N> {
     /// group are mixed: that costs some locks, and no more.
     #[inline(never)]
     fn sort(&mut self, hashes: impl ExactSizeIterator<Item = KeyHash> + Clone, shards: usize) {
-        let groups = shards.min(GROUPS_MAX);
-        // Less than `groups` anyway; so the compiler sees it too.
-        let group = |hash: KeyHash| hash.shard(groups) % GROUPS_MAX;
-        let mut starts = [0_u16; GROUPS_MAX];
+        let shards_log2 = usize::BITS - (shards - 1).leading_zeros();
+        let shift = shards_log2.saturating_sub(GROUPS_LOG2);
+        // Less than that anyway; so the compiler sees it too.
+        let group = |hash: KeyHash| (hash.shard(shards) >> shift) % GROUPS;
+        let mut starts = [0_u16; GROUPS];
         for hash in hashes.clone() {
             starts[group(hash)] += 1;
         }
         let mut sum = 0;
-        for start in &mut starts[..groups] {
+        for start in &mut starts[..((shards - 1) >> shift) + 1] {
             sum += std::mem::replace(start, sum);
         }
         self.0.clear();

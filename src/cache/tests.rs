@@ -286,7 +286,11 @@ impl Actor<'_> {
         let ttl = self.some_ttl().min(Duration::from_secs(1_000));
         let key = self.keys[number].clone();
         match self.random.u8(..8) {
-            0..=3 => self.step(number, true, |write| {
+            0 => self.step(number, true, |write| {
+                let batch = (0..5).map(|_| (key.clone(), self.value(number, write, false)));
+                self.timed(ttl, || cache.insert_many_with_ttl(batch, ttl))
+            }),
+            1..=3 => self.step(number, true, |write| {
                 let value = self.value(number, write, false);
                 self.timed(ttl, || {
                     if let Some(replaced) = cache.insert_with_ttl(key, value, ttl) {
@@ -369,7 +373,12 @@ impl Actor<'_> {
         let number = self.random.usize(..Scene::KEYS);
         match self.random.u8(..40) {
             0..=12 => self.write_own(),
-            13..=20 => self.look(number, |cache, key| cache.get(key)),
+            13..=19 => self.look(number, |cache, key| cache.get(key)),
+            20 => self.look(number, |cache, key| {
+                let mut last = None;
+                cache.get_many(std::iter::repeat_n(key, 20), |_, value| last = value.cloned());
+                last
+            }),
             21..=22 => self.look(number, |cache, key| cache.peek(key)),
             23..=24 => self.look(number, |cache, key| cache.read(key, Value::clone)),
             25..=31 => self.load(number),
