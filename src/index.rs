@@ -104,6 +104,18 @@ impl Index {
             .and_then(|word| word.slot_in(place))
     }
 
+    /// The first bucket that [`find`](Self::find) would look at, by the tags alone.
+    #[inline]
+    pub(crate) fn first_bucket(&self, place: Place) -> Option<usize> {
+        self.table.find_bucket_index(place.table_hash(self.bucket_shift), |_| true)
+    }
+
+    /// Something that depends on what is in a bucket: to fetch it from memory.
+    #[inline]
+    pub(crate) fn touch(&self, bucket: usize) -> u32 {
+        self.table.get_bucket(bucket).map_or(0, |word| word.0)
+    }
+
     /// Adds a slot that is not in the table, which is not full.
     #[inline]
     pub(crate) fn insert(&mut self, id: SlotId, place: Place) {

@@ -70,6 +70,7 @@
 mod alarm;
 mod bitmap;
 mod cache;
+mod chunk;
 mod clock;
 mod error;
 mod eviction;

@@ -46,7 +46,19 @@ impl<T> Given<T> {
 
     #[inline]
     pub(crate) fn take(mut self) -> T {
+        self.move_out()
+    }
+
+    /// [`take`](Self::take) that leaves room to [put back](Self::put_back) another one.
+    #[inline]
+    pub(crate) fn move_out(&mut self) -> T {
         self.0.take().expect("it is taken once")
+    }
+
+    #[inline]
+    pub(crate) fn put_back(&mut self, other: T) {
+        let none = self.0.replace(other);
+        debug_assert!(none.is_none(), "it has not been moved out");
     }
 }
 

@@ -19,6 +19,9 @@
 //! 3. Every occupied slot is in exactly one segment of the policy.
 //! 4. At most `limit` slots are occupied, and the index has room for as many.
 
+use std::hint::black_box;
+
+use arrayvec::ArrayVec;
 use hashbrown::Equivalent;
 
 use crate::error::BuildError;
@@ -133,7 +136,20 @@ impl<K, V> Shard<K, V> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let found = self.find_live(hash.place(), key, now).map(|id| (id, self.slots.use_value(id)));
+        let found = self.find(hash.place(), key);
+        self.use_found(found, hash, now)
+    }
+
+    /// [`look_up`](Self::look_up) for a key whose slot has been found, if it has one.
+    #[inline(always)]
+    pub(crate) fn use_found(
+        &mut self,
+        found: Option<SlotId>,
+        hash: KeyHash,
+        now: u64,
+    ) -> Option<(SlotId, &mut V)> {
+        let found = found.filter(|&id| !self.is_due(id, now));
+        let found = found.map(|id| (id, self.slots.use_value(id)));
         if self.sampler.picks(hash) {
             self.policy.observe(hash, if found.is_some() { Access::Hit } else { Access::Miss });
         }
@@ -143,6 +159,65 @@ impl<K, V> Shard<K, V> {
             self.stats.misses += 1;
         }
         found
+    }
+
+    /// For each place, in its shard, the first slot whose key may be the one: to be
+    /// [confirmed](Self::confirm). No other slot has to be looked at, but for one in
+    /// thousands.
+    ///
+    /// Each step is taken for all places before the next. So none has to wait for
+    /// another one's, and the processor fetches from memory for many at once.
+    #[inline(always)]
+    pub(crate) fn find_candidates<'a, const N: usize>(
+        places: impl Iterator<Item = (&'a Self, Place)> + Clone,
+        candidates: &mut ArrayVec<Option<SlotId>, N>,
+    ) where
+        K: 'a,
+        V: 'a,
+    {
+        let mut buckets = ArrayVec::<u32, N>::new();
+        for (shard, place) in places.clone() {
+            // Without a bucket any other one will do.
+            buckets.push(shard.index.first_bucket(place).unwrap_or(0) as u32);
+        }
+        let mut touched = 0;
+        for ((shard, _), &bucket) in places.clone().zip(&buckets) {
+            touched ^= u64::from(shard.index.touch(bucket as usize));
+        }
+        candidates.clear();
+        for (shard, place) in places.clone() {
+            candidates.push(shard.index.find(place, |_| true));
+        }
+        for ((shard, _), candidate) in places.zip(&*candidates) {
+            touched ^= candidate.map_or(0, |id| shard.slots.touch(id));
+        }
+        // Nothing waits for it, but it has to be loaded.
+        black_box(touched);
+    }
+
+    /// The slot of a key, due or not, by its [candidate](Self::find_candidates), of
+    /// which nothing has changed since. Runs the key's `Eq`.
+    #[inline]
+    pub(crate) fn confirm<Q>(
+        &self,
+        candidate: Option<SlotId>,
+        place: Place,
+        key: &Q,
+    ) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let id = candidate?;
+        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(place, key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_other<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.find(place, key)
     }
 
     #[inline]

@@ -164,6 +164,14 @@ impl<K, V> Slots<K, V> {
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
+    /// Something that depends on all of a slot but key and value: to fetch it from
+    /// memory.
+    #[inline]
+    pub(crate) fn touch(&self, id: SlotId) -> u64 {
+        let slot = &self.slab[id.index()];
+        slot.links.get() ^ slot.stamp
+    }
+
     #[inline]
     pub(crate) fn key(&self, id: SlotId) -> &K {
         &self.slab[id.index()].key

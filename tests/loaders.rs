@@ -290,12 +290,18 @@ fn waiting_threads_sleep() {
 type Meanwhile = (&'static str, fn(&Cache<u64, u64>), Option<u64>);
 
 /// With what is there afterwards.
-const MEANWHILE: [Meanwhile; 10] = [
+const MEANWHILE: [Meanwhile; 12] = [
     ("nothing", |_| (), Some(1)),
     ("remove", |cache| _ = cache.remove(&1), None),
     ("insert", |cache| _ = cache.insert(1, 2), Some(2)),
     ("insert_with_ttl", |cache| _ = cache.insert_with_ttl(1, 2, Duration::MAX), Some(2)),
     ("insert_with_ttl, zero", |cache| _ = cache.insert_with_ttl(1, 2, Duration::ZERO), None),
+    ("insert_many", |cache| cache.insert_many((0..20).map(|key| (key, 2))), Some(2)),
+    (
+        "insert_many_with_ttl, zero",
+        |cache| cache.insert_many_with_ttl([(1, 2)], Duration::ZERO),
+        None,
+    ),
     ("clear", |cache| cache.clear(), None),
     (
         "insert and remove",

@@ -65,17 +65,23 @@ struct Churn {
     ttl: Duration,
     operations: usize,
     nearly_full: usize,
+    /// With room for any batch.
+    keys: Vec<u64>,
 }
 
 impl Churn {
     /// Where everything is in the past of something.
     const START: Duration = Duration::from_secs(1_000_000_000);
 
+    /// Several chunks.
+    const BATCH_MAX: usize = 3_000;
+
     fn new(seed: u64) -> Self {
         let clock = ManualClock::new();
         clock.set(Self::START);
         let random = fastrand::Rng::with_seed(seed);
-        Self { clock, random, ttl: 100 * SECOND, operations: 0, nearly_full: 0 }
+        let keys = Vec::with_capacity(Self::BATCH_MAX);
+        Self { clock, random, ttl: 100 * SECOND, operations: 0, nearly_full: 0, keys }
     }
 
     /// From no time at all to never; mostly within what the clock will reach.
@@ -101,7 +107,8 @@ impl Churn {
                 let ttl = self.some_ttl();
                 cache.insert_with_ttl(key, key, ttl);
             }
-            15..=17 => drop(cache.get(&key)),
+            15..=16 => drop(cache.get(&key)),
+            17 => self.batch(cache, key),
             18 => drop(cache.peek(&key) && cache.contains_key(&key)),
             19 => drop(cache.read(&key, |&value| assert_eq!(value, key))),
             20 => drop(cache.update(&key, |value| *value = key)),
@@ -135,6 +142,25 @@ impl Churn {
         }
         self.operations += 1;
         self.nearly_full += usize::from(cache.len() * 10 >= capacity * 9);
+    }
+
+    /// Of a few keys; now and then of several chunks.
+    fn batch<C: Subject<u64, u64>>(&mut self, cache: &mut C, first: u64) {
+        let is_large = self.random.u16(..512) == 0;
+        let count = if is_large { Self::BATCH_MAX } else { self.random.usize(..16) };
+        let ttl = self.some_ttl();
+        self.keys.clear();
+        self.keys.extend(first..first + count as u64);
+        let keys = &self.keys;
+        match self.random.u8(..4) {
+            0 => cache.insert_many(keys.iter().map(|&key| (key, key))),
+            1 => {
+                cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl);
+            }
+            _ => cache.get_many(keys, |position, value| {
+                assert!(value.is_none_or(|&value| value == keys[position]));
+            }),
+        }
     }
 
     /// So far, on average, that a TTL passes while six times as many calls are

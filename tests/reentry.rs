@@ -127,6 +127,20 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     cache.insert_with_ttl(key(), value(), Duration::ZERO);
     cache.insert_with_ttl(key(), value(), Duration::from_millis(1));
     drop(cache.get(&known));
+    // The iterators may call the cache too.
+    let count = if DEPTH.get() == 0 { 20 } else { 2 };
+    cache.insert_many((0..count).map(|offset| {
+        let number = (number + offset) % 32;
+        let key = Key { number, handle: Some(handle.clone()) };
+        let value = Value { number, handle: Some(handle.clone()) };
+        drop(cache.insert(key.clone(), value));
+        (key, Value { number, handle: None })
+    }));
+    cache.insert_many_with_ttl([(key(), value())], Duration::ZERO);
+    let looked_at = std::iter::repeat_n(&known, 16).inspect(|known| drop(cache.get(*known)));
+    cache.get_many(looked_at, |_, value| {
+        assert!(value.is_none_or(|value| value.number == number));
+    });
     drop(cache.peek(&known));
     cache.read(&known, |value| assert_eq!(value.number, number));
     cache.update(&known, |value| value.number = number);
@@ -294,11 +308,15 @@ type Plain = Cache<u64, u64>;
 type Call = (&'static str, fn(&Plain, u64));
 
 /// Every call that takes a lock.
-const CALLS: [Call; 24] = [
+const CALLS: [Call; 28] = [
     ("insert", |cache, key| _ = cache.insert(key, 0)),
     ("insert_with_ttl", |cache, key| _ = cache.insert_with_ttl(key, 0, SECOND)),
     ("insert_with_ttl, zero", |cache, key| _ = cache.insert_with_ttl(key, 0, Duration::ZERO)),
+    ("insert_many", |cache, key| cache.insert_many([(key, 0)])),
+    ("insert_many_with_ttl", |cache, key| cache.insert_many_with_ttl([(key, 0); 20], SECOND)),
     ("get", |cache, key| _ = cache.get(&key)),
+    ("get_many", |cache, key| cache.get_many(&[key], |_, _| ())),
+    ("get_many, in chunks", |cache, key| cache.get_many(&[key; 20], |_, _| ())),
     ("read", |cache, key| _ = cache.read(&key, |_| ())),
     ("update", |cache, key| _ = cache.update(&key, |_| ())),
     ("peek", |cache, key| _ = cache.peek(&key)),
@@ -326,9 +344,13 @@ const CALLS: [Call; 24] = [
 type Closure = (&'static str, fn(&Plain, &mut dyn FnMut()));
 
 /// Every call that runs a closure under a lock; key 1 is there.
-const CLOSURES: [Closure; 4] = [
+const CLOSURES: [Closure; 8] = [
     ("read", |cache, call| _ = cache.read(&1, |_| call())),
     ("update", |cache, call| _ = cache.update(&1, |_| call())),
+    ("get_many", |cache, call| cache.get_many(&[1], |_, _| call())),
+    ("get_many, not there", |cache, call| cache.get_many(&[77], |_, _| call())),
+    ("get_many, in chunks", |cache, call| cache.get_many(&[1; 20], |_, _| call())),
+    ("get_many, in chunks, not there", |cache, call| cache.get_many(&[77; 20], |_, _| call())),
     ("for_each", |cache, call| cache.for_each(|_, _| call())),
     ("retain", |cache, call| {
         cache.retain(|_, _| {

@@ -33,6 +33,8 @@ struct Measure {
 enum Against {
     One(Entrant),
     FastestThatExpires,
+    /// The same cache, called key by key.
+    SingleCalls,
 }
 
 const fn one(entrant: Entrant, must: Option<f64>, aim: Option<f64>) -> Measure {
@@ -51,20 +53,27 @@ struct Bar {
     operation: Operation,
     popularities: &'static [Popularity],
     threads: usize,
+    entries: usize,
     measures: &'static [Measure],
 }
 
 const ZIPF: Popularity = Popularity::Zipf(0.99);
+/// Batches are held against the calls that they stand for.
+const BATCHED_ENTRIES: usize = 1_000_000;
+const SINGLE_CALLS: &[Measure] =
+    &[Measure { against: Against::SingleCalls, must: None, aim: Some(2.0) }];
+
 const BOTH: &[Popularity] = &[Popularity::Uniform, ZIPF];
 const UNIFORM: &[Popularity] = &[Popularity::Uniform];
 
-const BARS: [Bar; 8] = [
+const BARS: [Bar; 12] = [
     Bar {
         name: "hit-1-thread",
         own: field::punctual,
         operation: Operation::Hit,
         popularities: BOTH,
         threads: 1,
+        entries: ENTRIES,
         measures: &[
             one(field::QUICK_CACHE, Some(1.0), Some(1.3)),
             expiring(3.0),
@@ -79,6 +88,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::Hit,
         popularities: BOTH,
         threads: 2,
+        entries: ENTRIES,
         measures: &[one(field::QUICK_CACHE, Some(0.9), Some(1.1)), expiring(3.0)],
     },
     Bar {
@@ -87,6 +97,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::Miss,
         popularities: UNIFORM,
         threads: 1,
+        entries: ENTRIES,
         measures: &[one(field::QUICK_CACHE, Some(1.0), Some(1.3))],
     },
     Bar {
@@ -95,6 +106,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::InsertFresh,
         popularities: UNIFORM,
         threads: 1,
+        entries: ENTRIES,
         measures: &[
             one(field::QUICK_CACHE, Some(1.3), Some(2.0)),
             // At most 1.3 times the time of the simplest policy.
@@ -107,6 +119,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::Overwrite,
         popularities: BOTH,
         threads: 1,
+        entries: ENTRIES,
         measures: &[one(field::QUICK_CACHE, Some(1.3), Some(2.0))],
     },
     Bar {
@@ -115,6 +128,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::ReadThrough,
         popularities: &[ZIPF],
         threads: 1,
+        entries: ENTRIES,
         measures: &[one(field::QUICK_CACHE, Some(1.0), Some(1.3))],
     },
     Bar {
@@ -123,6 +137,7 @@ const BARS: [Bar; 8] = [
         operation: Operation::Hit,
         popularities: BOTH,
         threads: 1,
+        entries: ENTRIES,
         measures: &[
             one(field::QUICK_CACHE_UNSYNC, Some(0.5), Some(0.8)),
             one(field::LRU_DEADLINE, Some(2.0), None),
@@ -134,10 +149,47 @@ const BARS: [Bar; 8] = [
         operation: Operation::Hit,
         popularities: BOTH,
         threads: 1,
+        entries: ENTRIES,
         measures: &[
             one(field::QUICK_CACHE_UNSYNC, Some(1.0), None),
             one(field::BARE_MAP, None, Some(0.7)),
         ],
+    },
+    Bar {
+        name: "get-many-1000",
+        own: || field::BATCHES_OF_1000,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 1,
+        entries: BATCHED_ENTRIES,
+        measures: SINGLE_CALLS,
+    },
+    Bar {
+        name: "get-many-100",
+        own: || field::BATCHES_OF_100,
+        operation: Operation::Hit,
+        popularities: BOTH,
+        threads: 1,
+        entries: BATCHED_ENTRIES,
+        measures: SINGLE_CALLS,
+    },
+    Bar {
+        name: "insert-many-1000",
+        own: || field::BATCHES_OF_1000,
+        operation: Operation::Overwrite,
+        popularities: UNIFORM,
+        threads: 1,
+        entries: BATCHED_ENTRIES,
+        measures: SINGLE_CALLS,
+    },
+    Bar {
+        name: "insert-many-100",
+        own: || field::BATCHES_OF_100,
+        operation: Operation::Overwrite,
+        popularities: UNIFORM,
+        threads: 1,
+        entries: BATCHED_ENTRIES,
+        measures: SINGLE_CALLS,
     },
 ];
 
@@ -212,13 +264,14 @@ impl Bar {
             match measure.against {
                 Against::One(entrant) => entrants.push(entrant),
                 Against::FastestThatExpires => entrants.extend(EXPIRING),
+                Against::SingleCalls => entrants.push(field::punctual()),
             }
         }
         entrants.dedup();
         let contest = Contest {
             operation: self.operation,
             popularity,
-            capacity: ENTRIES,
+            capacity: self.entries,
             threads: self.threads,
             rounds: ROUNDS,
             calls: CALLS,
@@ -235,6 +288,7 @@ impl Bar {
         let peer = match measure.against {
             Against::One(entrant) => entrant.name,
             Against::FastestThatExpires => fastest(outcome, &EXPIRING),
+            Against::SingleCalls => field::punctual().name,
         };
         let ratio = outcome.times_as_fast(own.name, peer).expect("both took part");
         let (own, peer) = (outcome.result(own.name), outcome.result(peer));

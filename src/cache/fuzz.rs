@@ -42,7 +42,9 @@ enum Policy {
 enum Step {
     Insert { key: u8 },
     InsertWithTtl { key: u8, ttl: u8 },
+    InsertMany { keys: Vec<u8>, ttl: Option<u8> },
     Get { key: u8 },
+    GetMany { keys: Vec<u8> },
     Peek { key: u8 },
     Read { key: u8 },
     Update { key: u8 },
@@ -239,16 +241,31 @@ impl Actor<'_> {
 
     /// A call that may find a key, whose answer is judged.
     fn look(&mut self, key: u8, call: impl FnOnce(&Cache<u8, Value>) -> Option<Value>) {
-        let known = &self.stage.keys[usize::from(key)];
-        let ended = known.ended.load(SeqCst);
-        let latest_nanos = known.latest_nanos.load(SeqCst);
+        self.look_all(&[key], |cache| vec![call(cache)]);
+    }
+
+    /// The same of several keys.
+    fn look_all(
+        &mut self,
+        keys: &[u8],
+        call: impl FnOnce(&Cache<u8, Value>) -> Vec<Option<Value>>,
+    ) {
+        let known = |key: u8| &self.stage.keys[usize::from(key)];
+        let known_before = keys.iter().map(|&key| {
+            let known = known(key);
+            (key, known.ended.load(SeqCst), known.latest_nanos.load(SeqCst))
+        });
+        let known_before: Vec<_> = known_before.collect();
         let before = self.stage.clock.now();
         let found = call(&self.stage.cache);
-        self.judge(key, found.as_ref());
-        let undisturbed = known.begun.load(SeqCst) == ended;
-        if found.is_some() && undisturbed {
-            let end_nanos = latest_nanos.saturating_add(nanos(RESOLUTION));
-            assert!(nanos(before) < end_nanos, "{key} was found at {before:?}, too late");
+        assert_eq!(found.len(), keys.len());
+        for ((key, ended, latest_nanos), found) in known_before.into_iter().zip(found) {
+            self.judge(key, found.as_ref());
+            let undisturbed = known(key).begun.load(SeqCst) == ended;
+            if found.is_some() && undisturbed {
+                let end_nanos = latest_nanos.saturating_add(nanos(RESOLUTION));
+                assert!(nanos(before) < end_nanos, "{key} was found at {before:?}, too late");
+            }
         }
     }
 
@@ -275,6 +292,47 @@ impl Actor<'_> {
         if self.is_own(key) {
             self.own[usize::from(key)] = (ttl != Some(Duration::ZERO)).then_some(number);
         }
+    }
+
+    fn insert_many(&mut self, keys: &[u8], ttl: Option<Duration>) {
+        let keys: Vec<u8> = keys.iter().map(|&key| self.writable(key)).collect();
+        let values: Vec<Value> = keys.iter().map(|&key| self.value(key)).collect();
+        let numbers: Vec<u64> = values.iter().map(|value| value.number).collect();
+        let batch = keys.iter().copied().zip(values);
+        self.write_all(&keys, ttl, |actor| match ttl {
+            Some(ttl) if actor.stage.ttl != Some(ttl) => {
+                actor.stage.cache.insert_many_with_ttl(batch, ttl);
+            }
+            _ => actor.stage.cache.insert_many(batch),
+        });
+        for (key, number) in keys.into_iter().zip(numbers) {
+            if self.is_own(key) {
+                self.own[usize::from(key)] = (ttl != Some(Duration::ZERO)).then_some(number);
+            }
+        }
+    }
+
+    /// [`write`](Self::write) of several keys at once.
+    fn write_all(&mut self, keys: &[u8], ttl: Option<Duration>, call: impl FnOnce(&mut Self)) {
+        match keys {
+            [] => call(self),
+            [first, rest @ ..] => {
+                self.write(*first, ttl, |actor| actor.write_all(rest, ttl, call));
+            }
+        }
+    }
+
+    /// [`look`](Self::look) for several keys at once.
+    fn get_many(&mut self, keys: &[u8]) {
+        let keys: Vec<u8> = keys.iter().map(|&key| key % KEYS).collect();
+        self.look_all(&keys, |cache| {
+            let mut found: Vec<Option<Option<Value>>> = keys.iter().map(|_| None).collect();
+            cache.get_many(&keys, |position, value| {
+                assert!(found[position].is_none(), "{position} is shown twice");
+                found[position] = Some(value.cloned());
+            });
+            found.into_iter().map(|found| found.expect("every key is shown")).collect()
+        });
     }
 
     fn load(&mut self, key: u8, ttl: Duration, outcome: &Outcome) {
@@ -329,6 +387,10 @@ impl Actor<'_> {
             Step::InsertWithTtl { key, ttl } => {
                 self.insert(self.writable(key), Some(halves(ttl)));
             }
+            Step::InsertMany { keys, ttl } => {
+                self.insert_many(&keys, ttl.map(halves).or(stage.ttl));
+            }
+            Step::GetMany { keys } => self.get_many(&keys),
             Step::Get { key } => self.look(key % KEYS, |cache| cache.get(&(key % KEYS))),
             Step::Peek { key } => self.look(key % KEYS, |cache| cache.peek(&(key % KEYS))),
             Step::Read { key } => {

@@ -31,7 +31,7 @@ const BATCHED_BYTES_MAX: usize = 1 << 12;
 
 /// Slots looked at before the lock is released, by calls that look at all, and
 /// timers moved within the wheel.
-const STEPS_PER_LOCK: usize = 64;
+pub(super) const STEPS_PER_LOCK: usize = 64;
 
 type Batch<K, V, const N: usize> = ArrayVec<Removed<K, V>, N>;
 

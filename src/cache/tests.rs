@@ -286,7 +286,11 @@ impl Actor<'_> {
         let ttl = self.some_ttl().min(Duration::from_secs(1_000));
         let key = self.keys[number].clone();
         match self.random.u8(..8) {
-            0..=3 => self.step(number, true, |write| {
+            0 => self.step(number, true, |write| {
+                let batch = (0..5).map(|_| (key.clone(), self.value(number, write, false)));
+                self.timed(ttl, || cache.insert_many_with_ttl(batch, ttl))
+            }),
+            1..=3 => self.step(number, true, |write| {
                 let value = self.value(number, write, false);
                 self.timed(ttl, || {
                     if let Some(replaced) = cache.insert_with_ttl(key, value, ttl) {
@@ -369,7 +373,12 @@ impl Actor<'_> {
         let number = self.random.usize(..Scene::KEYS);
         match self.random.u8(..40) {
             0..=12 => self.write_own(),
-            13..=20 => self.look(number, |cache, key| cache.get(key)),
+            13..=19 => self.look(number, |cache, key| cache.get(key)),
+            20 => self.look(number, |cache, key| {
+                let mut last = None;
+                cache.get_many(std::iter::repeat_n(key, 20), |_, value| last = value.cloned());
+                last
+            }),
             21..=22 => self.look(number, |cache, key| cache.peek(key)),
             23..=24 => self.look(number, |cache, key| cache.read(key, Value::clone)),
             25..=31 => self.load(number),
@@ -1096,6 +1105,14 @@ mod panics {
         Value(Instance::new())
     }
 
+    /// Made while they are asked for, so that none is dropped in the caller.
+    fn entries(count: u32) -> impl Iterator<Item = (Key, Value)> {
+        (0..count).map(|number| {
+            callers_code(false);
+            (Key(number % 6, Instance::new()), value())
+        })
+    }
+
     /// One call each, in an order that meets every way for an entry to leave.
     fn script() -> Vec<Step> {
         fn step(call: impl Fn(&TestCache, &ManualClock) + 'static) -> Step {
@@ -1105,6 +1122,11 @@ mod panics {
             step(move |cache, _| {
                 let (key, value) = (Key(key, Instance::new()), value());
                 cache.insert_with_ttl(key, value, ttl_seconds * SECOND);
+            })
+        }
+        fn insert_many(count: u32, ttl_seconds: u32) -> Step {
+            step(move |cache, _| {
+                cache.insert_many_with_ttl(entries(count), ttl_seconds * SECOND);
             })
         }
         let keys = keys();
@@ -1176,6 +1198,23 @@ mod panics {
             step(|cache, clock| {
                 clock.advance(2 * SECOND);
                 cache.reap(usize::MAX);
+            }),
+            insert_many(9, 1),
+            insert_many(3, 0),
+            step(move |cache, clock| {
+                clock.advance(2 * SECOND);
+                let keys = (0..12).map(|number| &keys[number % 8]);
+                cache.get_many(keys, |_, _| callers_code(false));
+            }),
+            insert_many(9, 9),
+            step(move |cache, _| {
+                let keys = (0..12).map(|number| &keys[number % 8]);
+                cache.get_many(keys, |_, _| callers_code(false));
+            }),
+            insert_many(2, 9),
+            step(|cache, clock| {
+                clock.advance(10 * SECOND);
+                cache.insert_many(entries(6));
             }),
             insert(6, 1),
             step(|cache, _| cache.clear()),

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Cache;
+use crate::chunk::KEYS;
 use crate::clock::ManualClock;
 use crate::eviction::Eviction;
 use crate::fuzz::Choose;
@@ -57,6 +58,8 @@ struct Player<R> {
     hits: u64,
     misses: u64,
     inserts: u64,
+    /// Entries of a batch of which the model knows only that they may be held.
+    unheld: usize,
 }
 
 impl<R: Choose> Player<R> {
@@ -91,6 +94,7 @@ impl<R: Choose> Player<R> {
             hits: 0,
             misses: 0,
             inserts: 0,
+            unheld: 0,
             run,
         }
     }
@@ -175,7 +179,7 @@ impl<R: Choose> Player<R> {
     /// Takes out of the model what the listener was told of.
     fn note_events(&mut self, own: &[RemovalCause], now: Duration) {
         let must_be_due = self.held.values().filter(|entry| self.must_be_due(entry, now)).count();
-        let all_could_be_looked_at = self.held.len() <= self.run.reap_limit;
+        let all_could_be_looked_at = self.held.len() + self.unheld <= self.run.reap_limit;
         let events = self.events.take();
         let mut expired = 0;
         for (key, value, cause) in events {
@@ -233,6 +237,66 @@ impl<R: Choose> Player<R> {
         } else {
             assert!(newer.is_empty(), "the newcomer left at once: {newer:?}");
             assert_eq!(self.cache.peek(&key), Some(&value), "what was put in is there");
+        }
+    }
+
+    /// Up to three times as many as there is room for; now and then, several chunks.
+    fn batch_size(&mut self) -> usize {
+        if self.random.u8(..32) == 0 {
+            self.random.usize(..KEYS * 2 + 2)
+        } else {
+            self.random.usize(..self.run.capacity * 3 + 1)
+        }
+    }
+
+    fn insert_many(&mut self) {
+        let count = self.batch_size();
+        let batch: Vec<_> = (0..count).map(|_| (self.key(), self.value())).collect();
+        let explicit = self.random.bool().then(|| self.ttl());
+        // For no entry it does not read the clock.
+        let now = if count > 0 { self.now() } else { self.latest };
+        match explicit {
+            Some(ttl) => self.cache.insert_many_with_ttl(batch.iter().copied(), ttl),
+            None => self.cache.insert_many(batch.iter().copied()),
+        }
+        let ttl = explicit.or(self.run.ttl);
+        let mut rest = batch.iter();
+        // As late as can be, an entry was put in when it is told of.
+        for event in self.events.take() {
+            while self.held.get(&event.0).is_none_or(|entry| entry.value != event.1) {
+                let &(key, value) = rest.next().expect("what leaves was put in");
+                assert!(!self.held.contains_key(&key), "{key} was replaced and nobody was told");
+                self.hold(key, value, ttl, now);
+            }
+            self.unheld = rest.len();
+            self.events.borrow_mut().push(event);
+            self.note_events(&[RemovalCause::Replaced], now);
+        }
+        for &(key, value) in rest {
+            assert!(!self.held.contains_key(&key), "{key} was replaced and nobody was told");
+            self.hold(key, value, ttl, now);
+        }
+        self.unheld = 0;
+    }
+
+    fn get_many(&mut self) {
+        let count = self.batch_size();
+        let keys: Vec<_> = (0..count).map(|_| self.key()).collect();
+        let now = if count > 0 { self.now() } else { self.latest };
+        let mut answers = Vec::new();
+        self.cache.get_many(&keys, |position, value| {
+            assert_eq!(position, answers.len());
+            answers.push(value.copied());
+        });
+        assert_eq!(answers.len(), count);
+        // What was reaped came before all the answers.
+        let limit = self.run.reap_limit;
+        self.run.reap_limit = limit.saturating_mul(count).min(usize::MAX - 2);
+        self.note_events(&[RemovalCause::Cleared], now);
+        self.run.reap_limit = limit;
+        for (key, answer) in keys.into_iter().zip(answers) {
+            self.assert_answer(key, answer, now);
+            *if answer.is_some() { &mut self.hits } else { &mut self.misses } += 1;
         }
     }
 
@@ -358,8 +422,10 @@ impl<R: Choose> Player<R> {
     fn step(&mut self) {
         self.move_clock();
         match self.random.u16(..1000) {
-            0..350 => self.insert(),
-            350..550 => {
+            0..340 => self.insert(),
+            340..350 => self.insert_many(),
+            350..360 => self.get_many(),
+            360..550 => {
                 let key = self.key();
                 let now = self.now();
                 let answer = if self.random.bool() {

@@ -134,6 +134,14 @@ fn keys() -> &'static [Key; 8] {
     KEYS.with(|keys| *keys)
 }
 
+/// Made while they are asked for, so that none is dropped in the caller.
+fn entries(count: u32) -> impl Iterator<Item = (Key, Value)> {
+    (0..count).map(|number| {
+        callers_code(false);
+        (Key::new(number % 6), Value::new())
+    })
+}
+
 /// One call each, in an order that meets every way for an entry to leave.
 fn script() -> Vec<Step> {
     fn step(call: impl Fn(&mut TestCache, &ManualClock) + 'static) -> Step {
@@ -143,6 +151,11 @@ fn script() -> Vec<Step> {
         step(move |cache, _| {
             let (key, value) = (Key::new(key), Value::new());
             cache.insert_with_ttl(key, value, ttl_seconds * SECOND);
+        })
+    }
+    fn insert_many(count: u32, ttl_seconds: u32) -> Step {
+        step(move |cache, _| {
+            cache.insert_many_with_ttl(entries(count), ttl_seconds * SECOND);
         })
     }
     let keys = keys();
@@ -210,6 +223,23 @@ fn script() -> Vec<Step> {
         step(|cache, clock| {
             clock.advance(2 * SECOND);
             cache.reap(usize::MAX);
+        }),
+        insert_many(9, 1),
+        insert_many(3, 0),
+        step(move |cache, clock| {
+            clock.advance(2 * SECOND);
+            let keys = (0..12).map(|number| &keys[number % 8]);
+            cache.get_many(keys, |_, _| callers_code(false));
+        }),
+        insert_many(9, 9),
+        step(move |cache, _| {
+            let keys = (0..12).map(|number| &keys[number % 8]);
+            cache.get_many(keys, |_, _| callers_code(false));
+        }),
+        insert_many(2, 9),
+        step(|cache, clock| {
+            clock.advance(10 * SECOND);
+            cache.insert_many(entries(6));
         }),
         insert(6, 1),
         step(|cache, _| cache.clear()),

@@ -185,7 +185,15 @@ pub(crate) trait Subject<K, V>: Sized {
 
     fn insert(&mut self, key: K, value: V) -> Option<V>;
     fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V>;
+    fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>);
+    fn insert_many_with_ttl(&mut self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration);
     fn get(&mut self, key: &K) -> bool;
+    fn get_many<'a>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'a K>,
+        each: impl FnMut(usize, Option<&V>),
+    ) where
+        K: 'a;
     fn read<R>(&mut self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R>;
     fn update<R>(&mut self, key: &K, update: impl FnOnce(&mut V) -> R) -> Option<R>;
     fn remove(&mut self, key: &K) -> Option<V>;
@@ -289,6 +297,25 @@ macro_rules! subject {
             }
             fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
                 $cache::insert_with_ttl(self, key, value, ttl)
+            }
+            fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
+                $cache::insert_many(self, entries);
+            }
+            fn insert_many_with_ttl(
+                &mut self,
+                entries: impl IntoIterator<Item = (K, V)>,
+                ttl: Duration,
+            ) {
+                $cache::insert_many_with_ttl(self, entries, ttl);
+            }
+            fn get_many<'a>(
+                &mut self,
+                keys: impl IntoIterator<Item = &'a K>,
+                each: impl FnMut(usize, Option<&V>),
+            ) where
+                K: 'a,
+            {
+                $cache::get_many(self, keys, each);
             }
             fn get(&mut self, key: &K) -> bool {
                 $cache::get(self, key).is_some()

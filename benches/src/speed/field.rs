@@ -2,6 +2,7 @@
 
 use punctual::{Eviction, ManualClock, SystemClock};
 
+use super::batches::Batches;
 use super::keys::Material;
 use super::work::{Contestant, OneThread, SeveralThreads};
 use crate::subjects::Subject;
@@ -37,6 +38,8 @@ pub(crate) struct Entrant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     Punctual(Eviction),
+    /// With so many keys a call.
+    PunctualBatches(usize),
     /// Reads the system's coarse clock at each call.
     PunctualUnsync,
     /// By a clock that the caller keeps.
@@ -91,13 +94,25 @@ pub(crate) fn punctual() -> Entrant {
 pub(crate) const PUNCTUAL_FIFO: Entrant =
     cache("punctual Fifo", Who::Punctual(Eviction::Fifo), true);
 
+/// `punctual::Cache`, called for so many keys at once.
+pub(crate) const BATCHES_OF_100: Entrant =
+    cache("punctual, 100 keys a call", Who::PunctualBatches(100), true);
+pub(crate) const BATCHES_OF_1000: Entrant =
+    cache("punctual, 1,000 keys a call", Who::PunctualBatches(1_000), true);
+
 /// Longer than any measurement: a TTL of those that have one for all entries.
 const TTL: std::time::Duration = std::time::Duration::from_secs(3600);
 
 impl Entrant {
     /// Whether it is this crate's.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.who, Who::Punctual(_) | Who::PunctualUnsync | Who::PunctualUnsyncKeptClock)
+        matches!(
+            self.who,
+            Who::Punctual(_)
+                | Who::PunctualBatches(_)
+                | Who::PunctualUnsync
+                | Who::PunctualUnsyncKeptClock
+        )
     }
 
     /// An empty one, for so many threads. What is made for one thread is shared behind a mutex.
@@ -135,6 +150,10 @@ impl Entrant {
         }
         match self.who {
             Who::Punctual(eviction) => shared(PunctualCache::new(capacity, eviction), threads),
+            Who::PunctualBatches(size) => {
+                assert_eq!(threads, 1, "batches are called by one thread");
+                Box::new(Batches::new(capacity, size))
+            }
             Who::PunctualUnsync => {
                 single(PunctualUnsync::new(capacity, Eviction::default(), SystemClock), threads)
             }

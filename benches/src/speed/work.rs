@@ -105,7 +105,7 @@ impl<M: Material, S: Subject<M, M> + Clone + Send> Contestant<M> for SeveralThre
     }
 }
 
-fn summary(time: Duration, calls: usize, hits: usize, lookups: usize) -> Round {
+pub(crate) fn summary(time: Duration, calls: usize, hits: usize, lookups: usize) -> Round {
     Round {
         nanos_per_call: time.as_nanos() as f64 / calls.max(1) as f64,
         hit_share: hits as f64 / lookups.max(1) as f64,

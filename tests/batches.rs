@@ -1,0 +1,357 @@
+//! `get_many` and `insert_many` do what the single calls do, for many keys at once.
+
+#![cfg(not(any(punctual_loom, miri)))]
+
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/subject.rs"]
+mod subject;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use punctual::{Cache, Eviction, ManualClock, RemovalCause};
+use subject::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Shared, Subject, Unsync};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// More than a chunk of keys, and than two of entries.
+const BATCH_MAX: usize = 1_500;
+
+// ---- Twins: one is called key by key, the other one in batches ----
+
+struct Twins<C> {
+    clock: ManualClock,
+    single: C,
+    batched: C,
+    random: fastrand::Rng,
+    next_value: u64,
+}
+
+impl<C: Subject<u64, u64>> Twins<C> {
+    fn new(plan: &Plan, seed: u64) -> Self {
+        let clock = ManualClock::new();
+        let plan = Plan {
+            clock: ClockChoice::Manual(clock.clone()),
+            ttl: Some(30 * SECOND),
+            hasher: KeyHasher::Seeded(seed),
+            ..plan.clone()
+        };
+        let [single, batched] = [(); 2].map(|()| C::build(&plan).unwrap());
+        Self { clock, single, batched, random: fastrand::Rng::with_seed(seed), next_value: 0 }
+    }
+
+    fn keys(&mut self) -> Vec<u64> {
+        let count = match self.random.u8(..8) {
+            0 => self.random.usize(..2),
+            1 => self.random.usize(..BATCH_MAX),
+            _ => self.random.usize(..40),
+        };
+        // Some are alike, and some batches are all of one key.
+        let range = if self.random.u8(..8) == 0 { 1 } else { self.single.capacity() as u64 * 2 };
+        (0..count).map(|_| self.random.u64(..range)).collect()
+    }
+
+    fn look_up(&mut self) {
+        let keys = self.keys();
+        let expected: Vec<_> =
+            keys.iter().map(|key| Some(self.single.read(key, |&value| value))).collect();
+        let mut found = vec![None; keys.len()];
+        self.batched.get_many(&keys, |position, value| {
+            assert_eq!(found[position], None, "{position} is shown twice");
+            found[position] = Some(value.copied());
+        });
+        assert_eq!(found, expected);
+    }
+
+    fn insert(&mut self) {
+        let first = self.next_value;
+        let entries: Vec<_> = self.keys().into_iter().zip(first..).collect();
+        self.next_value += entries.len() as u64;
+        if self.random.bool() {
+            let ttl = SECOND * self.random.u32(..40);
+            for &(key, value) in &entries {
+                self.single.insert_with_ttl(key, value, ttl);
+            }
+            self.batched.insert_many_with_ttl(entries, ttl);
+        } else {
+            for &(key, value) in &entries {
+                self.single.insert(key, value);
+            }
+            self.batched.insert_many(entries);
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.u8(..8) {
+            0..=2 => self.look_up(),
+            3..=6 => self.insert(),
+            _ => self.clock.advance(SECOND * self.random.u32(..8)),
+        }
+    }
+
+    fn compare(&self, plan: &Plan) {
+        let [single, batched] = [&self.single, &self.batched].map(|cache| {
+            let mut entries = Vec::new();
+            cache.for_each(|&key, &value| entries.push((key, value)));
+            entries.sort_unstable();
+            let expiries: Vec<_> = entries.iter().map(|(key, _)| cache.expires_in(key)).collect();
+            (entries, expiries)
+        });
+        // Not `assert_eq`, which would show all of them.
+        assert!(batched == single, "{} entries and {}: {plan:?}", batched.0.len(), single.0.len());
+    }
+}
+
+/// Where nothing is due, to the last number: what is evicted too.
+fn a_batch_is_its_single_calls<F: Family>() {
+    let mut evicted = 0;
+    for (seed, eviction) in POLICIES.into_iter().enumerate() {
+        for (capacity, shards) in [(1, 1), (50, 1), (700, 1), (700, 4), (3_000, 8), (3_000, 300)] {
+            if eviction == Eviction::Adaptive && shards > 1 {
+                // It learns from all shards together, in whose order they come.
+                continue;
+            }
+            let plan = Plan::of_capacity(capacity).shards(shards).eviction(eviction);
+            let mut twins = Twins::<F::Cache<u64, u64>>::new(&plan, seed as u64);
+            for _ in 0..400 {
+                twins.step();
+                twins.single.reap(usize::MAX);
+                twins.batched.reap(usize::MAX);
+                twins.compare(&plan);
+                assert_eq!(twins.batched.stats(), twins.single.stats(), "{plan:?}");
+            }
+            evicted += twins.single.stats().evicted;
+        }
+    }
+    assert!(evicted > 10_000, "{evicted}");
+}
+
+/// Where something may be due, and is freed on the way: at other times, the same.
+fn a_batch_frees_what_its_single_calls_free<F: Family>() {
+    let mut expired = 0;
+    for (seed, shards) in [1, 3, 16].into_iter().enumerate() {
+        let plan = Plan::of_capacity(100_000).shards(shards);
+        let mut twins = Twins::<F::Cache<u64, u64>>::new(&plan, seed as u64);
+        for _ in 0..400 {
+            twins.step();
+            twins.compare(&plan);
+        }
+        assert!(twins.batched.stats().expired > 0, "the calls have freed nothing");
+        twins.single.reap(usize::MAX);
+        twins.batched.reap(usize::MAX);
+        let [single, batched] = [&twins.single, &twins.batched].map(Subject::stats);
+        assert_eq!((batched.hits, batched.misses), (single.hits, single.misses));
+        assert_eq!((batched.inserts, batched.live), (single.inserts, single.live));
+        assert_eq!((batched.expired, batched.replaced), (single.expired, single.replaced));
+        expired += single.expired;
+    }
+    assert!(expired > 10_000, "{expired}");
+}
+
+/// Promise 8, key by key: a storm is met in small portions.
+fn a_batch_frees_little_for_each_of_its_keys<F: Family>() {
+    const REAP_LIMIT: usize = 64; // The default.
+    for shards in [1, 4] {
+        let plan = Plan::of_capacity(20_000).shards(shards);
+        let mut twins = Twins::<F::Cache<u64, u64>>::new(&plan, 1);
+        let cache = &mut twins.batched;
+        cache.insert_many_with_ttl((0..10_000).map(|key| (key, key)), SECOND);
+        twins.clock.advance(3 * SECOND);
+        for keys in [1, 10, 40] {
+            let before = cache.len();
+            cache.get_many(&vec![2_000_000; keys], |_, value| assert_eq!(value, None));
+            let freed = before - cache.len();
+            assert!((1..=REAP_LIMIT * keys).contains(&freed), "{freed} for {keys} keys");
+            let before = cache.len();
+            cache.insert_many((0..keys as u64).map(|key| (1_000_000 + key, key)));
+            let freed = before + keys - cache.len();
+            assert!(freed <= (REAP_LIMIT + 1) * keys, "{freed} for {keys} entries");
+            cache.insert_many((0..keys as u64).map(|key| (1_000_000 + key, key)));
+        }
+    }
+}
+
+/// Promise 7: the dead go first.
+fn a_batch_evicts_nothing_beside_the_dead<F: Family>() {
+    for eviction in POLICIES {
+        let plan = Plan::of_capacity(1_000).shards(1).eviction(eviction);
+        let mut twins = Twins::<F::Cache<u64, u64>>::new(&plan, 1);
+        let cache = &mut twins.batched;
+        cache.insert_many_with_ttl((0..1_000).map(|key| (key, key)), SECOND);
+        assert_eq!(cache.len(), 1_000);
+        twins.clock.advance(3 * SECOND);
+        cache.insert_many((1_000..2_000).map(|key| (key, key)));
+        assert_eq!(cache.stats().evicted, 0, "{eviction:?}");
+        for key in 1_000..2_000 {
+            assert!(cache.peek(&key), "{key} under {eviction:?}");
+        }
+    }
+}
+
+/// What the clock says when the batch has been taken from the iterator counts.
+fn time_begins_when_the_keys_have_come<F: Family>() {
+    let mut twins = Twins::<F::Cache<u64, u64>>::new(&Plan::of_capacity(100).shards(1), 1);
+    let (cache, clock) = (&mut twins.batched, &twins.clock);
+    let slowly = |key: u64| {
+        clock.advance(SECOND);
+        (key, key)
+    };
+    cache.insert_many_with_ttl((0..20).map(slowly), 5 * SECOND);
+    for key in 0..20 {
+        let left = cache.expires_in(&key).expect("it is there when the call returns");
+        assert!((5 * SECOND..6 * SECOND).contains(&left), "{left:?}");
+    }
+    let keys = [0; 20];
+    cache.get_many(keys.iter().inspect(|_| clock.advance(SECOND)), |_, value| {
+        assert_eq!(value, None, "it has expired meanwhile");
+    });
+}
+
+/// Entries that are too large for a chunk of many, or of any size.
+fn large_entries_come_in_smaller_chunks<F: Family>() {
+    fn check<F: Family, const BYTES: usize>() {
+        let mut cache = <F::Cache<u64, [u8; BYTES]>>::build(&Plan::of_capacity(200)).unwrap();
+        cache.insert_many((0..200).map(|key| (key % 150, [key as u8; BYTES])));
+        let keys: Vec<u64> = (0..150).collect();
+        let mut shown = 0;
+        cache.get_many(&keys, |position, value| {
+            let last = if position < 50 { position + 150 } else { position };
+            assert_eq!(value, Some(&[last as u8; BYTES]));
+            shown += 1;
+        });
+        assert_eq!(shown, 150);
+    }
+    check::<F, 1>();
+    check::<F, 100>();
+    check::<F, 2_000>();
+    check::<F, 10_000>();
+}
+
+macro_rules! for_both {
+    ($($test:ident),* $(,)?) => {
+        mod unsync {
+            $(#[test] fn $test() { super::$test::<super::Unsync>(); })*
+        }
+        mod shared {
+            $(#[test] fn $test() { super::$test::<super::Shared>(); })*
+        }
+    };
+}
+
+for_both! {
+    a_batch_is_its_single_calls,
+    a_batch_frees_what_its_single_calls_free,
+    a_batch_frees_little_for_each_of_its_keys,
+    a_batch_evicts_nothing_beside_the_dead,
+    time_begins_when_the_keys_have_come,
+    large_entries_come_in_smaller_chunks,
+}
+
+// ---- Listeners and panics ----
+
+type Log = Arc<Mutex<Vec<(u64, u64, RemovalCause)>>>;
+
+fn logging(capacity: usize) -> (Cache<u64, u64>, Log) {
+    let log = Log::default();
+    let sink = log.clone();
+    let builder = Cache::builder().capacity(capacity).shards(1).eviction(Eviction::Fifo);
+    let cache = builder.on_removal(move |&key: &u64, &value: &u64, cause| {
+        sink.lock().unwrap().push((key, value, cause));
+    });
+    (cache.build().unwrap(), log)
+}
+
+#[test]
+fn listeners_hear_in_the_order_of_the_entries() {
+    let entries = [(1, 1), (2, 2), (1, 3), (3, 4), (4, 5), (1, 6), (5, 7), (6, 8), (2, 9)];
+    for ttl in [Duration::MAX, Duration::ZERO] {
+        let (one_by_one, expected) = logging(3);
+        for (key, value) in entries {
+            one_by_one.insert_with_ttl(key, value, ttl);
+        }
+        let (at_once, told) = logging(3);
+        at_once.insert_many_with_ttl(entries, ttl);
+        assert_eq!(*told.lock().unwrap(), *expected.lock().unwrap(), "{ttl:?}");
+        assert!(told.lock().unwrap().len() >= 6, "they leave");
+    }
+}
+
+/// Counts those that live, and panics when it is compared, if it is told to.
+#[derive(Clone)]
+struct Guest {
+    number: u64,
+    living: Arc<AtomicUsize>,
+    panics: Arc<AtomicBool>,
+}
+
+impl Guest {
+    fn new(number: u64, living: &Arc<AtomicUsize>, panics: &Arc<AtomicBool>) -> Self {
+        living.fetch_add(1, Relaxed);
+        Self { number, living: living.clone(), panics: panics.clone() }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.living.fetch_sub(1, Relaxed);
+    }
+}
+
+impl PartialEq for Guest {
+    fn eq(&self, other: &Self) -> bool {
+        if self.panics.load(Relaxed) && self.number == 13 {
+            resume_unwind(Box::new("unlucky"));
+        }
+        self.number == other.number
+    }
+}
+
+impl Eq for Guest {}
+
+impl std::hash::Hash for Guest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.number.hash(state);
+    }
+}
+
+#[test]
+fn what_has_left_before_a_panic_is_told_and_the_rest_is_dropped() {
+    let (living, panics) = (Arc::default(), Arc::default());
+    let told = Arc::new(AtomicUsize::new(0));
+    let telling = told.clone();
+    let builder = Cache::<Guest, ()>::builder().capacity(100).shards(1);
+    let cache = builder.on_removal(move |_, (), _| _ = telling.fetch_add(1, Relaxed));
+    let cache = cache.build().unwrap();
+    let guests = |numbers: std::ops::Range<u64>| {
+        let (living, panics) = (&living, &panics);
+        numbers.map(move |number| (Guest::new(number, living, panics), ()))
+    };
+    cache.insert_many(guests(0..20));
+    assert_eq!((cache.len(), living.load(Relaxed), told.load(Relaxed)), (20, 20, 0));
+
+    panics.store(true, Relaxed);
+    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(guests(0..20))));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"unlucky"));
+    let replaced = cache.stats().replaced;
+    assert_eq!((told.load(Relaxed) as u64, replaced), (13, 13), "those before the unlucky one");
+    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+
+    // The iterator panics: of this chunk nothing is put in.
+    let broken = guests(20..30).chain(std::iter::from_fn(|| resume_unwind(Box::new("broken"))));
+    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(broken)));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"broken"));
+    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+
+    // And so with look-ups, of which the first ones count.
+    let keys: Vec<_> = guests(0..20).map(|(guest, ())| guest).collect();
+    let mut shown = 0;
+    let look_up = AssertUnwindSafe(|| cache.get_many(&keys, |_, _| shown += 1));
+    assert_eq!(catch_unwind(look_up).unwrap_err().downcast_ref(), Some(&"unlucky"));
+    panics.store(false, Relaxed);
+    cache.get_many(&keys, |_, value| assert_eq!(value, Some(&())));
+    drop(keys);
+    drop(cache);
+    assert_eq!(living.load(Relaxed), 0);
+}
