@@ -1,4 +1,4 @@
-//! A set of slots that finds its next member in constant time.
+//! Sets of slots: one that finds its next member in constant time, and a plain one.
 
 use crate::error::BuildError;
 use crate::slot_id::SlotId;
@@ -100,6 +100,44 @@ impl Bitmap {
     }
 }
 
+/// A bit for each slot, and nothing to find the next one by.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    words: Box<[u64]>,
+}
+
+impl Marks {
+    pub(crate) fn new(slots: usize) -> Result<Self, BuildError> {
+        Ok(Self { words: zeroed(slots.div_ceil(WORD_BITS))? })
+    }
+
+    /// Bytes requested from the allocator for so many slots.
+    pub(crate) fn heap_bytes(slots: usize) -> usize {
+        slots.div_ceil(WORD_BITS) * size_of::<u64>()
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, id: SlotId) {
+        self.words[id.index() / WORD_BITS] |= 1 << (id.index() % WORD_BITS);
+    }
+
+    /// Clears the mark of a slot, and says whether there was one.
+    #[inline]
+    pub(crate) fn take(&mut self, id: SlotId) -> bool {
+        let (word, bit) = (&mut self.words[id.index() / WORD_BITS], 1 << (id.index() % WORD_BITS));
+        let was_set = *word & bit != 0;
+        if was_set {
+            *word &= !bit;
+        }
+        was_set
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn contains(&self, id: SlotId) -> bool {
+        self.words[id.index() / WORD_BITS] & (1 << (id.index() % WORD_BITS)) != 0
+    }
+}
+
 /// A slice of zeros, or an error where the memory cannot be had. Asked for as
 /// zeros, so that pages are not touched before they are used.
 pub(crate) fn zeroed<T: Clone + Default>(len: usize) -> Result<Box<[T]>, BuildError> {
@@ -111,6 +149,20 @@ pub(crate) fn zeroed<T: Clone + Default>(len: usize) -> Result<Box<[T]>, BuildEr
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_mark_is_taken_once() {
+        let mut marks = Marks::new(130).unwrap();
+        for slot in [0, 63, 64, 129] {
+            marks.set(SlotId::new(slot));
+        }
+        let marked = |marks: &Marks| (0..130).filter(|&it| marks.contains(SlotId::new(it))).count();
+        assert_eq!(marked(&marks), 4);
+        for slot in 0..130 {
+            assert_eq!(marks.take(SlotId::new(slot)), [0, 63, 64, 129].contains(&slot), "{slot}");
+        }
+        assert_eq!(marked(&marks), 0);
+    }
 
     #[test]
     fn agrees_with_a_sorted_set() {

@@ -22,7 +22,7 @@
 
 use super::Counts;
 use super::ghost::Ghost;
-use crate::bitmap::Bitmap;
+use crate::bitmap::{Bitmap, Marks};
 use crate::error::BuildError;
 use crate::place::Place;
 use crate::slot_id::SlotId;
@@ -122,7 +122,7 @@ pub(crate) struct S3Clock {
     small: Segment,
     main: Segment,
     /// Those of the small segment that come from the main one.
-    demoted: Bitmap,
+    demoted: Marks,
     /// The latest newcomer: its uses up to the next one's arrival are one burst.
     newest: Option<SlotId>,
     /// The slot of the latest victim is still in the small segment, where the newcomer
@@ -145,7 +145,7 @@ impl S3Clock {
         Ok(Self {
             small: Segment::new(slots)?,
             main: Segment::new(slots)?,
-            demoted: Bitmap::new(slots)?,
+            demoted: Marks::new(slots)?,
             newest: None,
             is_successor_small: false,
             victim: None,
@@ -164,7 +164,9 @@ impl S3Clock {
     }
 
     pub(crate) fn heap_bytes(slots: usize) -> usize {
-        3 * Bitmap::heap_bytes(slots) + Ghost::heap_bytes(ghost_keys(slots))
+        2 * Bitmap::heap_bytes(slots)
+            + Marks::heap_bytes(slots)
+            + Ghost::heap_bytes(ghost_keys(slots))
     }
 
     #[inline]
@@ -257,16 +259,14 @@ impl S3Clock {
     #[inline]
     fn demote(&mut self, id: SlotId) {
         self.small.insert(id);
-        self.demoted.insert(id);
+        self.demoted.set(id);
     }
 
     /// What has had its time in the main segment is not remembered: in a loop all
     /// would come back to it, each driving another out.
     #[inline]
     fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
-        if self.demoted.contains(id) {
-            self.demoted.remove(id);
-        } else {
+        if !self.demoted.take(id) {
             self.victim = Some(counts.place(id));
         }
         self.is_successor_small = true;
@@ -276,9 +276,7 @@ impl S3Clock {
     #[inline]
     fn remove_small(&mut self, id: SlotId) {
         self.small.remove(id);
-        if self.demoted.contains(id) {
-            self.demoted.remove(id);
-        }
+        self.demoted.take(id);
     }
 
     /// The hand lowers the counts that it passes and takes the first zero. In a
