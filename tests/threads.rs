@@ -331,6 +331,28 @@ fn manual(builder: Builder<u64, u64>) -> (ManualClock, Cache<u64, u64>) {
 }
 
 #[test]
+fn the_peak_is_that_of_entries_whose_time_is_not_up() {
+    let (clock, cache) = manual(Cache::builder().shards(1).reap_limit(1_000));
+    for key in 0..100 {
+        cache.insert(key, key);
+    }
+    cache.clear();
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (0, 100));
+    for key in 0..60 {
+        cache.insert(key, key);
+    }
+    clock.advance(2 * SECOND);
+    for key in 100..160 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (60, 100));
+    for key in 200..260 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (120, 120));
+}
+
+#[test]
 fn a_manual_clock_frees_by_calls_and_by_reap() {
     watched(|| {
         for shards in [1, 4] {
