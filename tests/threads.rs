@@ -13,7 +13,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Builder, Cache, Eviction, ManualClock, RemovalCause, Stats};
+use punctual::{Builder, Cache, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
 use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -350,6 +350,27 @@ fn the_peak_is_that_of_entries_whose_time_is_not_up() {
         cache.insert(key, key);
     }
     assert_eq!((cache.stats().live, cache.stats().live_peak), (120, 120));
+
+    // Nobody frees them.
+    let (clock, cache) = manual(Cache::builder().shards(1).reap_limit(0));
+    for key in 0..120 {
+        if key == 60 {
+            clock.advance(2 * SECOND);
+        }
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (120, 120));
+}
+
+#[test]
+fn threads_that_run_at_once_get_shards_of_their_own() {
+    let wheels =
+        |footprint: Footprint| footprint.wheel() / Cache::<u64, u64>::new(1).footprint().wheel();
+    let alone = unsync::Cache::<u64, u64>::builder().capacity(10_000);
+    assert_eq!(wheels(alone.footprint().unwrap()), 1);
+    let shared = Cache::<u64, u64>::builder().capacity(10_000);
+    let has_several = wheels(shared.footprint().unwrap()) > 1;
+    assert_eq!(has_several, thread::available_parallelism().is_ok_and(|threads| threads.get() > 1));
 }
 
 #[test]
