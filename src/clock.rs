@@ -406,3 +406,66 @@ pub(crate) fn system_coarse_step_nanos() -> u64 {
 pub(crate) fn system_nanos() -> u64 {
     platform::precise_nanos()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    struct Late;
+
+    impl Clock for Late {
+        fn now(&self) -> Duration {
+            Duration::from_secs(7)
+        }
+        fn lag(&self) -> Duration {
+            MILLISECOND
+        }
+    }
+
+    fn reading(clock: impl Clock) -> (Duration, Duration) {
+        (clock.now(), clock.lag())
+    }
+
+    #[test]
+    fn a_clock_may_be_shared() {
+        assert_eq!(reading(Arc::new(Late)), reading(Late));
+        assert_eq!(reading(Rc::new(Late)), reading(Late));
+        assert_eq!(reading(Arc::new(ManualClock::new())), (Duration::ZERO, Duration::ZERO));
+    }
+
+    #[test]
+    fn the_system_has_one_time_scale() {
+        let coarse = Duration::from_nanos(system_coarse_nanos());
+        let now = SystemClock.now();
+        assert!(coarse <= now && now <= Duration::from_nanos(system_nanos()));
+        let step = Duration::from_nanos(system_coarse_step_nanos());
+        assert_eq!(SystemClock.lag(), step);
+        assert!(now > Duration::ZERO && (step > Duration::ZERO) == cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn a_clock_too_coarse_for_the_resolution_is_not_gone_by() {
+        let step = SystemClock.lag();
+        let is_coarse = |resolution| {
+            let source: TimeSource<dyn Clock> = TimeSource::SystemCoarse;
+            source.for_resolution(resolution).is_system_coarse()
+        };
+        assert!(is_coarse(2 * step));
+        assert!(step.is_zero() || !is_coarse(2 * step - Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn a_manual_clock_tells_any_time() {
+        let clock = ManualClock::new();
+        let last_in_nanos = Duration::from_nanos(u64::MAX - 1);
+        for now in [Duration::ZERO, last_in_nanos, Duration::from_nanos(u64::MAX), Duration::MAX] {
+            clock.set(now);
+            assert_eq!(clock.now(), now);
+            assert_eq!(clock.clone().now(), now);
+        }
+        clock.advance(MILLISECOND);
+        assert_eq!(clock.now(), Duration::MAX, "it stops there");
+    }
+}

@@ -169,7 +169,6 @@ impl Geometry {
 
     fn spreads_evenly(&self, capacity: usize) -> bool {
         self.slots_per_shard >= slots_needed(capacity, self.shards)
-            && self.capacity() * 100 <= capacity * (100 + SPARE_PERCENT_MAX)
     }
 
     /// What a `u64 → u64` cache takes, but for what every shard has once.
@@ -220,6 +219,8 @@ fn deviations_for(chance: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eviction::Eviction;
+    use crate::shard::Shard;
 
     fn capacities() -> impl Iterator<Item = usize> {
         (1..2_000)
@@ -298,6 +299,25 @@ mod tests {
                 let bytes = geometry.bytes_per_entry(capacity);
                 assert!(bytes <= 48.0, "{capacity}: {bytes} with {geometry:?}");
                 assert!(geometry.spreads_evenly(capacity), "{capacity}: {geometry:?}");
+            }
+        }
+    }
+
+    /// By it shapes are compared before any of them is built.
+    #[test]
+    fn the_estimate_is_what_a_cache_takes() {
+        for capacity in capacities() {
+            for aim in [Aim::Bytes, Aim::Threads(1), Aim::Threads(64)] {
+                let geometry = Geometry::new(capacity, None, aim).unwrap();
+                let shard_bytes = size_of::<Shard<u64, u64>>();
+                let exact =
+                    Shard::<u64, u64>::footprint(&geometry, Eviction::Adaptive, shard_bytes);
+                let exact_bytes = exact.unwrap().total() as f64;
+                let estimated_bytes = geometry.bytes_per_entry(capacity) * capacity as f64;
+                assert!(
+                    (estimated_bytes - exact_bytes).abs() <= 6_000.0 + exact_bytes / 1_000.0,
+                    "{capacity}: {estimated_bytes} for {exact_bytes} with {geometry:?}"
+                );
             }
         }
     }

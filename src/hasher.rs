@@ -64,3 +64,29 @@ impl Hasher for DefaultHasher {
     pass_on!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
     pass_on!(write_u128: u128, write_usize: usize);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::hash::Hash;
+
+    use super::*;
+
+    /// So many of these values have hashes of their own.
+    fn distinct<T: Hash>(values: impl Iterator<Item = T>) -> usize {
+        let state = RandomState::default();
+        values.map(|value| state.hash_one(value)).collect::<HashSet<_>>().len()
+    }
+
+    #[test]
+    fn keys_of_any_type_are_told_apart() {
+        assert_eq!(distinct(0..=u8::MAX), 256);
+        assert_eq!(distinct(0..=u16::MAX), 65_536);
+        assert_eq!(distinct((0..1_000_u32).map(|number| number << 20)), 1_000);
+        assert_eq!(distinct((0..1_000_u64).map(|number| number << 50)), 1_000);
+        assert_eq!(distinct((0..1_000_u128).map(|number| number << 110)), 1_000);
+        assert_eq!(distinct((0..1_000_usize).map(|number| number << 40)), 1_000);
+        assert_eq!(distinct((0..1_000).map(|number| format!("key {number}"))), 1_000);
+        assert_eq!(distinct((0..1_000).map(|number| [number; 9])), 1_000);
+    }
+}

@@ -197,6 +197,21 @@ mod tests {
         assert_eq!(index.table.capacity(), entries_max(32));
     }
 
+    /// So that it is not looked at.
+    #[test]
+    fn a_slot_of_another_check_is_not_the_one() {
+        for number in [0, 1, SlotId::COUNT_MAX - 1] {
+            for bits in [0, 1, 0x80, 0x1_ff00, 0xff_ffff] {
+                let place = Place::from_bits(bits);
+                let word = Word::new(SlotId::new(number), place);
+                assert_eq!(word.slot_in(place), Some(SlotId::new(number)));
+                for other in 1..256 {
+                    assert_eq!(word.slot_in(Place::from_bits(bits ^ other)), None);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_load_is_kept() {
         for entries in (1..5_000).chain([1 << 20, SlotId::COUNT_MAX]) {

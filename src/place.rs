@@ -138,6 +138,8 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     /// Two independent fields of 2^4 values each fill the 256 cells of their
@@ -242,6 +244,22 @@ mod tests {
         let highest = Place::from_bits(BUCKET_MASK);
         assert_eq!(highest.table_hash(Place::bucket_shift(10)), (1 << 17) - 1);
         assert_eq!(highest.table_hash(Place::bucket_shift(20)), ((1 << 17) - 1) << 3);
+        let tagged = Place::from_bits(5 << BUCKET_BITS | 1);
+        assert_eq!(tagged.table_hash(Place::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
+    }
+
+    /// Those in one group of sixteen buckets, and those in one bucket of a table
+    /// of 2^9 buckets or more.
+    #[test]
+    fn places_that_meet_differ_in_their_check() {
+        for start in [0, 0x1_5555, 0xff_ff00] {
+            let near: HashSet<_> =
+                (0..256).map(|low| Place::from_bits(start ^ low).check()).collect();
+            assert_eq!(near.len(), 256);
+            let far: HashSet<_> =
+                (0..256).map(|high| Place::from_bits(start ^ (high << 9)).check()).collect();
+            assert_eq!(far.len(), 256);
+        }
     }
 
     #[test]

@@ -162,3 +162,36 @@ pub(crate) fn forget(panic: Box<dyn Any + Send>) {
         std::mem::forget(again);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::panic_any;
+
+    use super::*;
+
+    /// What a panic carries, and panics when it is dropped.
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as it is dropped");
+        }
+    }
+
+    #[test]
+    fn what_panics_carry_goes_without_another_panic() {
+        let mut panics = FirstPanic::default();
+        panics.catch(|| panic_any(Bomb));
+        panics.catch(|| panic_any(Bomb));
+        panics.forget();
+    }
+
+    #[test]
+    #[should_panic(expected = "the first")]
+    fn the_first_panic_goes_on() {
+        let mut panics = FirstPanic::default();
+        panics.catch(|| panic!("the first"));
+        panics.catch(|| panic_any(Bomb));
+        panics.finish(());
+    }
+}

@@ -242,3 +242,37 @@ macro_rules! common_setters {
     };
 }
 pub(crate) use common_setters;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The capacity that a budget buys where so many entries cost so much.
+    fn largest(budget_bytes: usize, cost: impl Fn(usize) -> usize) -> usize {
+        let plan = |capacity| {
+            let geometry = Geometry { shards: 1, slots_per_shard: capacity, buckets_log2: 2 };
+            Ok((geometry, Footprint { slots_bytes: cost(capacity), ..Footprint::default() }))
+        };
+        largest_within(budget_bytes, plan).unwrap().0.capacity()
+    }
+
+    #[test]
+    fn a_budget_is_used_up_where_each_entry_costs_the_same() {
+        for capacity in (1..200).chain([999, 1_000, 5_000, 19_999]) {
+            for rest in [0, 1, 15] {
+                assert_eq!(largest(capacity * 16 + rest, |entries| entries * 16), capacity);
+            }
+        }
+    }
+
+    /// As where fewer shards cost less than more of them for fewer entries.
+    #[test]
+    fn a_larger_capacity_that_costs_less_is_found() {
+        for (bump, found) in [(1_000..1_030, 1_031), (100_000..103_000, 103_009)] {
+            let dearer = bump.len() * 20 + 200;
+            let cost = |entries| entries * 20 + if bump.contains(&entries) { dearer } else { 0 };
+            let capacity = largest(found * 20, cost);
+            assert!(capacity <= found && found - capacity <= found / 10_000, "{capacity}");
+        }
+    }
+}

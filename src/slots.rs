@@ -339,6 +339,9 @@ mod tests {
                         assert_eq!(slots.entry(id), (&u64::MAX, &0));
                         slots.set_previous(id, None);
                         assert_eq!(slots.previous(id), None);
+                        slots.set_links(id, Some(highest), link);
+                        assert_eq!((slots.previous(id), slots.next(id)), (Some(highest), link));
+                        assert_eq!((slots.count(id), slots.place(id)), (count, place));
                     }
                 }
             }

@@ -274,6 +274,7 @@ fn commands_name_what_is_there() {
                 "metadata",
                 "deny",
                 "hack",
+                "mutants",
                 "semver-checks",
             ];
             demand(known.contains(&own[0].as_str()), "no such subcommand");

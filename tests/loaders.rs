@@ -16,7 +16,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Cache, Clock, ManualClock, RemovalCause};
+use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
 use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -633,6 +633,23 @@ fn no_loader_runs_within_itself_for_ever() {
         load_nested(&cache, 1_000, 5 * LOADS_MAX, &mut || {
             let text = panic_of(|| ask(&cache, 0));
             assert!(text.is_some_and(|text| text.contains("its own key")));
+        });
+    });
+}
+
+/// The same key of another cache, and the same hash, is another load: also of those
+/// that the table has no room for.
+#[test]
+fn a_loader_may_ask_another_cache_for_its_own_key() {
+    watched(|| {
+        let hasher = RandomState::default();
+        let build = || -> Cache<u64, u64> {
+            Cache::builder().capacity(1_000).shards(1).hasher(hasher.clone()).build().unwrap()
+        };
+        let (one, other) = (build(), build());
+        load_nested(&one, 1_000, LOADS_MAX, &mut || {
+            let loaded = one.get_or_insert_with(&1, || other.get_or_insert_with(&1, || 7));
+            assert_eq!((loaded, one.get(&1), other.get(&1)), (7, Some(7), Some(7)));
         });
     });
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Builder, Cache, Eviction, ManualClock, RemovalCause, Stats};
+use punctual::{Builder, Cache, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
 use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -328,6 +328,49 @@ fn manual(builder: Builder<u64, u64>) -> (ManualClock, Cache<u64, u64>) {
     let clock = ManualClock::new();
     let cache = builder.capacity(1_000).ttl(SECOND).clock(clock.clone()).build().unwrap();
     (clock, cache)
+}
+
+#[test]
+fn the_peak_is_that_of_entries_whose_time_is_not_up() {
+    let (clock, cache) = manual(Cache::builder().shards(1).reap_limit(1_000));
+    for key in 0..100 {
+        cache.insert(key, key);
+    }
+    cache.clear();
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (0, 100));
+    for key in 0..60 {
+        cache.insert(key, key);
+    }
+    clock.advance(2 * SECOND);
+    for key in 100..160 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (60, 100));
+    for key in 200..260 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (120, 120));
+
+    // Nobody frees them.
+    let (clock, cache) = manual(Cache::builder().shards(1).reap_limit(0));
+    for key in 0..120 {
+        if key == 60 {
+            clock.advance(2 * SECOND);
+        }
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().live, cache.stats().live_peak), (120, 120));
+}
+
+#[test]
+fn threads_that_run_at_once_get_shards_of_their_own() {
+    let wheels =
+        |footprint: Footprint| footprint.wheel() / Cache::<u64, u64>::new(1).footprint().wheel();
+    let alone = unsync::Cache::<u64, u64>::builder().capacity(10_000);
+    assert_eq!(wheels(alone.footprint().unwrap()), 1);
+    let shared = Cache::<u64, u64>::builder().capacity(10_000);
+    let has_several = wheels(shared.footprint().unwrap()) > 1;
+    assert_eq!(has_several, thread::available_parallelism().is_ok_and(|threads| threads.get() > 1));
 }
 
 #[test]

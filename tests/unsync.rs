@@ -1,0 +1,74 @@
+//! The cache for one thread, beyond what its model asks: that calls free what is
+//! due and drop what they have lent.
+
+#![cfg(not(punctual_loom))]
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use punctual::ManualClock;
+use punctual::unsync::Cache;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cache<V>(clock: &ManualClock) -> Cache<u64, V> {
+    Cache::builder()
+        .capacity(100)
+        .ttl(SECOND)
+        .reap_limit(1_000)
+        .clock(clock.clone())
+        .build()
+        .unwrap()
+}
+
+/// Calls that take `&mut self`, of a key that is not there.
+type Call = fn(&mut Cache<u64, Rc<()>>);
+
+const CALLS: [(&str, Call); 12] = [
+    ("get", |cache| assert!(cache.get(&99).is_none())),
+    ("get_mut", |cache| assert!(cache.get_mut(&99).is_none())),
+    ("read", |cache| assert!(cache.read(&99, |_| ()).is_none())),
+    ("update", |cache| assert!(cache.update(&99, |_| ()).is_none())),
+    ("remove", |cache| assert!(cache.remove(&99).is_none())),
+    ("set_ttl", |cache| assert!(!cache.set_ttl(&99, SECOND))),
+    ("get_and_set_ttl", |cache| assert!(cache.get_and_set_ttl(&99, SECOND).is_none())),
+    ("insert", |cache| assert!(cache.insert(99, Rc::default()).is_none())),
+    ("insert for no time", |cache| {
+        assert!(cache.insert_with_ttl(99, Rc::default(), Duration::ZERO).is_none());
+    }),
+    ("a load that fails", |cache| {
+        assert!(cache.try_get_or_insert_with(&99, || Err(())).is_err());
+    }),
+    ("retain", |cache| cache.retain(|_, _| true)),
+    ("reap", |cache| _ = cache.reap(usize::MAX)),
+];
+
+#[test]
+fn every_call_frees_what_is_due() {
+    for (name, call) in CALLS {
+        let clock = ManualClock::new();
+        let mut cache = cache(&clock);
+        let value = Rc::new(());
+        for key in 0..50 {
+            cache.insert(key, value.clone());
+        }
+        clock.advance(2 * SECOND);
+        assert_eq!(Rc::strong_count(&value), 51, "nothing leaves without a call");
+        call(&mut cache);
+        assert_eq!(Rc::strong_count(&value), 1, "{name}");
+        assert!((0..50).all(|key| !cache.contains_key(&key)), "{name}");
+    }
+}
+
+#[test]
+fn every_call_drops_what_was_lent_before() {
+    for (name, call) in CALLS {
+        let mut cache = cache(&ManualClock::new());
+        let value = Rc::new(());
+        let lent = cache.get_or_load(&1, || Ok::<_, ()>((value.clone(), Duration::ZERO)));
+        assert!(Rc::ptr_eq(lent.unwrap(), &value));
+        assert_eq!((cache.len(), Rc::strong_count(&value)), (0, 2), "{name}");
+        call(&mut cache);
+        assert_eq!(Rc::strong_count(&value), 1, "{name}");
+    }
+}
