@@ -175,7 +175,7 @@ impl Geometry {
     fn bytes_per_entry(&self, capacity: usize) -> f64 {
         const SLOT_BYTES: usize = 32;
         const BUCKET_BYTES: usize = 5;
-        const EVICTION_EIGHTHS: usize = 26;
+        const EVICTION_EIGHTHS: usize = 27;
         const SHARD_BYTES: usize = 3_800;
         // The chooser of the first shard.
         const SAMPLED_EIGHTHS: usize = 3;
