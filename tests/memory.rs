@@ -470,7 +470,7 @@ fn capacity_missed<F: Family, K: Key, V: Value>(plan: &Plan) -> Option<String> {
 
 fn budget_is_used_up_and_kept<F: Family>() {
     let mut missed = Vec::new();
-    for budget in spread(6_000, 100_000_000, 1.05) {
+    for budget in spread(6_100, 100_000_000, 1.05) {
         missed.extend(capacity_missed::<F, u64, u64>(&Plan::of_budget(budget)));
     }
     for eviction in POLICIES {

@@ -70,8 +70,9 @@ const SHADOW_SLOTS_MIN: usize = 52;
 const LEAVE_FIRST_EIGHTHS: i64 = 3;
 const LEAVE_OTHERS_EIGHTHS: i64 = 2;
 
-/// Load of a shadow's index.
-const LOAD_PERCENT: usize = 85;
+/// Load of a shadow's index at most: it is put in order often, but is small, and looked
+/// at seldom.
+const LOAD_PERCENT: usize = 95;
 
 /// Which set is used, for all shards of a cache.
 type Choice = Arc<AtomicUsize>;
