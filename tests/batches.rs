@@ -263,6 +263,40 @@ fn logging(capacity: usize) -> (Cache<u64, u64>, Log) {
     (cache.build().unwrap(), log)
 }
 
+/// Each of its calls takes a second: that shortens no TTL of what is put in after it.
+#[test]
+fn a_slow_listener_takes_no_time_from_those_that_follow() {
+    const TTL: Duration = Duration::from_secs(200);
+    let take_long = |clock: ManualClock| {
+        move |_: &u64, _: &u64, cause| {
+            if cause == RemovalCause::Replaced {
+                clock.advance(SECOND);
+            }
+        }
+    };
+    let entries = || (0..400).map(|key| (key, key));
+
+    let clock = ManualClock::new();
+    let builder = Cache::builder().capacity(400).shards(4).clock(clock.clone());
+    let cache = builder.on_removal(take_long(clock)).build().unwrap();
+    cache.insert_many(entries());
+    // Some hundred are replaced in each shard, and the first ones' time is up by the end.
+    cache.insert_many_with_ttl(entries(), TTL);
+    let live = entries().filter(|(key, _)| cache.contains_key(key)).count();
+    assert!((1..300).contains(&live), "{live}");
+
+    let clock = ManualClock::new();
+    let builder = punctual::unsync::Cache::builder().capacity(400).clock(clock.clone());
+    let mut cache = builder.on_removal(take_long(clock)).build().unwrap();
+    cache.insert_many(entries());
+    cache.insert_many_with_ttl(entries(), TTL);
+    for (key, seconds_ago) in [(399, 1), (300, 100), (201, 199)] {
+        let left = cache.expires_in(&key).expect("it lives");
+        assert_eq!(left.as_secs(), TTL.as_secs() - seconds_ago, "{left:?}");
+    }
+    assert_eq!(cache.expires_in(&199), None);
+}
+
 #[test]
 fn listeners_hear_in_the_order_of_the_entries() {
     let entries = [(1, 1), (2, 2), (1, 3), (3, 4), (4, 5), (1, 6), (5, 7), (6, 8), (2, 9)];

@@ -6,8 +6,8 @@
 //!
 //! # Ground rules
 //!
-//! - The iterator's code and keys' `Hash` run first, with no lock held; then the
-//!   clock is read, so that no TTL counts from before its entry came.
+//! - The iterator's code and keys' `Hash` run first, with no lock held. The clock is
+//!   read before each lock, so that no TTL counts from before its entry came.
 //! - The rest is as with the single calls: see [`shared_shard`](super::shared_shard).
 //!   Keys that are alike keep their order.
 
@@ -23,7 +23,6 @@ use crate::place::KeyHash;
 use crate::removal::{FirstPanic, Given, Removed};
 use crate::shard::Shard;
 use crate::slot_id::SlotId;
-use crate::tick::Moment;
 
 /// With fewer keys a shard than this, there is nothing to be gained by their order.
 const KEYS_PER_SHARD_MIN: usize = 2;
@@ -118,13 +117,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             if chunk.is_empty() {
                 return;
             }
-            let reading = self.read_clock();
             order.sort(chunk.iter().map(|&(hash, _)| hash), shards);
             let shard_of = |&position: &u16| chunk[usize::from(position)].0.shard(shards);
             for run in order.0.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
                 let number = shard_of(&run[0]);
                 let keys = run.iter().map(|&position| chunk[usize::from(position)]);
                 let positions = run.iter().map(|&position| done + usize::from(position));
+                // Each time: `each` may have taken long.
+                let reading = self.read_clock();
                 let mut state = self.shards[number].lock_to_look();
                 let now = state.tick(reading);
                 let mark = self.mark();
@@ -191,11 +191,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             if chunk.is_empty() {
                 return;
             }
-            let reading = self.read_clock_for_deadline();
             order.sort(chunk.iter().map(|entry| entry.hash), shards);
             let mut rest = &*order.0;
             while !rest.is_empty() {
-                let put = self.put_run(&mut chunk, rest, ttl, reading);
+                let put = self.put_run(&mut chunk, rest, ttl);
                 rest = &rest[put..];
             }
         }
@@ -209,7 +208,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         chunk: &mut ArrayVec<Entry<K, V>, N>,
         order: &[u16],
         ttl: Option<Duration>,
-        reading: Moment,
     ) -> usize {
         let shards = self.shards.len();
         let shard_of = |&position: &u16| chunk[usize::from(position)].hash.shard(shards);
@@ -219,6 +217,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
         let mut panics = FirstPanic::default();
         let mut put = 0;
+        // Each time: the listener may have taken long.
+        let reading = self.read_clock_for_deadline();
         let mut state = self.lock(number);
         let time = state.time(reading);
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));

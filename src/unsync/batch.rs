@@ -105,6 +105,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             // What they are is found out anew: each insertion may change it.
             Shard::find_candidates(places, &mut candidates);
             for Entry { hash, key, value, .. } in chunk.drain(..) {
+                // A listener may have taken long.
+                let is_told = self.listener.is_some();
+                let now = if is_told { self.time.read_for_deadline() } else { now };
                 drop(self.put_at(hash, key, value, ttl, now, FirstPanic::default()));
             }
         }
