@@ -9,7 +9,8 @@
 //! - A time that nobody keeps is [`NOT_KEPT`], and the call reads the clock.
 //! - A child that is forked has its parent's memory, the kept time too, and nobody
 //!   who would bring it up to date. So who reads it asks a [`Guard`] whether this
-//!   is still the process that the cache was built in.
+//!   is still the process that the cache was built in. (The stamped time gets too old
+//!   by itself.)
 //! - It may lag by one period, and by what the system takes to wake the
 //!   reaper: the same as the coarse clock, whose place it takes. It tells what is
 //!   due; when a TTL begins, the [`stamped_time`](crate::stamped_time) tells, which the
@@ -19,7 +20,8 @@
 //! [`PERIODS`], and begins again when [`READS_PER_CHECK`] readings of the clock
 //! have followed one another within [`CHECK_PERIODS_MAX`].
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
 
 use forkguard::Guard;
 
@@ -87,6 +89,11 @@ impl KeptTime {
         time.nanos_at(counter.read())
     }
 
+    /// Whether the precise time can be told at all.
+    pub(crate) fn is_stamped(&self) -> bool {
+        self.stamped.is_some()
+    }
+
     /// Notes that a call has read the clock itself. Says whether the keeper should
     /// be woken: once each time that there are many.
     #[inline]
@@ -101,6 +108,15 @@ impl KeptTime {
         let last_nanos = self.last_check_nanos.swap(now_nanos, Relaxed);
         now_nanos.saturating_sub(last_nanos) <= CHECK_PERIODS_MAX * self.period_nanos
             && !self.is_wanted.swap(true, Relaxed)
+            // Else the keeper will see by itself that it is to go on.
+            && self.is_not_kept()
+    }
+
+    /// Once more is wanted: either this sees that the keeper has stopped, or the keeper
+    /// sees what is wanted.
+    fn is_not_kept(&self) -> bool {
+        fence(SeqCst);
+        self.nanos.load(Relaxed) == NOT_KEPT
     }
 
     /// For the keeper before it goes to sleep: reads the clock. Returns its time, and when
@@ -121,14 +137,20 @@ impl KeptTime {
     }
 
     fn keep_for_a_period(&self, now_nanos: u64) -> Option<u64> {
-        if self.is_wanted.swap(false, Relaxed) {
+        let is_wanted = || self.is_wanted.swap(false, Relaxed);
+        if is_wanted() {
             self.periods_left.store(PERIODS, Relaxed);
         }
-        let Some(left) = self.periods_left.load(Relaxed).checked_sub(1) else {
+        let mut left = self.periods_left.load(Relaxed);
+        if left == 0 {
             self.stop();
-            return None;
-        };
-        self.periods_left.store(left, Relaxed);
+            fence(SeqCst);
+            if !is_wanted() {
+                return None;
+            }
+            left = PERIODS;
+        }
+        self.periods_left.store(left - 1, Relaxed);
         self.nanos.store(now_nanos, Relaxed);
         Some(now_nanos + self.period_nanos)
     }
@@ -164,6 +186,18 @@ mod tests {
         }
         assert_eq!(time.keep(|| 99), (99, None));
         assert_eq!(time.get(&guard), None);
+    }
+
+    #[test]
+    fn a_keeper_that_is_up_is_not_woken() {
+        let (time, guard) = (KeptTime::new(PERIOD_NANOS), Guard::default());
+        assert_eq!(read_often(&time, 100, 1_000_000_000), 1);
+        for period in 1..=u64::from(3 * PERIODS) {
+            let now = 1_000_000_000 + period * PERIOD_NANOS;
+            assert_eq!(time.keep(|| now), (now, Some(now + PERIOD_NANOS)));
+            assert_eq!(read_often(&time, 100, now), 0, "it goes on by itself");
+        }
+        assert!(time.get(&guard).is_some());
     }
 
     #[test]

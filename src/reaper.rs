@@ -93,8 +93,8 @@ impl Reaper {
     }
 }
 
-/// The clock of a cache that the reaper serves: the system's coarse one, or the
-/// time that the reaper keeps.
+/// The clocks of a cache that the reaper serves: the system's, or the time that the
+/// reaper keeps.
 pub(crate) struct ReaperClock {
     reaper: &'static Reaper,
     guard: Guard,
@@ -129,7 +129,8 @@ impl ReaperClock {
 
     /// Reads the system's precise clock.
     pub(crate) fn read_precise(&self) -> u64 {
-        self.noted(clock::system_nanos())
+        let now_nanos = clock::system_nanos();
+        if self.reaper.kept_time.is_stamped() { self.noted(now_nanos) } else { now_nanos }
     }
 
     fn noted(&self, now_nanos: u64) -> u64 {

@@ -377,7 +377,7 @@ impl<K, V> Shard<K, V> {
         self.wheel.next_expiry()
     }
 
-    /// Of a full shard, has every structure but the slots let go of an entry that is
+    /// Of a full shard, has index and wheel let go of an entry that is
     /// due if one is found within the budget, else of the policy's choice. Its slot
     /// is to be filled again at once.
     #[inline(always)]

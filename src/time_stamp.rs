@@ -7,15 +7,32 @@
 
 #![allow(unsafe_code, reason = "the counter can be read in no other way")]
 
-/// A counter that goes at one rate on all processors, whatever they do meanwhile.
+/// A counter that goes at one rate on all processors, whatever they do meanwhile, and is
+/// the same on all of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeStampCounter(());
 
-#[cfg(all(target_arch = "x86_64", not(any(miri, punctual_loom))))]
+#[cfg(all(target_arch = "x86_64", target_os = "linux", not(any(miri, punctual_loom))))]
 impl TimeStampCounter {
-    /// `None` where the processor does not promise it (its "invariant TSC", which all have
-    /// had for many years).
+    /// `None` where the processor does not promise the rate (its "invariant TSC", which all
+    /// have had for many years), or the system does not make its own clock of the counter.
     pub(crate) fn new() -> Option<Self> {
+        (Self::has_one_rate() && Self::is_the_clocks()).then_some(Self(()))
+    }
+
+    /// The system has compared the processors' counters. Allocates nothing.
+    fn is_the_clocks() -> bool {
+        use std::fs::File;
+        use std::io::Read;
+
+        const SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        let mut name = [0; 64];
+        let length = File::open(SOURCE).and_then(|mut file| file.read(&mut name)).unwrap_or(0);
+        let made_of_it: [&[u8]; 3] = [b"tsc", b"kvm-clock", b"hyperv_clocksource_tsc_page"];
+        made_of_it.contains(&name[..length].trim_ascii())
+    }
+
+    fn has_one_rate() -> bool {
         use std::arch::x86_64::__cpuid;
 
         const POWER_MANAGEMENT: u32 = 0x8000_0007;
@@ -26,7 +43,7 @@ impl TimeStampCounter {
         #[allow(unused_unsafe)]
         let leaf = |number| unsafe { __cpuid(number) };
         let has_leaf = leaf(0x8000_0000).eax >= POWER_MANAGEMENT;
-        (has_leaf && leaf(POWER_MANAGEMENT).edx & INVARIANT != 0).then_some(Self(()))
+        has_leaf && leaf(POWER_MANAGEMENT).edx & INVARIANT != 0
     }
 
     /// The counter, as of some moment near this call: the processor may read it before
@@ -34,13 +51,13 @@ impl TimeStampCounter {
     #[inline]
     pub(crate) fn read(self) -> u64 {
         // SAFETY: all processors of this architecture have the instruction; it touches no
-        // memory. A process that has forbidden itself to use it (`PR_SET_TSC`) could not
-        // ask the system's clock either, whose code in the process does the same.
+        // memory. A process that has forbidden itself to use it (`PR_SET_TSC`) cannot ask
+        // the system's clock either, which is made of it: see `is_the_clocks`.
         unsafe { std::arch::x86_64::_rdtsc() }
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", not(any(miri, punctual_loom)))))]
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(any(miri, punctual_loom)))))]
 impl TimeStampCounter {
     pub(crate) fn new() -> Option<Self> {
         None

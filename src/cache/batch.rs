@@ -77,7 +77,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
         self.assert_unlocked();
-        let keys = keys.into_iter();
+        let keys = keys.into_iter().fuse();
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
         if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS)) {
             for (position, key) in keys.enumerate() {
@@ -123,7 +123,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let number = shard_of(&run[0]);
                 let keys = run.iter().map(|&position| chunk[usize::from(position)]);
                 let positions = run.iter().map(|&position| done + usize::from(position));
-                // Each time: `each` may have taken long.
+                // Each time: `each` may have taken long. Not under the lock, since a
+                // clock may be the caller's.
                 let reading = self.read_clock();
                 let mut state = self.shards[number].lock_to_look();
                 let now = state.tick(reading);
@@ -162,7 +163,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         ttl: Option<Duration>,
     ) {
         self.assert_unlocked();
-        let entries = entries.into_iter();
+        let entries = entries.into_iter().fuse();
         if Entry::<K, V>::PER_CHUNK == 1 || ttl == Some(Duration::ZERO) {
             entries.for_each(|(key, value)| drop(self.put(key, value, ttl)));
         } else if Entry::<K, V>::PER_CHUNK == LARGE_ENTRIES {

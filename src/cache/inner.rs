@@ -39,7 +39,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<SharedShard<K, V>>]>,
     pub(super) hasher: S,
     source: TimeSource<SharedClock>,
-    /// What stands for `source` where only what is due has to be seen.
+    /// What stands for `source` where the reaper's thread serves the cache.
     reaper_clock: Option<ReaperClock>,
     pub(super) base: Timebase,
     pub(super) ttl: Option<Duration>,

@@ -387,7 +387,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// the last one stays), but what is replaced is dropped before the call returns,
     /// and faster where they are many: some hundred entries at a time are taken from
     /// `entries`, then put in, together where they belong into the same shard. Their
-    /// TTL counts from between the two. O(1) on average an entry. Up to 40 KiB lie on
+    /// TTL counts from between the two. From a source that waits, such as a channel,
+    /// `insert` each: until then nobody sees what was taken. O(1) on average an entry. Up to 40 KiB lie on
     /// the stack.
     ///
     /// ```
@@ -469,12 +470,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Gives `each` the values of many keys in place, once for each key: its position
     /// among `keys`, and the value if there is one. Counts as a use of each entry.
     ///
-    /// The same as to [`read`](Self::read) them one after the other, in another order,
-    /// and faster where they are many for the number of shards, a few dozen as a rule:
+    /// Not in the order of `keys`, though it may look so for few of them: go by the
+    /// position. Else the same as to [`read`](Self::read) them one after the other, and
+    /// faster where they are many for the number of shards, a few dozen as a rule:
     /// up to some thousand keys at a time are taken from `keys` and looked up together
     /// where they belong into the same shard, whose lock is held until `each` has
-    /// returned for all of these. Takes time O(1) on average a key, and up to 40 KiB
-    /// of the stack.
+    /// returned for all of these: what expires meanwhile may still be shown. Takes time
+    /// O(1) on average a key, and up to 40 KiB of the stack.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);

@@ -155,8 +155,9 @@ impl Policy {
         each!(self, policy => policy.admit(id, recalled));
     }
 
-    /// Chooses the entry to evict, of a full shard, and forgets it. Looks at a
-    /// bounded number of slots.
+    /// Chooses the entry to evict, of a full shard. The next to be
+    /// [admitted](Self::admit) is its slot's successor. Looks at a bounded number of
+    /// slots.
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
         each!(self, policy => policy.evict(counts))

@@ -254,8 +254,7 @@ impl S3Clock {
         self.main.insert(id);
     }
 
-    /// Gives what the main hand has let go, with count zero, another stay in the
-    /// small segment.
+    /// Gives what the main hand has let go another stay in the small segment.
     #[inline]
     fn demote(&mut self, id: SlotId) {
         self.small.insert(id);

@@ -3,6 +3,7 @@
 //! locks their order does not matter.
 
 use std::hash::{BuildHasher, Hash};
+use std::mem::needs_drop;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -26,7 +27,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         I: IntoIterator<Item = &'a Q>,
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
-        let mut keys = keys.into_iter();
+        let mut keys = keys.into_iter().fuse();
         let shards = self.shards.len();
         let mut chunk = ArrayVec::<(KeyHash, &Q), KEYS>::new();
         let mut found = ArrayVec::<Option<SlotId>, KEYS>::new();
@@ -52,6 +53,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 *found = self.shard_of(*hash).confirm(*found, hash.place(), *key);
             }
             for ((&found, &(hash, _)), position) in found.iter().zip(&chunk).zip(done..) {
+                // For each of them: `each` may take long.
+                let now = self.time.read();
                 let live = self.shards[hash.shard(shards)].use_found(found, hash, now);
                 each(position, live.map(|(_, value)| &*value));
             }
@@ -70,7 +73,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Option<Duration>,
     ) {
-        let entries = entries.into_iter();
+        let entries = entries.into_iter().fuse();
         if Entry::<K, V>::PER_CHUNK == 1 {
             entries.for_each(|(key, value)| drop(self.put(key, value, ttl)));
         } else if Entry::<K, V>::PER_CHUNK == LARGE_ENTRIES {
@@ -105,9 +108,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             // What they are is found out anew: each insertion may change it.
             Shard::find_candidates(places, &mut candidates);
             for Entry { hash, key, value, .. } in chunk.drain(..) {
-                // A listener may have taken long.
-                let is_told = self.listener.is_some();
-                let now = if is_told { self.time.read_for_deadline() } else { now };
+                // Listeners and drops may have taken long.
+                let has_been_out = needs_drop::<(K, V)>() || self.listener.is_some();
+                let now = if has_been_out { self.time.read_for_deadline() } else { now };
                 drop(self.put_at(hash, key, value, ttl, now, FirstPanic::default()));
             }
         }
