@@ -2,9 +2,12 @@
 //! flat, entries leave as promptly at the end as at the beginning.
 //!
 //! ```sh
-//! PUNCTUAL_SOAK_SECONDS=1800 cargo test --release --test soak -- --ignored --nocapture
+//! MALLOC_ARENA_MAX=1 PUNCTUAL_SOAK_SECONDS=1800 \
+//!     cargo test --release --test soak -- --ignored --nocapture
 //! ```
 //!
+//! Without the first of these, glibc has a heap for each thread, and the values that one
+//! puts in and another drops make all of them grow for the first twenty minutes.
 //! With `PUNCTUAL_SOAK_SVG` set to a path, the memory is drawn there.
 
 #![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
