@@ -15,6 +15,7 @@
 //!   half a period apart at least and four at most. So the rate is right to a hundredth.
 //! - A rate counts only if it agrees with the one before to a 64th. So a machine that was
 //!   suspended, where the clock stands and the counter goes on, does not spoil it.
+//!   After a pause the last agreed rate goes on, from a reading as sharp as the others.
 //! - A 64th of what has passed is left out.
 //! - Nothing is told beyond [`REACH_PERIODS`] after a reading, whatever has kept the
 //!   keeper: who asks has to read the clock.
@@ -68,7 +69,7 @@ pub(crate) struct StampedTime {
     last: Last,
 }
 
-/// The keeper's own: its last reading, and the rate between the last two. It does not read
+/// The keeper's own: its last reading, and the rate up to it. It does not read
 /// what it writes for others.
 #[derive(Default)]
 struct Last {
@@ -76,6 +77,8 @@ struct Last {
     nanos: Own,
     stamp: Own,
     rate: Own,
+    /// The last one that two measurements agreed on.
+    rate_agreed: Own,
 }
 
 impl StampedTime {
@@ -91,9 +94,17 @@ impl StampedTime {
         if passed_nanos < self.period_nanos / 2 {
             return;
         }
-        let rate = self.measure(passed_nanos, reading);
+        let mut rate = self.measure(passed_nanos, reading);
         let rate_before = last.rate.load(Ordering::Relaxed);
-        let is_agreed = rate.abs_diff(rate_before) <= rate_before / 64;
+        let mut is_agreed = rate != 0 && rate.abs_diff(rate_before) <= rate_before / 64;
+        if is_agreed {
+            last.rate_agreed.store(rate, Ordering::Relaxed);
+        } else if passed_nanos > APART_PERIODS_MAX * self.period_nanos {
+            // A pause changes no rate.
+            let rate_agreed = last.rate_agreed.load(Ordering::Relaxed);
+            is_agreed = rate_agreed != 0 && self.is_sharp(reading, rate_agreed);
+            rate = if is_agreed { rate_agreed } else { 0 };
+        }
         let version = last.version.load(Ordering::Relaxed).wrapping_add(2);
         last.version.store(version, Ordering::Relaxed);
         last.nanos.store(reading.nanos, Ordering::Relaxed);
@@ -106,6 +117,13 @@ impl StampedTime {
         self.stamp.store(reading.stamp_after, Ordering::Relaxed);
         self.rate.store(if is_agreed { rate } else { 0 }, Ordering::Relaxed);
         self.version.store(version, Ordering::Release);
+    }
+
+    /// Whether a reading is as sharp as those are that a rate is measured by.
+    fn is_sharp(&self, reading: Reading, rate: u64) -> bool {
+        let uncertain = reading.stamp_after.wrapping_sub(reading.stamp_before);
+        let uncertain_nanos = (u128::from(uncertain) * u128::from(rate)) >> RATE_BITS;
+        uncertain_nanos <= u128::from(self.period_nanos * APART_PERIODS_MAX / SHARPNESS)
     }
 
     /// The rate since the last reading; zero if none can be told.
@@ -184,7 +202,8 @@ mod tests {
                 let reading = machine.read();
                 time.set(reading);
                 for _ in 0..4 {
-                    let apart = [1_000, PERIOD_NANOS / 4, PERIOD_NANOS / 3, 3 * PERIOD_NANOS];
+                    let apart = [1_000, PERIOD_NANOS / 4, PERIOD_NANOS / 3, 3 * PERIOD_NANOS]
+                        .map(|nanos| if machine.random.u8(..20) == 0 { 20 * nanos } else { nanos });
                     let apart_max = apart[machine.random.usize(..4)];
                     let apart = machine.random.u64(..apart_max);
                     machine.pass(apart);
@@ -229,6 +248,28 @@ mod tests {
         machine.pass(2_000);
         assert_eq!(time.nanos_at(machine.stamp()), None);
         assert_eq!(time.nanos_at(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_pause_changes_no_rate() {
+        for (readings, uncertain_nanos, is_told) in
+            [(5, 1_000, true), (5, 15_000, true), (5, 17_000, false), (2, 1_000, false)]
+        {
+            let time = StampedTime::new(PERIOD_NANOS);
+            let mut machine = steady(&time, readings);
+            machine.pass(1_000 * PERIOD_NANOS);
+            let stamp_before = machine.stamp();
+            machine.pass(uncertain_nanos);
+            let stamp = machine.stamp();
+            time.set(Reading { nanos: machine.nanos, stamp_before, stamp_after: stamp });
+            let case = format!("{readings} readings, {uncertain_nanos} ns");
+            assert_eq!(time.nanos_at(stamp).is_some(), is_told, "{case}");
+            // And on from there, whatever that was.
+            machine.pass(PERIOD_NANOS);
+            let stamp = machine.stamp();
+            time.set(Reading { nanos: machine.nanos, stamp_before: stamp, stamp_after: stamp });
+            assert_eq!(time.nanos_at(stamp).is_some(), is_told, "{case}");
+        }
     }
 
     #[test]
