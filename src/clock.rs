@@ -73,8 +73,9 @@ impl<C: Clock + ?Sized> Clock for Rc<C> {
 /// cache sees what is due, or by the time that the reaper keeps in its place while
 /// calls come in thick and fast; the TTL of an entry that is put in counts from
 /// the precise clock, or from what the processor's time-stamp counter tells meanwhile
-/// (at most an eighth of a step before, for which its deadline makes up). A cache whose resolution is finer than twice the step reads
-/// the precise clock alone. Elsewhere there is only that one.
+/// (at most an eighth of a step before, for which its deadline makes up). A cache
+/// whose resolution is finer than twice the step reads the precise clock alone.
+/// Elsewhere there is only that one.
 ///
 /// Time during which the machine is suspended does not count.
 ///

@@ -263,6 +263,53 @@ fn logging(capacity: usize) -> (Cache<u64, u64>, Log) {
     (cache.build().unwrap(), log)
 }
 
+/// Time that `each` takes counts: key by key, or from one shard to the next.
+#[test]
+fn what_expires_while_others_are_shown_is_gone() {
+    const KEYS: u64 = 400;
+    let keys: Vec<u64> = (0..KEYS).collect();
+
+    let clock = ManualClock::new();
+    let builder = Cache::builder().capacity(1_000).shards(8).clock(clock.clone());
+    let cache = builder.build().unwrap();
+    cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
+    let mut shown = 0;
+    cache.get_many(&keys, |_, value| {
+        clock.advance(SECOND);
+        shown += u64::from(value.is_some());
+    });
+    assert!((1..KEYS / 2).contains(&shown), "{shown}");
+
+    let clock = ManualClock::new();
+    let builder = punctual::unsync::Cache::builder().capacity(1_000).clock(clock.clone());
+    let mut cache = builder.build().unwrap();
+    cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
+    let mut shown = 0;
+    cache.get_many(&keys, |_, value| {
+        clock.advance(SECOND);
+        shown += u64::from(value.is_some());
+    });
+    assert!((1..=2).contains(&shown), "{shown}");
+}
+
+/// As a `for` loop would.
+#[test]
+fn an_iterator_that_has_ended_is_asked_no_more() {
+    fn ends_once() -> impl FnMut() -> Option<u64> {
+        let mut answers = [Some(1), None].into_iter();
+        move || answers.next().expect("not asked again")
+    }
+    let cache: Cache<u64, u64> = Cache::new(10);
+    cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
+    let mut next = ends_once();
+    cache.get_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
+    let mut cache: punctual::unsync::Cache<u64, u64> = punctual::unsync::Cache::new(10);
+    cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
+    let mut next = ends_once();
+    cache.get_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
+    assert_eq!(cache.len(), 1);
+}
+
 /// Each of its calls takes a second: that shortens no TTL of what is put in after it.
 #[test]
 fn a_slow_listener_takes_no_time_from_those_that_follow() {
