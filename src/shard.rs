@@ -291,9 +291,7 @@ impl<K, V> Shard<K, V> {
             self.index.insert(id, place);
         }
         self.policy.admit(id, recalled);
-        if let Some(deadline) = deadline {
-            self.wheel.insert(&mut self.slots, id, deadline, now);
-        }
+        self.set_deadline(id, deadline, now);
         (id, displaced)
     }
 
@@ -377,9 +375,9 @@ impl<K, V> Shard<K, V> {
         self.wheel.next_expiry()
     }
 
-    /// Of a full shard, has index and wheel let go of an entry that is
-    /// due if one is found within the budget, else of the policy's choice. Its slot
-    /// is to be filled again at once.
+    /// Of a full shard, has the index let go of an entry that is due if one is found
+    /// within the budget, else of the policy's choice. Its slot is to be filled again at
+    /// once, and if it is still in the wheel, given another deadline there.
     #[inline(always)]
     fn make_room(&mut self, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
         let (id, cause) = if let Some(id) = self.pop_due(now, budget) {
@@ -387,7 +385,6 @@ impl<K, V> Shard<K, V> {
         } else {
             let id = self.policy.evict(&mut self.slots);
             let is_due = self.is_due(id, now);
-            self.wheel.remove(&mut self.slots, id);
             (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
         };
         self.count_removal(cause);

@@ -7,18 +7,19 @@
 //! links  │ place, upper  │   previous    │     next      │ count │  1  │
 //!        │    13 bits    │    24 bits    │    24 bits    │ 2 bits│     │
 //!        └───────────────┴───────────────┴───────────────┴───────┴─────┘
-//!         63                                       11 10             0
-//!        ┌───────────────────────────────────────────┬────────────────┐
-//! stamp  │                   stamp                   │  place, lower  │
-//!        │                  53 bits                  │    11 bits     │
-//!        └───────────────────────────────────────────┴────────────────┘
+//!         63                          21 20         11 10             0
+//!        ┌──────────────────────────────┬────────────┬────────────────┐
+//! timing │            stamp             │    list    │  place, lower  │
+//!        │           43 bits            │  10 bits   │    11 bits     │
+//!        └──────────────────────────────┴────────────┴────────────────┘
 //! ```
 //!
 //! - `next`, `previous`: neighbours in a list of the timing wheel. All ones in
 //!   `next` means: in no list.
 //! - `count`: how often the entry was used of late, for the eviction policy.
 //! - `place`: the hash bits that the index and the policy need ([`Place`]).
-//! - `stamp`: the deadline in ticks, modulo 2^53 ([`Stamp`]).
+//! - `stamp`: the deadline ([`Stamp`]).
+//! - `list`: which list of the wheel ([`ListId`]).
 //! - The lowest bit of `links` is always set. The compiler marks vacant slots by
 //!   its absence, so that `Slab`'s own tag takes no memory.
 
@@ -32,7 +33,7 @@ use crate::eviction::Counts;
 use crate::place::Place;
 use crate::removal::FirstPanic;
 use crate::slot_id::SlotId;
-use crate::wheel::{Stamp, Timers};
+use crate::wheel::{ListId, Stamp, Timers};
 
 const COUNT_SHIFT: u32 = 1;
 const COUNT_BITS: u32 = 2;
@@ -40,9 +41,14 @@ const NEXT_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
 const PREVIOUS_SHIFT: u32 = NEXT_SHIFT + SlotId::LINK_BITS;
 const PLACE_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
 const PLACE_UPPER_BITS: u32 = u64::BITS - PLACE_UPPER_SHIFT;
-const PLACE_LOWER_BITS: u32 = u64::BITS - Stamp::BITS;
+const STAMP_SHIFT: u32 = u64::BITS - Stamp::BITS;
+const LIST_SHIFT: u32 = STAMP_SHIFT - ListId::BITS;
+const PLACE_LOWER_BITS: u32 = LIST_SHIFT;
 const _: () = assert!(PLACE_UPPER_BITS + PLACE_LOWER_BITS == Place::BITS);
 
+const PLACE_UPPER_MASK: u64 = !0 << PLACE_UPPER_SHIFT;
+const PLACE_LOWER_MASK: u64 = (1 << PLACE_LOWER_BITS) - 1;
+const LIST_MASK: u64 = ((1 << ListId::BITS) - 1) << LIST_SHIFT;
 const LINK_MASK: u64 = (1 << SlotId::LINK_BITS) - 1;
 const COUNT_MASK: u64 = ((1 << COUNT_BITS) - 1) << COUNT_SHIFT;
 const UNFILED: u64 = LINK_MASK << NEXT_SHIFT;
@@ -56,15 +62,24 @@ struct Slot<K, V> {
     key: K,
     value: V,
     links: NonZeroU64,
-    stamp: u64,
+    timing: u64,
 }
 
 impl<K, V> Slot<K, V> {
     #[inline]
     fn new(key: K, value: V, place: Place) -> Self {
-        let upper = (place.bits() >> PLACE_LOWER_BITS) << PLACE_UPPER_SHIFT;
-        let lower = place.bits() & ((1 << PLACE_LOWER_BITS) - 1);
-        Self { key, value, links: NonZeroU64::MIN | (UNFILED | upper), stamp: lower }
+        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNFILED, timing: 0 };
+        slot.set_place_and_count(place, 0);
+        slot
+    }
+
+    #[inline]
+    fn set_place_and_count(&mut self, place: Place, count: u8) {
+        let upper = place.bits() >> PLACE_LOWER_BITS;
+        let count = u64::from(count) << COUNT_SHIFT;
+        self.set_links(PLACE_UPPER_MASK | COUNT_MASK, upper << PLACE_UPPER_SHIFT | count);
+        let lower = place.bits() & PLACE_LOWER_MASK;
+        self.timing = self.timing & !PLACE_LOWER_MASK | lower;
     }
 
     #[inline]
@@ -137,14 +152,14 @@ impl<K, V> Slots<K, V> {
         SlotId::new(self.slab.insert(Slot::new(key, value, place)))
     }
 
-    /// Fills a slot that is occupied, as [`insert`](Self::insert) a vacant one;
-    /// whoever calls has taken the old entry out of every other structure.
+    /// Puts another entry, with a count of zero, into an occupied slot, which keeps
+    /// its place in the wheel and its deadline; whoever calls has taken the old entry
+    /// out of every other structure, and gives the new one its own deadline.
     #[inline]
     pub(crate) fn refill(&mut self, id: SlotId, key: K, value: V, place: Place) -> (K, V) {
-        debug_assert!(!self.is_filed(id), "{id:?} is still in the wheel");
         let slot = &mut self.slab[id.index()];
-        let old = std::mem::replace(slot, Slot::new(key, value, place));
-        (old.key, old.value)
+        slot.set_place_and_count(place, 0);
+        (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
     /// Vacates a slot; whoever calls has taken it out of every other structure.
@@ -169,7 +184,7 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(crate) fn touch(&self, id: SlotId) -> u64 {
         let slot = &self.slab[id.index()];
-        slot.links.get() ^ slot.stamp
+        slot.links.get() ^ slot.timing
     }
 
     #[inline]
@@ -229,13 +244,25 @@ impl<K, V> Drop for Slots<K, V> {
 impl<K, V> Timers for Slots<K, V> {
     #[inline]
     fn stamp(&self, id: SlotId) -> Stamp {
-        Stamp::from_bits(self.slab[id.index()].stamp >> PLACE_LOWER_BITS)
+        Stamp::from_bits(self.slab[id.index()].timing >> STAMP_SHIFT)
     }
 
     #[inline]
     fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
-        let word = &mut self.slab[id.index()].stamp;
-        *word = (stamp.bits() << PLACE_LOWER_BITS) | (*word & ((1 << PLACE_LOWER_BITS) - 1));
+        let timing = &mut self.slab[id.index()].timing;
+        *timing = (stamp.bits() << STAMP_SHIFT) | (*timing & ((1 << STAMP_SHIFT) - 1));
+    }
+
+    #[inline]
+    fn list(&self, id: SlotId) -> ListId {
+        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        ListId::from_bits((self.slab[id.index()].timing & LIST_MASK) >> LIST_SHIFT)
+    }
+
+    #[inline]
+    fn set_list(&mut self, id: SlotId, list: ListId) {
+        let timing = &mut self.slab[id.index()].timing;
+        *timing = (*timing & !LIST_MASK) | (list.bits() << LIST_SHIFT);
     }
 
     #[inline]
@@ -296,7 +323,7 @@ impl<K, V> Counts for Slots<K, V> {
     fn place(&self, id: SlotId) -> Place {
         let slot = &self.slab[id.index()];
         let upper = slot.links.get() >> PLACE_UPPER_SHIFT;
-        let lower = slot.stamp & ((1 << PLACE_LOWER_BITS) - 1);
+        let lower = slot.timing & PLACE_LOWER_MASK;
         Place::from_bits((upper << PLACE_LOWER_BITS) | lower)
     }
 }
@@ -324,16 +351,18 @@ mod tests {
             slots.set_previous(id, None);
             slots.set_next(id, None);
             for link in [None, Some(highest), Some(SlotId::new(0))] {
+                let list = ListId::from_bits(SlotId::link(link) & 703);
                 for stamp in [0, 1, (1 << Stamp::BITS) - 1].map(Stamp::from_bits) {
                     for count in [0, 3, 1, 2] {
                         slots.set_next(id, link);
                         slots.set_stamp(id, stamp);
+                        slots.set_list(id, list);
                         slots.set_count(id, count);
                         slots.set_previous(id, Some(highest));
                         assert!(slots.is_filed(id));
                         assert_eq!(slots.next(id), link);
                         assert_eq!(slots.previous(id), Some(highest));
-                        assert_eq!(slots.stamp(id), stamp);
+                        assert_eq!((slots.stamp(id), slots.list(id)), (stamp, list));
                         assert_eq!(slots.count(id), count);
                         assert_eq!(slots.place(id), place);
                         assert_eq!(slots.entry(id), (&u64::MAX, &0));

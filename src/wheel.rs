@@ -23,13 +23,18 @@
 //!                      ^^^^^^ first digit that differs
 //! ```
 //!
+//! A timer whose deadline is postponed stays where it is, so that no other timer is
+//! touched: it bears its list's number, and is filed again only when that list's time
+//! has come, however often it was postponed until then. Most timers of a cache never
+//! fire: sessions are used again, values are renewed, and what is evicted leaves its
+//! slot, with its place in the wheel, to an entry that is due later.
+//!
 //! # Invariants
 //!
-//! 1. Every timer's deadline is at or after `elapsed`, and before
-//!    `elapsed + 2^53`: a [`Stamp`] tells it.
-//! 2. A timer is in exactly one list: that of the level and slot computed from
-//!    its deadline and `elapsed`, or the list `cascading`. So a list's head can
-//!    be found from any of its timers, and none needs to say where it is.
+//! 1. Every timer's deadline is at or after `elapsed`, and less than 2^53 ticks after
+//!    it: a [`Stamp`] tells it.
+//! 2. A timer is in exactly one list: the one whose number it bears, which starts at
+//!    or before its deadline, or the list `cascading`.
 //! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
 //!    on level 0, where it may be equal. So the first slot of the lowest
 //!    occupied level is the next one in time.
@@ -51,23 +56,41 @@ const SLOTS: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
 const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
 
-/// The lowest bits of a deadline. Together with [`Wheel::elapsed`], which is at
-/// most 2^53 ticks before it, they tell the whole.
+/// A deadline, by what [`Wheel::elapsed`] does not tell of it: a count modulo 2^42
+/// of ticks, exact, or of units of 2,048 ticks, rounded up, for those that are 2^42
+/// ticks or more ahead. Above it the lowest bit says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
 impl Stamp {
-    pub(crate) const BITS: u32 = 53;
-    const MASK: u64 = (1 << Self::BITS) - 1;
+    pub(crate) const BITS: u32 = Self::COUNT_BITS + 1;
+    const COUNT_BITS: u32 = 42;
+    const COUNT_MASK: u64 = (1 << Self::COUNT_BITS) - 1;
+    const UNIT_TICKS_LOG2: u32 = 11;
+    const UNIT_TICKS: u64 = 1 << Self::UNIT_TICKS_LOG2;
+
+    /// What is less than this many ticks ahead of now has to be exact.
+    const EXACT_TICKS: u64 = 1 << 36;
+    /// It is as long as `elapsed` is at most so many ticks behind.
+    const LAG_TICKS_MAX: u64 = (1 << Self::COUNT_BITS) - Self::EXACT_TICKS;
 
     #[inline]
-    fn new(deadline: u64) -> Self {
-        Self(deadline & Self::MASK)
+    fn is_exact(deadline: u64, elapsed: u64) -> bool {
+        deadline - elapsed <= Self::COUNT_MASK
+    }
+
+    #[inline]
+    fn new(deadline: u64, elapsed: u64) -> Self {
+        if Self::is_exact(deadline, elapsed) {
+            Self((deadline & Self::COUNT_MASK) << 1)
+        } else {
+            Self((deadline.div_ceil(Self::UNIT_TICKS) & Self::COUNT_MASK) << 1 | 1)
+        }
     }
 
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits <= Self::MASK, "{bits:#x} is wider than a stamp");
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a stamp");
         Self(bits)
     }
 
@@ -76,19 +99,62 @@ impl Stamp {
         self.0
     }
 
-    /// Ticks from `elapsed` to the deadline.
     #[inline]
-    fn ticks_after(self, elapsed: u64) -> u64 {
-        self.0.wrapping_sub(elapsed) & Self::MASK
+    fn deadline(self, elapsed: u64) -> u64 {
+        let count = self.0 >> 1;
+        let ahead_of = |elapsed: u64| count.wrapping_sub(elapsed) & Self::COUNT_MASK;
+        if self.0 & 1 == 0 {
+            elapsed + ahead_of(elapsed)
+        } else {
+            let units = elapsed >> Self::UNIT_TICKS_LOG2;
+            // The very last one would overflow: time ends there.
+            (units + ahead_of(units)).saturating_mul(Self::UNIT_TICKS)
+        }
     }
 }
 
-/// Who stores the timers' links and deadlines.
+/// The number of a list: level and slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListId(u16);
+
+impl ListId {
+    pub(crate) const BITS: u32 = (LEVELS * SLOTS - 1).ilog2() + 1;
+
+    #[inline]
+    fn new(level: usize, slot: usize) -> Self {
+        Self((level * SLOTS + slot) as u16)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a list's number");
+        Self(bits as u16)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0.into()
+    }
+
+    #[inline]
+    fn level(self) -> usize {
+        usize::from(self.0) / SLOTS
+    }
+
+    #[inline]
+    fn slot(self) -> usize {
+        usize::from(self.0) % SLOTS
+    }
+}
+
+/// Who stores the timers' links, lists and deadlines.
 ///
-/// The links of a timer that is not filed mean nothing.
+/// Those of a timer that is not filed mean nothing.
 pub(crate) trait Timers {
     fn stamp(&self, id: SlotId) -> Stamp;
     fn set_stamp(&mut self, id: SlotId, stamp: Stamp);
+    fn list(&self, id: SlotId) -> ListId;
+    fn set_list(&mut self, id: SlotId, list: ListId);
     fn next(&self, id: SlotId) -> Option<SlotId>;
     fn previous(&self, id: SlotId) -> Option<SlotId>;
     /// Also makes the timer a filed one.
@@ -167,15 +233,13 @@ impl Wheel {
 
     #[cold]
     fn is_past(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
-        let is_past =
-            now >= self.elapsed && timers.stamp(id).ticks_after(self.elapsed) <= now - self.elapsed;
-        is_past && timers.is_filed(id)
+        timers.is_filed(id) && self.deadline(timers, id) <= now
     }
 
     /// A filed timer's deadline.
     #[inline]
     pub(crate) fn deadline(&self, timers: &impl Timers, id: SlotId) -> u64 {
-        self.elapsed + timers.stamp(id).ticks_after(self.elapsed)
+        timers.stamp(id).deadline(self.elapsed)
     }
 
     /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so
@@ -184,17 +248,16 @@ impl Wheel {
     pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
         debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
         self.follow(now);
-        if deadline.saturating_sub(self.elapsed) > Stamp::MASK {
+        if self.is_too_late(deadline.max(self.elapsed), now) {
             self.catch_up(timers, now);
         }
-        let deadline = deadline.max(self.elapsed);
-        timers.set_stamp(id, Stamp::new(deadline));
-        self.file(timers, id, deadline);
+        let stamp = Stamp::new(deadline.max(self.elapsed), self.elapsed);
+        timers.set_stamp(id, stamp);
+        self.file(timers, id, stamp.deadline(self.elapsed));
     }
 
-    /// Moves a timer's deadline, or files it if it is in no list. O(1); where the
-    /// slot stays the same, as it does for most deadlines that are far away, no
-    /// other timer is touched.
+    /// Moves a timer's deadline, or files it if it is in no list. O(1); as long as its
+    /// list starts early enough for the new one, no other timer is touched.
     #[inline]
     pub(crate) fn reschedule(
         &mut self,
@@ -205,11 +268,9 @@ impl Wheel {
     ) {
         if timers.is_filed(id) {
             self.follow(now);
-            let old = self.deadline(timers, id);
-            let fits = deadline >= self.elapsed && deadline - self.elapsed <= Stamp::MASK;
-            // The same digits from the deadline's level on: the same slot.
-            if fits && digits_from(old ^ deadline, level_for(self.elapsed, deadline)) == 0 {
-                timers.set_stamp(id, Stamp::new(deadline));
+            let deadline = deadline.max(self.elapsed);
+            if self.start(timers.list(id)) <= deadline && !self.is_too_late(deadline, now) {
+                timers.set_stamp(id, Stamp::new(deadline, self.elapsed));
                 return;
             }
             self.remove(timers, id);
@@ -232,12 +293,12 @@ impl Wheel {
             Some(previous) => timers.set_next(previous, next),
             None if self.cascading == Some(id) => self.cascading = next,
             None => {
-                let (level, slot) = self.position(self.deadline(timers, id));
-                let head = &mut self.heads[level][slot];
-                debug_assert_eq!(*head, Some(id), "level {level}, slot {slot} has another head");
+                let list = timers.list(id);
+                let head = &mut self.heads[list.level()][list.slot()];
+                debug_assert_eq!(*head, Some(id), "{list:?} has another head");
                 *head = next;
                 if next.is_none() {
-                    self.occupied[level] &= !(1 << slot);
+                    self.occupied[list.level()] &= !(1 << list.slot());
                 }
             }
         }
@@ -267,16 +328,6 @@ impl Wheel {
                 continue;
             }
             match self.first_occupied() {
-                Some((0, slot, start)) if start <= now => {
-                    *budget -= 1;
-                    self.elapsed = start;
-                    let id = self.heads[0][slot].expect("an occupied slot has a head");
-                    self.heads[0][slot] = Self::take_head(timers, id);
-                    if self.heads[0][slot].is_none() {
-                        self.occupied[0] &= !(1 << slot);
-                    }
-                    return Some(id);
-                }
                 Some((level, slot, start)) if start <= now => {
                     self.elapsed = start;
                     self.occupied[level] &= !(1 << slot);
@@ -300,17 +351,18 @@ impl Wheel {
         }
     }
 
-    /// Level and slot of a deadline that is not before `elapsed`.
+    /// When a list's time comes. That of a timer which is cascading has come.
     #[inline]
-    fn position(&self, deadline: u64) -> (usize, usize) {
-        let level = level_for(self.elapsed, deadline);
-        (level, digit(deadline, level))
+    fn start(&self, list: ListId) -> u64 {
+        slot_start(self.elapsed, list.level(), list.slot())
     }
 
     #[inline]
     fn file(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
-        let (level, slot) = self.position(deadline);
+        let level = level_for(self.elapsed, deadline);
+        let slot = digit(deadline, level);
         let head = self.heads[level][slot].replace(id);
+        timers.set_list(id, ListId::new(level, slot));
         timers.set_links(id, None, head);
         if let Some(head) = head {
             timers.set_previous(head, Some(id));
@@ -338,11 +390,18 @@ impl Wheel {
         Some((level, slot, slot_start(self.elapsed, level, slot)))
     }
 
-    /// Moves `elapsed` to `now` at one go, for a deadline that is more than 2^53
-    /// ticks ahead of it: all that is due becomes due now.
+    /// Whether the wheel is so far behind that a stamp could not be as exact as it has
+    /// to be.
+    #[inline]
+    fn is_too_late(&self, deadline: u64, now: u64) -> bool {
+        !Stamp::is_exact(deadline, self.elapsed)
+            && now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX
+    }
+
+    /// Moves `elapsed` to `now` at one go: all that is due becomes due now.
     ///
-    /// O(timers), and reached only after 2^52 ticks (73 years of the finest)
-    /// in which what was due was never worked off.
+    /// O(timers), and reached only after nearly 2^42 ticks (25 days of the finest, a
+    /// thousand years of the default) in which what was due was never worked off.
     #[cold]
     fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
         let mut caught_up = None;
@@ -355,7 +414,9 @@ impl Wheel {
             while let Some(id) = rest {
                 rest = timers.next(id);
                 let deadline = self.deadline(timers, id).max(now);
-                timers.set_stamp(id, Stamp::new(deadline));
+                timers.set_stamp(id, Stamp::new(deadline, now));
+                // Whichever: it has started.
+                timers.set_list(id, ListId::new(0, 0));
                 timers.set_next(id, caught_up);
                 timers.set_previous(id, None);
                 if let Some(head) = caught_up.replace(id) {
@@ -376,23 +437,28 @@ impl Wheel {
     /// filed timers.
     pub(crate) fn check(&self, timers: &impl Timers) -> std::collections::BTreeSet<usize> {
         let mut filed = std::collections::BTreeSet::new();
-        let mut walk = |head: Option<SlotId>, belongs: &dyn Fn(u64) -> bool| {
+        let mut walk = |head: Option<SlotId>, own: Option<ListId>| {
             let (mut previous, mut next) = (None, head);
             while let Some(id) = next {
                 assert!(timers.is_filed(id), "{id:?} is in a list, unfiled");
                 assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
-                let deadline = self.deadline(timers, id);
-                assert!(belongs(deadline), "{id:?}, due at {deadline}, is in the wrong list");
+                let (list, deadline) = (timers.list(id), self.deadline(timers, id));
+                assert!(
+                    own.is_none_or(|own| own == list),
+                    "{id:?} of {list:?} is in the wrong list"
+                );
+                let start = own.map_or(self.elapsed, |own| self.start(own));
+                assert!(start <= deadline, "{id:?}, due at {deadline}, is in a list of {start}");
                 assert!(filed.insert(id.index()), "{id:?} is in two lists");
                 previous = next;
                 next = timers.next(id);
             }
         };
-        walk(self.cascading, &|_| true);
+        walk(self.cascading, None);
         assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
         for (level, heads) in self.heads.iter().enumerate() {
             for (slot, &head) in heads.iter().enumerate() {
-                walk(head, &|deadline| self.position(deadline) == (level, slot));
+                walk(head, Some(ListId::new(level, slot)));
                 let is_occupied = self.occupied[level] & (1 << slot) != 0;
                 assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
                 if is_occupied {
@@ -436,16 +502,10 @@ const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
     levels
 };
 
-/// A tick without the digits below a level.
-#[inline]
-fn digits_from(tick: u64, level: usize) -> u64 {
-    tick >> (level as u32 * LEVEL_BITS)
-}
-
 /// The slot of a tick on a level.
 #[inline]
 fn digit(tick: u64, level: usize) -> usize {
-    digits_from(tick, level) as usize % SLOTS
+    (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
 }
 
 /// The first tick of a level's slot, of the turn that `elapsed` is in.
@@ -454,6 +514,14 @@ fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
     let shift = level as u32 * LEVEL_BITS;
     let above = elapsed.checked_shr(shift + LEVEL_BITS).unwrap_or(0);
     (above.checked_shl(shift + LEVEL_BITS).unwrap_or(0)) | ((slot as u64) << shift)
+}
+
+/// What a deadline becomes that is set while a wheel is worked off up to `elapsed`: of
+/// those that are far ahead the units of 2,048 ticks count.
+#[cfg(any(test, fuzzing))]
+fn rounded(deadline: u64, elapsed: u64) -> u64 {
+    let is_far = deadline.saturating_sub(elapsed) >= 1 << 42;
+    if is_far { deadline.div_ceil(2_048).saturating_mul(2_048) } else { deadline }
 }
 
 #[cfg(any(test, fuzzing))]

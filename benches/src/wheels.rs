@@ -15,7 +15,7 @@ use tokio_util::time::DelayQueue;
 
 use crate::slot_id::SlotId;
 use crate::speed::keys::shuffled;
-use crate::wheel::{Stamp, Timers, Wheel};
+use crate::wheel::{ListId, Stamp, Timers, Wheel};
 
 const TIMERS: usize = 1_000_000;
 const ROUNDS: usize = 5;
@@ -57,6 +57,7 @@ pub(crate) fn compare() -> WheelPart {
 #[derive(Clone, Copy)]
 struct Links {
     stamp: Stamp,
+    list: ListId,
     next: Option<SlotId>,
     previous: Option<SlotId>,
     is_filed: bool,
@@ -70,6 +71,12 @@ impl Timers for Slots {
     }
     fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
         self.0[id.index()].stamp = stamp;
+    }
+    fn list(&self, id: SlotId) -> ListId {
+        self.0[id.index()].list
+    }
+    fn set_list(&mut self, id: SlotId, list: ListId) {
+        self.0[id.index()].list = list;
     }
     fn next(&self, id: SlotId) -> Option<SlotId> {
         self.0[id.index()].next
@@ -95,8 +102,8 @@ impl Timers for Slots {
 
 impl Slots {
     fn unfiled(timers: usize) -> Self {
-        let stamp = Stamp::from_bits(0);
-        Self(vec![Links { stamp, next: None, previous: None, is_filed: false }; timers])
+        let (stamp, list) = (Stamp::from_bits(0), ListId::from_bits(0));
+        Self(vec![Links { stamp, list, next: None, previous: None, is_filed: false }; timers])
     }
 }
 

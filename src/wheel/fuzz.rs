@@ -52,6 +52,7 @@ enum Tick {
 #[derive(Clone)]
 struct Timer {
     stamp: Stamp,
+    list: ListId,
     next: Option<SlotId>,
     previous: Option<SlotId>,
     is_filed: bool,
@@ -65,6 +66,13 @@ impl Timers for Table {
     }
     fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
         self.0[id.index()].stamp = stamp;
+    }
+    fn list(&self, id: SlotId) -> ListId {
+        assert!(self.is_filed(id), "{id:?} is in no list");
+        self.0[id.index()].list
+    }
+    fn set_list(&mut self, id: SlotId, list: ListId) {
+        self.0[id.index()].list = list;
     }
     fn next(&self, id: SlotId) -> Option<SlotId> {
         assert!(self.is_filed(id), "{id:?} is in no list");
@@ -109,7 +117,13 @@ pub(crate) fn run(script: Script) {
         Origin::Any(tick) => tick,
     }
     .min(u64::MAX - 1);
-    let timer = Timer { stamp: Stamp::from_bits(0), next: None, previous: None, is_filed: false };
+    let timer = Timer {
+        stamp: Stamp::from_bits(0),
+        list: ListId::from_bits(0),
+        next: None,
+        previous: None,
+        is_filed: false,
+    };
     let mut run = Run {
         wheel: Wheel::new(origin),
         table: Table(vec![timer; TIMERS]),
@@ -196,6 +210,7 @@ impl Run {
     }
 
     fn note(&mut self, timer: usize, deadline: u64) {
+        let deadline = super::rounded(deadline, self.wheel.elapsed);
         self.deadlines[timer] = Some(deadline);
         self.sorted.insert((deadline, timer));
     }
