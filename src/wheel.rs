@@ -266,15 +266,17 @@ impl Wheel {
         deadline: u64,
         now: u64,
     ) {
-        if timers.is_filed(id) {
-            self.follow(now);
-            let deadline = deadline.max(self.elapsed);
-            if self.start(timers.list(id)) <= deadline && !self.is_too_late(deadline, now) {
-                timers.set_stamp(id, Stamp::new(deadline, self.elapsed));
-                return;
-            }
-            self.remove(timers, id);
+        let is_exact = deadline >= self.elapsed && Stamp::is_exact(deadline, self.elapsed);
+        if timers.is_filed(id) && is_exact && self.starts_by(timers.list(id), deadline) {
+            timers.set_stamp(id, Stamp::new(deadline, self.elapsed));
+        } else {
+            self.refile(timers, id, deadline, now);
         }
+    }
+
+    #[inline(never)]
+    fn refile(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        self.remove(timers, id);
         self.insert(timers, id, deadline, now);
     }
 
@@ -351,10 +353,12 @@ impl Wheel {
         }
     }
 
-    /// When a list's time comes. That of a timer which is cascading has come.
+    /// Whether a list's time has come at a tick. That of a timer which is cascading has.
     #[inline]
-    fn start(&self, list: ListId) -> u64 {
-        slot_start(self.elapsed, list.level(), list.slot())
+    fn starts_by(&self, list: ListId, tick: u64) -> bool {
+        let shift = list.level() as u32 * LEVEL_BITS;
+        let turn = (self.elapsed >> shift) & !(SLOTS as u64 - 1);
+        turn | list.slot() as u64 <= tick >> shift
     }
 
     #[inline]
@@ -447,8 +451,11 @@ impl Wheel {
                     own.is_none_or(|own| own == list),
                     "{id:?} of {list:?} is in the wrong list"
                 );
-                let start = own.map_or(self.elapsed, |own| self.start(own));
-                assert!(start <= deadline, "{id:?}, due at {deadline}, is in a list of {start}");
+                let is_early = own.is_none_or(|own| self.starts_by(own, deadline));
+                assert!(
+                    is_early && self.elapsed <= deadline,
+                    "{id:?} is due at {deadline}, before"
+                );
                 assert!(filed.insert(id.index()), "{id:?} is in two lists");
                 previous = next;
                 next = timers.next(id);
