@@ -312,24 +312,38 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     }
 
     /// The time to see by what is due. May be behind the true time.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn now(&self, base: &Timebase) -> Moment {
-        match self {
-            Self::SystemCoarse => base.moment_of_nanos(platform::coarse_nanos()),
-            Self::SystemPrecise => base.moment_of_nanos(platform::precise_nanos()),
-            Self::Manual(clock) => match clock.time.nanos() {
-                Some(nanos) => base.moment_of_nanos(nanos),
-                None => base.moment(clock.now()),
-            },
-            Self::Custom(clock) => Self::read_custom(clock, base),
+        match self.nanos() {
+            Some(nanos) => base.moment_of_nanos(nanos),
+            None => base.moment(self.reading()),
         }
     }
 
-    /// Out of line: a call that reads the system's clock is not to make room for it.
-    #[cold]
+    /// The same in nanoseconds, from a clock that tells them.
+    #[inline(always)]
+    pub(crate) fn nanos(&self) -> Option<u64> {
+        match self {
+            Self::SystemCoarse => Some(platform::coarse_nanos()),
+            Self::Manual(clock) => clock.time.nanos(),
+            _ => self.other_nanos(),
+        }
+    }
+
+    /// Out of line: a call that reads the usual clocks is not to make room for it.
     #[inline(never)]
-    fn read_custom(clock: &D, base: &Timebase) -> Moment {
-        base.moment(clock.now())
+    fn other_nanos(&self) -> Option<u64> {
+        matches!(self, Self::SystemPrecise).then(platform::precise_nanos)
+    }
+
+    #[cold]
+    fn reading(&self) -> Duration {
+        match self {
+            Self::SystemCoarse => platform::coarse_now(),
+            Self::SystemPrecise => Duration::from_nanos(platform::precise_nanos()),
+            Self::Manual(clock) => clock.now(),
+            Self::Custom(clock) => clock.now(),
+        }
     }
 
     /// The time to count a TTL from: not behind the true time, but for the lag

@@ -36,7 +36,9 @@ impl Word {
     #[inline]
     fn slot_in(self, place: Place) -> Option<SlotId> {
         let number = self.0 ^ Self::check(place);
-        if number >> SlotId::LINK_BITS == 0 { SlotId::from_link(number.into()) } else { None }
+        // No word's number is zero, so that its own check makes it one that is none.
+        let index = number.wrapping_sub(1) as usize;
+        (index < SlotId::COUNT_MAX).then(|| SlotId::new(index))
     }
 
     #[inline]

@@ -12,12 +12,14 @@ pub(super) struct Time {
     source: TimeSource<dyn Clock>,
     base: Timebase,
     latest: Moment,
+    /// What the clock said when `latest` was read, or less.
+    latest_nanos: u64,
 }
 
 impl Time {
     pub(super) fn new(source: TimeSource<dyn Clock>, base: Timebase) -> Self {
         let latest = source.now(&base);
-        Self { source, base, latest }
+        Self { source, base, latest, latest_nanos: 0 }
     }
 
     pub(super) fn latest(&self) -> Moment {
@@ -27,11 +29,24 @@ impl Time {
     /// Reads the clock: the tick it is now.
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
-        let reading = self.source.now(&self.base);
-        if reading > self.latest {
-            self.latest = reading;
+        let nanos = self.source.nanos();
+        // As a rule it is what it was at the call before.
+        if nanos.is_none_or(|nanos| nanos > self.latest_nanos) {
+            self.go_on(nanos);
         }
         self.latest.tick
+    }
+
+    #[inline(never)]
+    fn go_on(&mut self, nanos: Option<u64>) {
+        let reading = match nanos {
+            Some(nanos) => {
+                self.latest_nanos = nanos;
+                self.base.moment_of_nanos(nanos)
+            }
+            None => self.source.now(&self.base),
+        };
+        self.latest = reading.max(self.latest);
     }
 
     /// Reads the clock, for [`deadline`](Self::deadline) to count from.
