@@ -207,7 +207,7 @@ struct ManualTime {
 }
 
 impl ManualTime {
-    const FAR: u64 = u64::MAX;
+    const FAR: u64 = NOT_KNOWN;
 
     fn change(&self, change: impl FnOnce(&mut Duration)) {
         let mut exact = self.exact();
@@ -280,6 +280,9 @@ impl fmt::Debug for ManualClock {
     }
 }
 
+/// No number of nanoseconds.
+pub(crate) const NOT_KNOWN: u64 = u64::MAX;
+
 /// The clock of one cache. The usual ones are called directly, without a
 /// virtual call and without an allocation; `D` is the trait object of the rest.
 pub(crate) enum TimeSource<D: ?Sized> {
@@ -314,35 +317,24 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     /// The time to see by what is due. May be behind the true time.
     #[inline]
     pub(crate) fn now(&self, base: &Timebase) -> Moment {
-        match self.nanos() {
-            Some(nanos) => base.moment_of_nanos(nanos),
-            None => base.moment(self.reading()),
+        match self {
+            Self::SystemCoarse => base.moment_of_nanos(platform::coarse_nanos()),
+            Self::SystemPrecise => base.moment_of_nanos(platform::precise_nanos()),
+            Self::Manual(clock) => match clock.time.nanos() {
+                Some(nanos) => base.moment_of_nanos(nanos),
+                None => base.moment(clock.now()),
+            },
+            Self::Custom(clock) => base.moment(clock.now()),
         }
     }
 
-    /// The same in nanoseconds, from a clock that tells them.
+    /// The same in nanoseconds, or [`NOT_KNOWN`], if [`now`](Self::now) has to be asked.
     #[inline(always)]
-    pub(crate) fn nanos(&self) -> Option<u64> {
+    pub(crate) fn nanos(&self) -> u64 {
         match self {
-            Self::SystemCoarse => Some(platform::coarse_nanos()),
-            Self::Manual(clock) => clock.time.nanos(),
-            _ => self.other_nanos(),
-        }
-    }
-
-    /// Out of line: a call that reads the usual clocks is not to make room for it.
-    #[inline(never)]
-    fn other_nanos(&self) -> Option<u64> {
-        matches!(self, Self::SystemPrecise).then(platform::precise_nanos)
-    }
-
-    #[cold]
-    fn reading(&self) -> Duration {
-        match self {
-            Self::SystemCoarse => platform::coarse_now(),
-            Self::SystemPrecise => Duration::from_nanos(platform::precise_nanos()),
-            Self::Manual(clock) => clock.now(),
-            Self::Custom(clock) => clock.now(),
+            Self::SystemCoarse => platform::coarse_nanos(),
+            Self::Manual(clock) => clock.time.nanos.load(Ordering::Acquire),
+            _ => NOT_KNOWN,
         }
     }
 

@@ -61,13 +61,22 @@ impl KeyHash {
     /// The key's place within its shard.
     #[inline]
     pub(crate) fn place(self) -> Place {
-        Place(self.0 & (TAG_MASK | BUCKET_MASK))
+        Place(self.0)
     }
 }
 
-/// Where a key belongs within its shard: tag and bucket, the other bits being zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a key belongs within its shard: tag and bucket. The other bits may be
+/// anything.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Place(u64);
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.bits() == other.bits()
+    }
+}
+
+impl Eq for Place {}
 
 impl Place {
     /// Bits of a place that is packed.

@@ -31,6 +31,7 @@ use crate::reaper::Reapable;
 use crate::removal::{FirstPanic, Given, RemovalCause, Removed};
 use crate::slot_id::SlotId;
 use crate::stats::Stats;
+use crate::sync::MutexGuard;
 use crate::tick::Moment;
 use inner::Inner;
 use shared_shard::{Guard, State};
@@ -677,16 +678,47 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let mut state = self.shards[shard].lock_to_look();
         let now = state.tick(reading);
+        if state.shard.has_work(now) {
+            return self.look_up_and_reap(state, hash, key, reading, use_it);
+        }
+        self.look_up_in(state, hash, key, now, use_it)
+    }
+
+    /// Apart, so that where nothing is due, as in most calls, nothing asks twice.
+    #[inline(never)]
+    fn look_up_and_reap<Q, R>(
+        &self,
+        mut state: MutexGuard<'_, State<K, V>>,
+        hash: KeyHash,
+        key: &Q,
+        reading: Moment,
+        use_it: impl FnOnce(&Self, &mut V) -> R,
+    ) -> Option<R>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let now = state.tick(reading);
+        let result = self.look_up_in(state, hash, key, now, use_it);
+        self.reap_after(hash.shard(self.shards.len()), reading, result)
+    }
+
+    #[inline(always)]
+    fn look_up_in<Q, R>(
+        &self,
+        mut state: MutexGuard<'_, State<K, V>>,
+        hash: KeyHash,
+        key: &Q,
+        now: u64,
+        use_it: impl FnOnce(&Self, &mut V) -> R,
+    ) -> Option<R>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
         let found = {
             let _mark = self.mark_in_debug_builds();
             state.shard.look_up(hash, key, now)
         };
-        let result = found.map(|(_, value)| use_it(self, value));
-        if !state.shard.has_work(now) {
-            return result;
-        }
-        drop(state);
-        self.reap_after(shard, reading, result)
+        found.map(|(_, value)| use_it(self, value))
     }
 
     /// Frees what is due in a shard, for a call that is done but for that.

@@ -369,6 +369,8 @@ impl<K, V, S> Cache<K, V, S> {
 
     /// Puts an unstored value where it can be lent.
     fn lend(&mut self, value: V) -> &V {
+        // The next call has to find it.
+        self.time.forget();
         self.unstored.insert(value)
     }
 }
@@ -762,38 +764,33 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = KeyHash::new(&self.hasher, key);
+        let Some(now) = self.time.unchanged() else {
+            return self.look_up_after_clearing_up(key, hash);
+        };
         let number = hash.shard(self.shards.len());
-        let now = self.time.read();
-        if self.unstored.is_some() || self.shards[number].has_work(now) {
-            return self.look_up_after_clearing_up(key, hash, now);
+        if self.shards[number].has_work(now) {
+            return self.look_up_after_clearing_up(key, hash);
         }
         let (id, value) = self.shards[number].look_up(hash, key, now)?;
         Some((number, id, value))
     }
 
-    #[cold]
     #[inline(never)]
     fn look_up_after_clearing_up<Q>(
         &mut self,
         key: &Q,
         hash: KeyHash,
-        now: u64,
     ) -> Option<(usize, SlotId, &mut V)>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let number = hash.shard(self.shards.len());
-        self.clear_up(number, now);
+        let mut panics = FirstPanic::default();
+        let now = self.begin(&mut panics);
+        self.reap_shard(number, now, self.reap_limit, &mut panics);
+        panics.finish(());
         let (id, value) = self.shards[number].look_up(hash, key, now)?;
         Some((number, id, value))
-    }
-
-    /// Drops and frees what there is.
-    fn clear_up(&mut self, shard: usize, now: u64) {
-        let mut panics = FirstPanic::default();
-        self.drop_unstored(&mut panics);
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(());
     }
 
     fn find_or_load<Q, E>(

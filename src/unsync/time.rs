@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::{Clock, TimeSource};
+use crate::clock::{Clock, NOT_KNOWN, TimeSource};
 use crate::tick::{Moment, Timebase};
 
 /// A clock and the latest time it told: time never goes back, whatever the clock
@@ -12,41 +12,44 @@ pub(super) struct Time {
     source: TimeSource<dyn Clock>,
     base: Timebase,
     latest: Moment,
-    /// What the clock said when `latest` was read, or less.
-    latest_nanos: u64,
+    /// Readings below this make no difference to `latest`.
+    known_until_nanos: u64,
 }
 
 impl Time {
     pub(super) fn new(source: TimeSource<dyn Clock>, base: Timebase) -> Self {
         let latest = source.now(&base);
-        Self { source, base, latest, latest_nanos: 0 }
+        Self { source, base, latest, known_until_nanos: 0 }
     }
 
     pub(super) fn latest(&self) -> Moment {
         self.latest
     }
 
+    /// The tick it is now, if the clock says no more than it did before, as in most
+    /// calls. By a clock of the caller's own this cannot be told.
+    #[inline]
+    pub(super) fn unchanged(&self) -> Option<u64> {
+        (self.source.nanos() < self.known_until_nanos).then_some(self.latest.tick)
+    }
+
+    /// Until the clock is read again, nothing is [`unchanged`](Self::unchanged).
+    pub(super) fn forget(&mut self) {
+        self.known_until_nanos = 0;
+    }
+
     /// Reads the clock: the tick it is now.
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
         let nanos = self.source.nanos();
-        // As a rule it is what it was at the call before.
-        if nanos.is_none_or(|nanos| nanos > self.latest_nanos) {
-            self.go_on(nanos);
-        }
-        self.latest.tick
-    }
-
-    #[inline(never)]
-    fn go_on(&mut self, nanos: Option<u64>) {
-        let reading = match nanos {
-            Some(nanos) => {
-                self.latest_nanos = nanos;
-                self.base.moment_of_nanos(nanos)
-            }
-            None => self.source.now(&self.base),
+        let reading = if nanos == NOT_KNOWN {
+            self.source.now(&self.base)
+        } else {
+            self.known_until_nanos = nanos + 1;
+            self.base.moment_of_nanos(nanos)
         };
         self.latest = reading.max(self.latest);
+        self.latest.tick
     }
 
     /// Reads the clock, for [`deadline`](Self::deadline) to count from.
