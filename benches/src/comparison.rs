@@ -46,8 +46,14 @@ cargo bench -- PART[/FILTER]   one part: bars, growth, hit, memory, operations, 
                                filter's words occur in, such as hit/oltp, bars/hit-1,u64 or
                                'speed/miss, String'
 
+cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
+                               so many rounds of 100,000 calls of one of them, for a profiler: hit,
+                               miss, insert, overwrite or read-through, of u64 or String
+
 Each run leaves a record. To publish the latest one, and write its figures into the documents:
 cargo run -p punctual-figures -- publish";
+
+const ALONE: &str = "alone";
 
 const PARTS: [&str; 9] =
     ["memory", "promptness", "wheel", "operations", "growth", "storm", "speed", "hit", "bars"];
@@ -69,6 +75,10 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let command = arguments.first().map_or("", String::as_str);
     if command == memory::CHILD {
         return memory::child(&arguments[1..].join(" "));
+    }
+    if command == ALONE {
+        println!("{}", speed::alone::run(&arguments[1..])?);
+        return Ok(());
     }
     if command == "help" {
         println!("{USAGE}");
