@@ -14,6 +14,7 @@ use crate::error::BuildError;
 use crate::eviction::Policies;
 use crate::footprint::Footprint;
 use crate::geometry::Geometry;
+use crate::place::KeyHash;
 use crate::reaper::{Reapable, Reaper, ReaperClock};
 use crate::reentry::{self, Mark};
 use crate::removal::{FirstPanic, RemovalCause, Removed};
@@ -146,6 +147,12 @@ impl<K, V, S> Inner<K, V, S> {
     #[inline]
     pub(super) fn lock(&self, shard: usize) -> Guard<'_, K, V> {
         self.shards[shard].lock(&self.bell)
+    }
+
+    /// The lock, for a call that sets a key.
+    #[inline]
+    pub(super) fn lock_to_set(&self, shard: usize, hash: KeyHash) -> Guard<'_, K, V> {
+        self.shards[shard].lock_to_set(&self.bell, hash)
     }
 
     /// What tells this cache from others.

@@ -793,9 +793,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if ttl == Some(Duration::ZERO) {
             return self.put_for_no_time(hash, key, value, reading);
         }
-        let mut state = self.lock(shard);
-        state.overrule(hash);
-        self.put_locked(hash, key, value, ttl, reading, state)
+        self.put_locked(hash, key, value, ttl, reading, self.lock_to_set(shard, hash))
     }
 
     /// [`put`](Self::put) with the lock held already, and a TTL above zero.

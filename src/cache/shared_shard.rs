@@ -85,6 +85,15 @@ impl<K, V> SharedShard<K, V> {
         Guard { state: self.state.lock(), shared: self, bell }
     }
 
+    /// The lock, for a call that sets a key: what a load brings for it is out of date.
+    #[inline]
+    pub(super) fn lock_to_set<'a>(&'a self, bell: &'a Bell, hash: KeyHash) -> Guard<'a, K, V> {
+        let mut state = self.state.lock();
+        state.overrulings += 1;
+        self.loads.overrule(hash);
+        Guard { state, shared: self, bell }
+    }
+
     /// The lock, for calls that leave the wheel as it is: there is nothing to
     /// publish.
     #[inline]
