@@ -280,20 +280,21 @@ impl<K, V> Shard<K, V> {
     ) -> (SlotId, Option<Removed<K, V>>) {
         let place = hash.place();
         self.note_insertion(hash);
-        let recalled = self.policy.recall(place);
         let (id, displaced) = if self.slots.is_full() {
-            let (id, cause) = self.make_room(now, budget);
+            let (id, cause) = self.make_room(place, now, budget);
             let (key, value) = self.slots.refill(id, key, value, place);
             (id, Some(Removed { key, value, cause }))
         } else {
-            (self.slots.insert(key, value, place), None)
+            let recalled = self.policy.recall(place);
+            let id = self.slots.insert(key, value, place);
+            self.policy.admit(id, recalled);
+            (id, None)
         };
         if self.index.is_full() {
             self.rebuild_index();
         } else {
             self.index.insert(id, place);
         }
-        self.policy.admit(id, recalled);
         self.set_deadline(id, deadline, now);
         (id, displaced)
     }
@@ -379,30 +380,42 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Of a full shard, has the index let go of an entry that is due if one is found
-    /// within the budget, else of the policy's choice. Its slot is to be filled again at
-    /// once, and if it is still in the wheel, given another deadline there.
+    /// within the budget, else of the policy's choice; the policy has admitted the
+    /// newcomer of that place. The slot is to be filled again at once, and if it is still
+    /// in the wheel, given another deadline there.
     #[inline(always)]
-    fn make_room(&mut self, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
-        let (id, cause) = if let Some(id) = self.pop_due(now, budget) {
-            (id, RemovalCause::Expired)
+    fn make_room(&mut self, place: Place, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
+        let (id, cause) = if self.has_work(now) {
+            self.turn_over_with_work(place, now, budget)
         } else {
-            let id = self.policy.evict(&mut self.slots);
-            let is_due = self.is_due(id, now);
-            (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
+            (self.policy.turn_over(place, &mut self.slots), RemovalCause::Evicted)
         };
         self.count_removal(cause);
         self.index.remove(id, self.slots.place(id));
         (id, cause)
     }
 
+    #[inline(never)]
+    fn turn_over_with_work(
+        &mut self,
+        place: Place,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, RemovalCause) {
+        let recalled = self.policy.recall(place);
+        let (id, is_due) = if let Some(id) = self.pop_due(now, budget) {
+            (id, true)
+        } else {
+            let id = self.policy.evict(&mut self.slots);
+            (id, self.is_due(id, now))
+        };
+        self.policy.admit(id, recalled);
+        (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
+    }
+
     /// An entry that is due: the wheel and the policy have let go of it.
     #[inline]
     fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
-        if self.has_work(now) { self.pop_due_now(now, budget) } else { None }
-    }
-
-    #[inline(never)]
-    fn pop_due_now(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
         let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
         self.policy.expire(id, &self.slots);
         Some(id)

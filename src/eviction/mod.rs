@@ -163,6 +163,18 @@ impl Policy {
         each!(self, policy => policy.evict(counts))
     }
 
+    /// [`recall`](Self::recall), [`evict`](Self::evict) and [`admit`](Self::admit) in one
+    /// go: the slot in which a newcomer displaces the policy's choice.
+    #[inline]
+    pub(crate) fn turn_over(&mut self, place: Place, counts: &mut impl Counts) -> SlotId {
+        each!(self, policy => {
+            let recalled = policy.recall(place);
+            let id = policy.evict(counts);
+            policy.admit(id, recalled);
+            id
+        })
+    }
+
     /// An entry has left because its time was up.
     #[inline]
     pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
