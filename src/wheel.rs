@@ -31,10 +31,10 @@
 //!
 //! # Invariants
 //!
-//! 1. Every timer's deadline is at or after `elapsed`, and less than 2^53 ticks after
-//!    it: a [`Stamp`] tells it.
-//! 2. A timer is in exactly one list: the one whose number it bears, which starts at
-//!    or before its deadline, or the list `cascading`.
+//! 1. Every timer's list starts at or after `elapsed`, and its deadline is at or after
+//!    that, by less than 2^53 ticks: a [`Stamp`] tells it.
+//! 2. A timer is in exactly one list: the one whose number it bears, or `cascading`,
+//!    which starts at `elapsed`.
 //! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
 //!    on level 0, where it may be equal. So the first slot of the lowest
 //!    occupied level is the next one in time.
@@ -56,9 +56,9 @@ const SLOTS: usize = 1 << LEVEL_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
 const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
 
-/// A deadline, by what [`Wheel::elapsed`] does not tell of it: a count modulo 2^42
-/// of ticks, exact, or of units of 2,048 ticks, rounded up, for those that are 2^42
-/// ticks or more ahead. Above it the lowest bit says which.
+/// A deadline, by what the start of the timer's list does not tell of it: a count modulo
+/// 2^42 of ticks, exact, or of units of 2,048 ticks, rounded up, where the list starts 2^42
+/// ticks or more before. The lowest bit says which, the others are the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u64);
 
@@ -69,23 +69,24 @@ impl Stamp {
     const UNIT_TICKS_LOG2: u32 = 11;
     const UNIT_TICKS: u64 = 1 << Self::UNIT_TICKS_LOG2;
 
-    /// What is less than this many ticks ahead of now has to be exact.
+    /// What is up to so many ticks ahead of now has to be exact.
     const EXACT_TICKS: u64 = 1 << 36;
     /// It is as long as `elapsed` is at most so many ticks behind.
-    const LAG_TICKS_MAX: u64 = (1 << Self::COUNT_BITS) - Self::EXACT_TICKS;
+    const LAG_TICKS_MAX: u64 = Self::COUNT_MASK - Self::EXACT_TICKS;
 
+    /// `None` where it would not be exact, or the deadline is before the start.
     #[inline]
-    fn is_exact(deadline: u64, elapsed: u64) -> bool {
-        deadline - elapsed <= Self::COUNT_MASK
+    fn exact(deadline: u64, start: u64) -> Option<Self> {
+        let is_exact = deadline.wrapping_sub(start) <= Self::COUNT_MASK;
+        is_exact.then_some(Self((deadline & Self::COUNT_MASK) << 1))
     }
 
     #[inline]
-    fn new(deadline: u64, elapsed: u64) -> Self {
-        if Self::is_exact(deadline, elapsed) {
-            Self((deadline & Self::COUNT_MASK) << 1)
-        } else {
-            Self((deadline.div_ceil(Self::UNIT_TICKS) & Self::COUNT_MASK) << 1 | 1)
-        }
+    fn new(deadline: u64, start: u64) -> Self {
+        Self::exact(deadline, start).unwrap_or_else(|| {
+            let units = deadline.div_ceil(Self::UNIT_TICKS);
+            Self((units & Self::COUNT_MASK) << 1 | 1)
+        })
     }
 
     #[inline]
@@ -100,15 +101,14 @@ impl Stamp {
     }
 
     #[inline]
-    fn deadline(self, elapsed: u64) -> u64 {
+    fn deadline(self, start: u64) -> u64 {
         let count = self.0 >> 1;
-        let ahead_of = |elapsed: u64| count.wrapping_sub(elapsed) & Self::COUNT_MASK;
+        let after = |start: u64| start + (count.wrapping_sub(start) & Self::COUNT_MASK);
         if self.0 & 1 == 0 {
-            elapsed + ahead_of(elapsed)
+            after(start)
         } else {
-            let units = elapsed >> Self::UNIT_TICKS_LOG2;
             // The very last one would overflow: time ends there.
-            (units + ahead_of(units)).saturating_mul(Self::UNIT_TICKS)
+            after(start >> Self::UNIT_TICKS_LOG2).saturating_mul(Self::UNIT_TICKS)
         }
     }
 }
@@ -239,25 +239,31 @@ impl Wheel {
     /// A filed timer's deadline.
     #[inline]
     pub(crate) fn deadline(&self, timers: &impl Timers, id: SlotId) -> u64 {
-        timers.stamp(id).deadline(self.elapsed)
+        timers.stamp(id).deadline(self.start(timers.list(id)))
     }
 
-    /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so
-    /// after `now`; one that is past already is due at once. O(1).
+    /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so after
+    /// `now`; one that is past already is due at once. O(1), unless it has to
+    /// [catch up](Self::catch_up).
     #[inline]
     pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
         debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
         self.follow(now);
-        if self.is_too_late(deadline.max(self.elapsed), now) {
+        let mut deadline = deadline.max(self.elapsed);
+        let mut list = self.list_for(deadline);
+        if now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX
+            && Stamp::exact(deadline, self.start(list)).is_none()
+        {
             self.catch_up(timers, now);
+            deadline = deadline.max(now);
+            list = self.list_for(deadline);
         }
-        let stamp = Stamp::new(deadline.max(self.elapsed), self.elapsed);
-        timers.set_stamp(id, stamp);
-        self.file(timers, id, stamp.deadline(self.elapsed));
+        timers.set_stamp(id, Stamp::new(deadline, self.start(list)));
+        self.file(timers, id, list);
     }
 
-    /// Moves a timer's deadline, or files it if it is in no list. O(1); as long as its
-    /// list starts early enough for the new one, no other timer is touched.
+    /// Moves a timer's deadline, or files it if it is in no list. As long as its list
+    /// starts early enough for the new one, this is O(1) and touches no other timer.
     #[inline]
     pub(crate) fn reschedule(
         &mut self,
@@ -266,12 +272,13 @@ impl Wheel {
         deadline: u64,
         now: u64,
     ) {
-        let is_exact = deadline >= self.elapsed && Stamp::is_exact(deadline, self.elapsed);
-        if timers.is_filed(id) && is_exact && self.starts_by(timers.list(id), deadline) {
-            timers.set_stamp(id, Stamp::new(deadline, self.elapsed));
-        } else {
-            self.refile(timers, id, deadline, now);
+        if timers.is_filed(id) {
+            if let Some(stamp) = Stamp::exact(deadline, self.start(timers.list(id))) {
+                timers.set_stamp(id, stamp);
+                return;
+            }
         }
+        self.refile(timers, id, deadline, now);
     }
 
     #[inline(never)]
@@ -321,12 +328,12 @@ impl Wheel {
         while self.next_event <= now && *budget > 0 {
             if let Some(id) = self.cascading {
                 *budget -= 1;
-                self.cascading = Self::take_head(timers, id);
                 let deadline = self.deadline(timers, id);
+                self.cascading = Self::take_head(timers, id);
                 if deadline <= now {
                     return Some(id);
                 }
-                self.file(timers, id, deadline);
+                self.file(timers, id, self.list_for(deadline));
                 continue;
             }
             match self.first_occupied() {
@@ -353,26 +360,29 @@ impl Wheel {
         }
     }
 
-    /// Whether a list's time has come at a tick. That of a timer which is cascading has.
+    /// When a list's time comes. That of a timer which is cascading is `elapsed`.
     #[inline]
-    fn starts_by(&self, list: ListId, tick: u64) -> bool {
-        let shift = list.level() as u32 * LEVEL_BITS;
-        let turn = (self.elapsed >> shift) & !(SLOTS as u64 - 1);
-        turn | list.slot() as u64 <= tick >> shift
+    fn start(&self, list: ListId) -> u64 {
+        slot_start(self.elapsed, list.level(), list.slot())
+    }
+
+    /// The list of a deadline that is not before `elapsed`.
+    #[inline]
+    fn list_for(&self, deadline: u64) -> ListId {
+        let level = level_for(self.elapsed, deadline);
+        ListId::new(level, digit(deadline, level))
     }
 
     #[inline]
-    fn file(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
-        let level = level_for(self.elapsed, deadline);
-        let slot = digit(deadline, level);
-        let head = self.heads[level][slot].replace(id);
-        timers.set_list(id, ListId::new(level, slot));
+    fn file(&mut self, timers: &mut impl Timers, id: SlotId, list: ListId) {
+        let head = self.heads[list.level()][list.slot()].replace(id);
+        timers.set_list(id, list);
         timers.set_links(id, None, head);
         if let Some(head) = head {
             timers.set_previous(head, Some(id));
         }
-        self.occupied[level] |= 1 << slot;
-        self.next_event = self.next_event.min(slot_start(self.elapsed, level, slot));
+        self.occupied[list.level()] |= 1 << list.slot();
+        self.next_event = self.next_event.min(self.start(list));
     }
 
     /// Unlinks the first timer of a list, which stays a list without it.
@@ -394,44 +404,29 @@ impl Wheel {
         Some((level, slot, slot_start(self.elapsed, level, slot)))
     }
 
-    /// Whether the wheel is so far behind that a stamp could not be as exact as it has
-    /// to be.
-    #[inline]
-    fn is_too_late(&self, deadline: u64, now: u64) -> bool {
-        !Stamp::is_exact(deadline, self.elapsed)
-            && now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX
-    }
-
-    /// Moves `elapsed` to `now` at one go: all that is due becomes due now.
+    /// Moves `elapsed` to `now` at one go, where a deadline would else not be as exact as
+    /// it has to be: all that is due becomes due now.
     ///
-    /// O(timers), and reached only after nearly 2^42 ticks (25 days of the finest, a
-    /// thousand years of the default) in which what was due was never worked off.
+    /// O(timers), and reached only where what was due has not been worked off for nearly
+    /// 2^42 ticks (26 days at the finest resolution of the system's clock, 584 years at the
+    /// default one), and the clock has passed a multiple of 2^48 (64 times as long) since.
     #[cold]
     fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
-        let mut caught_up = None;
-        // Index 0 is the list that is cascading, the others are the slots.
-        for list in 0..=LEVELS * SLOTS {
-            let mut rest = match list.checked_sub(1) {
-                None => self.cascading.take(),
-                Some(slot) => self.heads[slot / SLOTS][slot % SLOTS].take(),
-            };
-            while let Some(id) = rest {
-                rest = timers.next(id);
-                let deadline = self.deadline(timers, id).max(now);
-                timers.set_stamp(id, Stamp::new(deadline, now));
-                // Whichever: it has started.
-                timers.set_list(id, ListId::new(0, 0));
-                timers.set_next(id, caught_up);
-                timers.set_previous(id, None);
-                if let Some(head) = caught_up.replace(id) {
-                    timers.set_previous(head, Some(id));
-                }
+        let heads = std::mem::replace(&mut *self.heads, [[None; SLOTS]; LEVELS]);
+        let cascading = self.cascading.take();
+        let elapsed = std::mem::replace(&mut self.elapsed, now);
+        self.occupied = [0; LEVELS];
+        for mut next in heads.into_iter().flatten().chain([cascading]) {
+            while let Some(id) = next {
+                next = timers.next(id);
+                let list = timers.list(id);
+                let start = slot_start(elapsed, list.level(), list.slot());
+                let deadline = timers.stamp(id).deadline(start).max(now);
+                let list = self.list_for(deadline);
+                timers.set_stamp(id, Stamp::new(deadline, self.start(list)));
+                self.file(timers, id, list);
             }
         }
-        self.occupied = [0; LEVELS];
-        self.elapsed = now;
-        self.cascading = caught_up;
-        self.next_event = now;
     }
 }
 
@@ -451,11 +446,10 @@ impl Wheel {
                     own.is_none_or(|own| own == list),
                     "{id:?} of {list:?} is in the wrong list"
                 );
-                let is_early = own.is_none_or(|own| self.starts_by(own, deadline));
-                assert!(
-                    is_early && self.elapsed <= deadline,
-                    "{id:?} is due at {deadline}, before"
-                );
+                let start = self.start(list);
+                assert!(self.elapsed <= start, "{id:?}'s list starts at {start}, before");
+                assert!(own.is_some() || self.elapsed == start, "{id:?} cascades too early");
+                assert!(start <= deadline, "{id:?} is due at {deadline}, before {start}");
                 assert!(filed.insert(id.index()), "{id:?} is in two lists");
                 previous = next;
                 next = timers.next(id);
@@ -519,16 +513,19 @@ fn digit(tick: u64, level: usize) -> usize {
 #[inline]
 fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
     let shift = level as u32 * LEVEL_BITS;
-    let above = elapsed.checked_shr(shift + LEVEL_BITS).unwrap_or(0);
-    (above.checked_shl(shift + LEVEL_BITS).unwrap_or(0)) | ((slot as u64) << shift)
+    let turn = (elapsed >> shift) & !(SLOTS as u64 - 1);
+    (turn | slot as u64) << shift
 }
 
-/// What a deadline becomes that is set while a wheel is worked off up to `elapsed`: of
-/// those that are far ahead the units of 2,048 ticks count.
+/// What a wheel makes of a deadline that it is given, if that is right: past ones are due
+/// now, and those that are far ahead may be rounded up.
 #[cfg(any(test, fuzzing))]
-fn rounded(deadline: u64, elapsed: u64) -> u64 {
-    let is_far = deadline.saturating_sub(elapsed) >= 1 << 42;
-    if is_far { deadline.div_ceil(2_048).saturating_mul(2_048) } else { deadline }
+fn rounded(deadline: u64, told: u64, elapsed: u64, now: u64) -> u64 {
+    let due = deadline.max(elapsed);
+    let is_near = due.saturating_sub(now) <= 1 << 36;
+    let delay_max = if is_near { 0 } else { 2_047 };
+    assert!((due..=due.saturating_add(delay_max)).contains(&told), "{due} became {told}");
+    told
 }
 
 #[cfg(any(test, fuzzing))]

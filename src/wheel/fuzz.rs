@@ -147,15 +147,17 @@ impl Run {
                 let deadline = self.deadline(&deadline);
                 self.forget(timer);
                 self.wheel.remove(&mut self.table, SlotId::new(timer));
+                let state = (self.wheel.has_work(self.now), self.wheel.elapsed);
                 self.wheel.insert(&mut self.table, SlotId::new(timer), deadline, self.now);
-                self.note(timer, deadline);
+                self.note(timer, deadline, state);
             }
             Step::Reschedule { timer, deadline } => {
                 let timer = usize::from(timer) % TIMERS;
                 let deadline = self.deadline(&deadline);
                 self.forget(timer);
+                let state = (self.wheel.has_work(self.now), self.wheel.elapsed);
                 self.wheel.reschedule(&mut self.table, SlotId::new(timer), deadline, self.now);
-                self.note(timer, deadline);
+                self.note(timer, deadline, state);
             }
             Step::Remove { timer } => {
                 let timer = usize::from(timer) % TIMERS;
@@ -209,10 +211,23 @@ impl Run {
         }
     }
 
-    fn note(&mut self, timer: usize, deadline: u64) {
-        let deadline = super::rounded(deadline, self.wheel.elapsed);
+    fn note(&mut self, timer: usize, deadline: u64, (had_work, elapsed): (bool, u64)) {
         self.deadlines[timer] = Some(deadline);
-        self.sorted.insert((deadline, timer));
+        // Where it has caught up, what is far ahead may have been rounded.
+        if had_work && self.wheel.elapsed != elapsed {
+            (0..TIMERS).for_each(|timer| self.round(timer));
+        } else {
+            self.round(timer);
+        }
+    }
+
+    fn round(&mut self, timer: usize) {
+        let Some(deadline) = self.deadlines[timer] else { return };
+        let told = self.wheel.deadline(&self.table, SlotId::new(timer));
+        let rounded = super::rounded(deadline, told, self.wheel.elapsed, self.now);
+        self.sorted.remove(&(deadline, timer));
+        self.sorted.insert((rounded, timer));
+        self.deadlines[timer] = Some(rounded);
     }
 
     fn pop(&mut self, budget: &mut usize) -> bool {
