@@ -332,7 +332,8 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     #[inline(always)]
     pub(crate) fn nanos(&self) -> u64 {
         match self {
-            Self::SystemCoarse => platform::coarse_nanos(),
+            // Elsewhere it is the precise one, which has always gone on.
+            Self::SystemCoarse if cfg!(target_os = "linux") => platform::coarse_nanos(),
             Self::Manual(clock) => clock.time.nanos.load(Ordering::Acquire),
             _ => NOT_KNOWN,
         }

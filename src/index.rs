@@ -36,7 +36,7 @@ impl Word {
     #[inline]
     fn slot_in(self, place: Place) -> Option<SlotId> {
         let number = self.0 ^ Self::check(place);
-        // No word's number is zero, so that its own check makes it one that is none.
+        // A check that differs leaves bits above the number; and no number is zero.
         let index = number.wrapping_sub(1) as usize;
         (index < SlotId::COUNT_MAX).then(|| SlotId::new(index))
     }

@@ -20,7 +20,8 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 const SAMPLE_SHIFT: u32 = BUCKET_BITS;
 const SHARD_SHIFT: u32 = SAMPLE_SHIFT + u8::BITS;
 const TAG_SHIFT: u32 = SHARD_SHIFT + u32::BITS;
-const TAG_MASK: u64 = u64::MAX << TAG_SHIFT;
+/// Where hashbrown looks for it: the topmost seven bits of what fits into a `usize`.
+const TABLE_TAG_SHIFT: u32 = usize::BITS - (u64::BITS - TAG_SHIFT);
 const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == Place::BITS);
 
 /// A key's hash, spread over all 64 bits.
@@ -114,14 +115,18 @@ impl Place {
     /// topmost seven.
     #[inline]
     pub(crate) fn table_hash(self, bucket_shift: u32) -> u64 {
-        if bucket_shift == 0 { self.0 } else { self.shifted(bucket_shift) }
+        if bucket_shift == 0 && TABLE_TAG_SHIFT == TAG_SHIFT {
+            self.0
+        } else {
+            self.moved(bucket_shift, TABLE_TAG_SHIFT)
+        }
     }
 
     /// Out of line, since there are hardly ever tables that large.
     #[cold]
     #[inline(never)]
-    fn shifted(self, bucket_shift: u32) -> u64 {
-        (self.0 & TAG_MASK) | ((self.0 & BUCKET_MASK) << bucket_shift)
+    fn moved(self, bucket_shift: u32, tag_shift: u32) -> u64 {
+        (self.0 >> TAG_SHIFT << tag_shift) | ((self.0 & BUCKET_MASK) << bucket_shift)
     }
 
     /// Eight bits to tell keys apart that meet in one probe group, whose buckets
@@ -255,6 +260,15 @@ mod tests {
         assert_eq!(highest.table_hash(Place::bucket_shift(20)), ((1 << 17) - 1) << 3);
         let tagged = Place::from_bits(5 << BUCKET_BITS | 1);
         assert_eq!(tagged.table_hash(Place::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
+    }
+
+    /// As they are looked for where a `usize` has 32 bits.
+    #[test]
+    fn a_tag_moves_to_where_it_is_looked_for() {
+        let place = Place((0x55 << TAG_SHIFT) | (0xff_ffff << SAMPLE_SHIFT) | 3);
+        assert_eq!(place.moved(0, 25), 0x55 << 25 | 3);
+        assert_eq!(place.moved(7, 25), 0x55 << 25 | 3 << 7);
+        assert_eq!(place.moved(7, TAG_SHIFT), 0x55 << TAG_SHIFT | 3 << 7);
     }
 
     /// Those in one group of sixteen buckets, and those in one bucket of a table

@@ -391,6 +391,22 @@ mod tests {
         assert_eq!(slots.place(id), Place::from_bits(0xff_ffff));
     }
 
+    /// And stays where it is in the wheel.
+    #[test]
+    fn a_refilled_slot_starts_anew() {
+        let mut slots = Slots::<u64, u64>::new(2).unwrap();
+        let id = slots.insert(1, 1, Place::from_bits(0xa5_a5a5));
+        let neighbour = slots.insert(2, 2, Place::from_bits(2));
+        slots.set_links(id, None, Some(neighbour));
+        slots.set_list(id, ListId::from_bits(7));
+        slots.use_value(id);
+        assert_eq!(slots.refill(id, 3, 3, Place::from_bits(0x5a_5a5a)), (1, 1));
+        assert_eq!((slots.entry(id), slots.count(id)), ((&3, &3), 0));
+        assert_eq!(slots.place(id), Place::from_bits(0x5a_5a5a));
+        assert_eq!((slots.previous(id), slots.next(id)), (None, Some(neighbour)));
+        assert_eq!(slots.list(id), ListId::from_bits(7));
+    }
+
     #[test]
     fn the_slot_freed_last_is_taken_first() {
         let mut slots = Slots::<u64, u64>::new(8).unwrap();

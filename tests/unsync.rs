@@ -72,3 +72,62 @@ fn every_call_drops_what_was_lent_before() {
         assert_eq!(Rc::strong_count(&value), 1, "{name}");
     }
 }
+
+/// As much as `reap_limit` allows at each call, whether the clock has moved or not.
+#[test]
+fn look_ups_go_on_freeing_while_the_clock_stands_still() {
+    let clock = ManualClock::new();
+    let mut cache: Cache<u64, u64> = Cache::builder()
+        .capacity(100)
+        .shards(1)
+        .ttl(SECOND)
+        .reap_limit(10)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    (0..50).for_each(|key| _ = cache.insert(key, key));
+    clock.advance(2 * SECOND);
+    while !cache.is_empty() {
+        let before = cache.len();
+        assert_eq!(cache.get(&99), None);
+        assert!(cache.len() < before && cache.len() + 10 >= before);
+    }
+}
+
+/// The finest tick has 512 of them.
+#[test]
+fn a_look_up_sees_the_very_nanosecond_at_which_an_entry_is_due() {
+    let clock = ManualClock::new();
+    let mut cache: Cache<u64, u64> = Cache::builder()
+        .capacity(100)
+        .resolution(Duration::from_micros(1))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    cache.insert_with_ttl(1, 1, Duration::from_nanos(512));
+    clock.set(Duration::from_nanos(511));
+    assert_eq!(cache.get(&1), Some(&1));
+    clock.set(Duration::from_nanos(512));
+    assert_eq!(cache.get(&1), None);
+    assert!(cache.is_empty());
+}
+
+/// Whichever call has lent it, and though the clock has not moved since.
+#[test]
+fn the_next_look_up_drops_what_was_lent_for_no_time() {
+    let clock = ManualClock::new();
+    let mut cache = cache(&clock);
+    let value = Rc::new(());
+    cache.insert(1, value.clone());
+    assert!(cache.get(&1).is_some());
+    assert!(cache.get_and_set_ttl(&1, Duration::ZERO).is_some());
+    assert_eq!((cache.len(), Rc::strong_count(&value)), (0, 2));
+    assert!(cache.get(&1).is_none());
+    assert_eq!(Rc::strong_count(&value), 1);
+
+    let lent = cache.get_or_load(&2, || Ok::<_, ()>((value.clone(), Duration::ZERO)));
+    assert!(lent.is_ok());
+    assert_eq!((cache.len(), Rc::strong_count(&value)), (0, 2));
+    assert!(cache.get(&1).is_none());
+    assert_eq!(Rc::strong_count(&value), 1);
+}

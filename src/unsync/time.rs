@@ -26,8 +26,8 @@ impl Time {
         self.latest
     }
 
-    /// The tick it is now, if the clock says no more than it did before, as in most
-    /// calls. By a clock of the caller's own this cannot be told.
+    /// The tick it is now, if the clock says no more than it did before, as the coarse
+    /// one and those that the caller moves do in most calls. Of others it is not told.
     #[inline]
     pub(super) fn unchanged(&self) -> Option<u64> {
         (self.source.nanos() < self.known_until_nanos).then_some(self.latest.tick)
