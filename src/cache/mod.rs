@@ -800,7 +800,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ///
     /// The lock comes last: should `Eq` panic, it is released first, and key and
     /// value are dropped then.
-    #[inline]
+    #[inline(always)]
     fn put_locked(
         &self,
         hash: KeyHash,
