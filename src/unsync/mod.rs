@@ -671,7 +671,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 
     /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
     /// is the time until the entry leaves, which may be up to one resolution
-    /// more than is left of its TTL. No use is counted, nothing is freed.
+    /// more than is left of its TTL, or 2,048 ticks where that is 2^42 ticks or more
+    /// (26 days at the finest resolution). No use is counted, nothing is freed.
     ///
     /// ```
     /// use std::time::Duration;
