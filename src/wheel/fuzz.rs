@@ -224,7 +224,7 @@ impl Run {
     fn round(&mut self, timer: usize) {
         let Some(deadline) = self.deadlines[timer] else { return };
         let told = self.wheel.deadline(&self.table, SlotId::new(timer));
-        let rounded = super::rounded(deadline, told, self.wheel.elapsed, self.now);
+        let rounded = rounded(deadline, told, self.wheel.elapsed, self.now);
         self.sorted.remove(&(deadline, timer));
         self.sorted.insert((rounded, timer));
         self.deadlines[timer] = Some(rounded);
