@@ -249,17 +249,30 @@ impl Wheel {
     pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
         debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
         self.follow(now);
-        let mut deadline = deadline.max(self.elapsed);
-        let mut list = self.list_for(deadline);
-        if now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX
-            && Stamp::exact(deadline, self.start(list)).is_none()
-        {
-            self.catch_up(timers, now);
-            deadline = deadline.max(now);
-            list = self.list_for(deadline);
+        let deadline = deadline.max(self.elapsed);
+        let list = self.list_for(deadline);
+        let start = self.start(list);
+        if let Some(stamp) = Stamp::exact(deadline, start) {
+            timers.set_stamp(id, stamp);
+            self.file(timers, id, list, start);
+        } else {
+            self.insert_far(timers, id, deadline, now);
         }
-        timers.set_stamp(id, Stamp::new(deadline, self.start(list)));
-        self.file(timers, id, list);
+    }
+
+    #[cold]
+    fn insert_far(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        if now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX {
+            self.catch_up(timers, now);
+        }
+        self.insert_rounded(timers, id, deadline.max(self.elapsed));
+    }
+
+    fn insert_rounded(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
+        let list = self.list_for(deadline);
+        let start = self.start(list);
+        timers.set_stamp(id, Stamp::new(deadline, start));
+        self.file(timers, id, list, start);
     }
 
     /// Moves a timer's deadline, or files it if it is in no list. As long as its list
@@ -328,12 +341,14 @@ impl Wheel {
         while self.next_event <= now && *budget > 0 {
             if let Some(id) = self.cascading {
                 *budget -= 1;
-                let deadline = self.deadline(timers, id);
+                // Its list starts now.
+                let deadline = timers.stamp(id).deadline(self.elapsed);
                 self.cascading = Self::take_head(timers, id);
                 if deadline <= now {
                     return Some(id);
                 }
-                self.file(timers, id, self.list_for(deadline));
+                let list = self.list_for(deadline);
+                self.file(timers, id, list, self.start(list));
                 continue;
             }
             match self.first_occupied() {
@@ -374,7 +389,7 @@ impl Wheel {
     }
 
     #[inline]
-    fn file(&mut self, timers: &mut impl Timers, id: SlotId, list: ListId) {
+    fn file(&mut self, timers: &mut impl Timers, id: SlotId, list: ListId, start: u64) {
         let head = self.heads[list.level()][list.slot()].replace(id);
         timers.set_list(id, list);
         timers.set_links(id, None, head);
@@ -382,7 +397,7 @@ impl Wheel {
             timers.set_previous(head, Some(id));
         }
         self.occupied[list.level()] |= 1 << list.slot();
-        self.next_event = self.next_event.min(self.start(list));
+        self.next_event = self.next_event.min(start);
     }
 
     /// Unlinks the first timer of a list, which stays a list without it.
@@ -422,9 +437,7 @@ impl Wheel {
                 let list = timers.list(id);
                 let start = slot_start(elapsed, list.level(), list.slot());
                 let deadline = timers.stamp(id).deadline(start).max(now);
-                let list = self.list_for(deadline);
-                timers.set_stamp(id, Stamp::new(deadline, self.start(list)));
-                self.file(timers, id, list);
+                self.insert_rounded(timers, id, deadline);
             }
         }
     }
