@@ -131,3 +131,28 @@ fn the_next_look_up_drops_what_was_lent_for_no_time() {
     assert!(cache.get(&1).is_none());
     assert_eq!(Rc::strong_count(&value), 1);
 }
+
+/// Each newcomer moves `reap_limit` of the renewed entries out of the way before it
+/// displaces one that lives.
+#[test]
+fn what_is_due_behind_renewed_entries_is_found_after_a_bounded_number_of_evictions() {
+    const ENTRIES: u64 = 10_000;
+    const REAP_LIMIT: u64 = 64;
+    let clock = ManualClock::new();
+    let mut cache: Cache<u64, u64> = Cache::builder()
+        .capacity(ENTRIES as usize)
+        .shards(1)
+        .reap_limit(REAP_LIMIT as usize)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    (0..ENTRIES).for_each(|key| _ = cache.insert_with_ttl(key, key, 1_800 * SECOND));
+    clock.advance(900 * SECOND);
+    assert!((1..ENTRIES).all(|key| cache.set_ttl(&key, 3_600 * SECOND)));
+    clock.advance(901 * SECOND);
+    let newcomers = ENTRIES..ENTRIES + ENTRIES / REAP_LIMIT + 1;
+    newcomers.for_each(|key| _ = cache.insert_with_ttl(key, key, 3_600 * SECOND));
+    let stats = cache.stats();
+    assert_eq!(stats.expired, 1, "the one that was due leaves as such");
+    assert!(stats.evicted <= ENTRIES / REAP_LIMIT, "{stats:?}");
+}

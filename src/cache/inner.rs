@@ -149,7 +149,7 @@ impl<K, V, S> Inner<K, V, S> {
         self.shards[shard].lock(&self.bell)
     }
 
-    /// The lock, for a call that sets a key.
+    /// The lock, for a call that sets or removes one key.
     #[inline]
     pub(super) fn lock_to_set(&self, shard: usize, hash: KeyHash) -> Guard<'_, K, V> {
         self.shards[shard].lock_to_set(&self.bell, hash)

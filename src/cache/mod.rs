@@ -876,8 +876,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let mut panics = FirstPanic::default();
         let replaced = {
-            let mut state = self.lock(shard);
-            state.overrule(hash);
+            let mut state = self.lock_to_set(shard, hash);
             let now = state.tick(reading);
             let found = {
                 let _mark = self.mark_in_debug_builds();

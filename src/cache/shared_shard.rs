@@ -85,13 +85,18 @@ impl<K, V> SharedShard<K, V> {
         Guard { state: self.state.lock(), shared: self, bell }
     }
 
-    /// The lock, for a call that sets a key: what a load brings for it is out of date.
+    /// The lock, for a call that sets or removes one key.
     #[inline]
     pub(super) fn lock_to_set<'a>(&'a self, bell: &'a Bell, hash: KeyHash) -> Guard<'a, K, V> {
         let mut state = self.state.lock();
+        self.overrule(&mut state, hash);
+        Guard { state, shared: self, bell }
+    }
+
+    #[inline]
+    fn overrule(&self, state: &mut State<K, V>, hash: KeyHash) {
         state.overrulings += 1;
         self.loads.overrule(hash);
-        Guard { state, shared: self, bell }
     }
 
     /// The lock, for calls that leave the wheel as it is: there is nothing to
@@ -119,8 +124,7 @@ impl<K, V> Guard<'_, K, V> {
     /// date.
     #[inline]
     pub(super) fn overrule(&mut self, hash: KeyHash) {
-        self.overrulings += 1;
-        self.shared.loads.overrule(hash);
+        self.shared.overrule(&mut self.state, hash);
     }
 
     /// The same of every key.
