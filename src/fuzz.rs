@@ -50,7 +50,7 @@ impl Choose for Unstructured<'_> {
 /// The wheel against a sorted map of deadlines.
 pub fn wheel(bytes: &[u8]) {
     if let Ok(script) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
-        crate::wheel::fuzz::run(script);
+        crate::shard::wheel::fuzz::run(script);
     }
 }
 

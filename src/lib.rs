@@ -67,39 +67,23 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
-mod alarm;
-mod bitmap;
 mod cache;
-mod chunk;
-mod clock;
 mod error;
-mod eviction;
 mod footprint;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
-mod geometry;
 mod hasher;
-mod index;
-mod kept_time;
-mod loads;
 #[cfg(test)]
 mod loom_tests;
-mod place;
+mod panic;
 mod reaper;
-mod reentry;
 mod removal;
 mod settings;
 mod shard;
-mod slot_id;
-mod slots;
-mod stamped_time;
+mod shim;
 mod stats;
-mod sync;
-mod tick;
-mod time_stamp;
-mod unshared;
-mod wheel;
+mod time;
 
 pub mod original;
 pub mod unsync;
@@ -107,13 +91,13 @@ pub mod unsync;
 pub use hashbrown::Equivalent;
 
 pub use cache::{Builder, Cache, Reaper};
-pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::BuildError;
-pub use eviction::Eviction;
 pub use footprint::Footprint;
 pub use hasher::{DefaultHasher, RandomState};
 pub use removal::RemovalCause;
+pub use shard::eviction::Eviction;
 pub use stats::Stats;
+pub use time::clock::{Clock, ManualClock, SystemClock};
 
 // Every block of Rust in the documents is a test. `tests/docs.rs` sees that none is missing.
 

@@ -29,9 +29,9 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::alarm::Alarm;
+use crate::reaper::parker::Alarm;
 use crate::reaper::{Reapable, Reaper};
-use crate::sync::{
+use crate::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };
 use crate::{Builder, Cache, ManualClock, RemovalCause};
@@ -234,7 +234,7 @@ mod reaping {
 
 mod keeping_time {
     use super::*;
-    use crate::stamped_time::{Reading, StampedTime};
+    use crate::time::tsc_clock::{Reading, StampedTime};
 
     const PERIOD: u64 = 1 << 20;
 
@@ -420,7 +420,7 @@ mod loading_async {
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
-    use crate::alarm::Bed;
+    use crate::reaper::parker::Bed;
 
     struct Sleeper(Bed);
 

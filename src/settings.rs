@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::error::BuildError;
-use crate::eviction::Eviction;
 use crate::footprint::Footprint;
-use crate::geometry::{Aim, Geometry};
 use crate::shard::Shard;
-use crate::tick::Timebase;
+use crate::shard::eviction::Eviction;
+use crate::shard::geometry::{Aim, Geometry};
+use crate::time::tick::Timebase;
 
 /// Due entries that one call frees besides its own work, if nothing else is
 /// asked for. See `docs/expiry.md` for the measurement.

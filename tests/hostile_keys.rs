@@ -194,7 +194,7 @@ fn threads_whose_keys_share_one_hash_get_their_own_values() {
     adds_up(cache.stats(), cache.len());
 }
 
-/// What the cache makes of a hash, see `src/place.rs`. That this is still so is
+/// What the cache makes of a hash, see `src/shard/key_hash.rs`. That this is still so is
 /// seen by how often the chosen keys are compared.
 fn spread(hash: u64) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;

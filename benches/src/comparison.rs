@@ -17,10 +17,10 @@ mod subjects;
 mod wheels;
 mod zipf;
 
-/// Private parts of the crate that are measured by themselves, as they stand there.
+/// Parts of the crate that are measured by themselves, compiled from its sources.
 #[allow(dead_code, reason = "not all of it is measured")]
-#[path = "../../src"]
-mod private_parts {
+#[path = "../../src/shard"]
+mod internals {
     pub(crate) mod slot_id;
     pub(crate) mod wheel;
 }
@@ -29,7 +29,7 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use private_parts::{slot_id, wheel};
+use internals::{slot_id, wheel};
 use punctual_figures::record::{Part, Record};
 use punctual_figures::setting::Setting;
 use punctual_figures::{Table, places, report, tables};

@@ -8,7 +8,7 @@
 //!
 //! - The iterator's code and keys' `Hash` run first, with no lock held. The clock is
 //!   read before each lock, so that no TTL counts from before its entry came.
-//! - The rest is as with the single calls: see [`shared_shard`](super::shared_shard).
+//! - The rest is as with the single calls: see [`locked_shard`](super::locked_shard).
 //!   Keys that are alike keep their order.
 
 use std::hash::{BuildHasher, Hash};
@@ -18,11 +18,12 @@ use arrayvec::ArrayVec;
 use hashbrown::Equivalent;
 
 use super::inner::{Inner, STEPS_PER_LOCK};
-use crate::chunk::{Entry, KEYS, LARGE_ENTRIES, SMALL_ENTRIES};
-use crate::place::KeyHash;
-use crate::removal::{FirstPanic, Given, Removed};
+use crate::panic::{FirstPanic, Given};
+use crate::removal::Removed;
 use crate::shard::Shard;
-use crate::slot_id::SlotId;
+use crate::shard::batch::{Entry, KEYS, LARGE_ENTRIES, SMALL_ENTRIES};
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
 
 /// With fewer keys a shard than this, there is nothing to be gained by their order.
 const KEYS_PER_SHARD_MIN: usize = 2;
@@ -268,7 +269,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             let Entry { key, value, left, .. } = &mut chunk[usize::from(position)];
             if let Some(cause) = left.take() {
                 let (key, value) = (key.move_out(), value.move_out());
-                self.hand_out(Removed { key, value, cause }, &mut panics);
+                self.notify_and_drop(Removed { key, value, cause }, &mut panics);
             }
         }
         if has_work {

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::Cache;
 use super::inner::Inner;
-use crate::clock::{Clock, TimeSource};
 use crate::error::BuildError;
-use crate::eviction::Eviction;
 use crate::footprint::Footprint;
-use crate::geometry::Geometry;
 use crate::hasher::RandomState;
 use crate::reaper::{self, process_reaper};
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
+use crate::shard::eviction::Eviction;
+use crate::shard::geometry::Geometry;
+use crate::time::clock::{Clock, TimeSource};
 
 pub(super) type SharedClock = dyn Clock + Send + Sync;
 pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;

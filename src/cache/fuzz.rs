@@ -10,9 +10,9 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 
 use super::{Cache, Reaper};
-use crate::clock::{Clock, ManualClock};
-use crate::eviction::Eviction;
 use crate::removal::RemovalCause;
+use crate::shard::eviction::Eviction;
+use crate::time::clock::{Clock, ManualClock};
 
 const THREADS: usize = 2;
 const KEYS: u8 = 24;

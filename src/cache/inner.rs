@@ -7,22 +7,23 @@ use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
 use super::builder::{Listener, Reaper as Mode, SharedClock};
-use super::shared_shard::{Bell, Guard, SharedShard};
-use crate::alarm::Alarm;
-use crate::clock::{self, TimeSource};
+use super::locked_shard::{Bell, Guard, SharedShard};
+use super::reentrancy::{self, Mark};
 use crate::error::BuildError;
-use crate::eviction::Policies;
 use crate::footprint::Footprint;
-use crate::geometry::Geometry;
-use crate::place::KeyHash;
+use crate::panic::FirstPanic;
+use crate::reaper::parker::Alarm;
 use crate::reaper::{Reapable, Reaper, ReaperClock};
-use crate::reentry::{self, Mark};
-use crate::removal::{FirstPanic, RemovalCause, Removed};
+use crate::removal::{RemovalCause, Removed};
 use crate::settings::Settings;
 use crate::shard::Shard;
+use crate::shard::eviction::Policies;
+use crate::shard::geometry::Geometry;
+use crate::shard::key_hash::KeyHash;
+use crate::shim::{AtomicBool, Ordering};
 use crate::stats::Stats;
-use crate::sync::{AtomicBool, Ordering};
-use crate::tick::{Moment, Timebase};
+use crate::time::clock::{self, TimeSource};
+use crate::time::tick::{Moment, Timebase};
 
 /// Entries handed out at a time: they lie on the stack meanwhile.
 const BATCH: usize = 8;
@@ -168,7 +169,7 @@ impl<K, V, S> Inner<K, V, S> {
     /// If it comes from callers' code that runs under one of the cache's locks.
     #[inline]
     pub(super) fn assert_unlocked(&self) {
-        reentry::assert_outside(self.address());
+        reentrancy::assert_outside(self.address());
     }
 
     /// Marks the cache as locked while a closure of the caller's runs.
@@ -183,23 +184,14 @@ impl<K, V, S> Inner<K, V, S> {
         cfg!(debug_assertions).then(|| self.mark())
     }
 
-    /// Tells the listener of an entry that has left, and drops it.
-    pub(super) fn hand_out(&self, removed: Removed<K, V>, panics: &mut FirstPanic) {
-        panics.hand_out(removed, self.listener.as_deref());
+    /// Tells the listener of a removed entry, and drops it.
+    pub(super) fn notify_and_drop(&self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+        removed.notify_and_drop(self.listener.as_deref(), panics);
     }
 
-    /// Tells the listener of an entry that has left its shard, and returns its
-    /// value if the caller is to have it.
-    pub(super) fn hand_over(&self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
-        let cause = removed.cause;
-        let value = panics.hand_over(removed, self.listener.as_deref());
-        match cause {
-            RemovalCause::Replaced | RemovalCause::Removed => Some(value),
-            _ => {
-                panics.drop(value);
-                None
-            }
-        }
+    /// Tells the listener of a removed entry. Returns its value if it is the caller's.
+    pub(super) fn deliver(&self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
+        removed.deliver(self.listener.as_deref(), panics)
     }
 
     /// Frees what is due in a shard, batch by batch, until the budget is used up.
@@ -254,7 +246,7 @@ impl<K, V, S> Inner<K, V, S> {
         *budget += steps;
         let freed = batch.len();
         for expired in batch {
-            self.hand_out(expired, panics);
+            self.notify_and_drop(expired, panics);
         }
         Reaped { freed, more }
     }
@@ -369,7 +361,7 @@ impl<K, V, S> Inner<K, V, S> {
                     }
                 }
                 for removed in batch {
-                    self.hand_out(removed, &mut panics);
+                    self.notify_and_drop(removed, &mut panics);
                 }
                 if has_panicked {
                     return panics.finish(());

@@ -3,11 +3,9 @@
 mod batch;
 mod builder;
 mod inner;
-mod load;
-#[cfg(feature = "async")]
-mod load_async;
-mod shared_loads;
-mod shared_shard;
+pub(crate) mod load;
+mod locked_shard;
+pub(crate) mod reentrancy;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -26,15 +24,16 @@ pub use builder::{Builder, Reaper};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::place::KeyHash;
+use crate::panic::{FirstPanic, Given};
 use crate::reaper::Reapable;
-use crate::removal::{FirstPanic, Given, RemovalCause, Removed};
-use crate::slot_id::SlotId;
+use crate::removal::{RemovalCause, Removed};
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
+use crate::shim::MutexGuard;
 use crate::stats::Stats;
-use crate::sync::MutexGuard;
-use crate::tick::Moment;
+use crate::time::tick::Moment;
 use inner::Inner;
-use shared_shard::{Guard, State};
+use locked_shard::{Guard, State};
 
 /// A cache of fixed memory whose entries leave on time, for many threads.
 ///
@@ -776,7 +775,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let has_work = state.shard.has_work(now.tick);
         drop(state);
         let mut panics = FirstPanic::default();
-        let value = removed.and_then(|removed| self.hand_over(removed, &mut panics));
+        let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
         if has_work {
             self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         }
@@ -826,7 +825,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let has_work = state.shard.has_work(time.tick);
         drop(state);
         let mut panics = FirstPanic::default();
-        let replaced = self.hand_over(replaced, &mut panics);
+        let replaced = self.deliver(replaced, &mut panics);
         if has_work {
             let shard = hash.shard(self.shards.len());
             self.reap_shard(shard, time, self.reap_limit, &mut panics);
@@ -854,7 +853,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         drop(state);
         let mut panics = FirstPanic::default();
         if let Some(displaced) = displaced {
-            self.hand_out(displaced, &mut panics);
+            self.notify_and_drop(displaced, &mut panics);
         }
         if has_work {
             let shard = hash.shard(self.shards.len());
@@ -885,9 +884,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             state.shard.pass_by();
             found.map(|id| state.shard.remove(id, now, RemovalCause::Replaced))
         };
-        let replaced = replaced.and_then(|removed| self.hand_over(removed, &mut panics));
+        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
         let (key, value) = (key.take(), value.take());
-        self.hand_out(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
+        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
         self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         panics.finish(replaced)
     }

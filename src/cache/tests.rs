@@ -14,18 +14,18 @@ use std::time::Duration;
 
 use super::inner::Inner;
 use super::{Cache, Last, Reaper as Mode};
-use crate::alarm::Alarm;
-use crate::clock::{Clock, ManualClock, SystemClock, TimeSource, system_nanos};
-use crate::eviction::{Eviction, Policies};
 use crate::hasher::RandomState;
-use crate::kept_time::PERIODS;
-use crate::place::KeyHash;
+use crate::reaper::parker::Alarm;
 use crate::reaper::{Reapable, Reaper, ReaperClock};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::stamped_time::behind_max;
-use crate::time_stamp::TimeStampCounter;
+use crate::shard::eviction::{Eviction, Policies};
+use crate::shard::key_hash::KeyHash;
+use crate::time::cached_clock::PERIODS;
+use crate::time::clock::{Clock, ManualClock, SystemClock, TimeSource, system_nanos};
+use crate::time::tsc::TimeStampCounter;
+use crate::time::tsc_clock::behind_max;
 use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);

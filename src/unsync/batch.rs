@@ -10,11 +10,11 @@ use arrayvec::ArrayVec;
 use hashbrown::Equivalent;
 
 use super::Cache;
-use crate::chunk::{Entry, KEYS, LARGE_ENTRIES, SMALL_ENTRIES};
-use crate::place::KeyHash;
-use crate::removal::{FirstPanic, Given};
+use crate::panic::{FirstPanic, Given};
 use crate::shard::Shard;
-use crate::slot_id::SlotId;
+use crate::shard::batch::{Entry, KEYS, LARGE_ENTRIES, SMALL_ENTRIES};
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
 
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Shows `each` the live entries of many keys; every look-up counts as a use.

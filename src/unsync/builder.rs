@@ -4,16 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Cache;
-use super::time::Time;
-use crate::clock::{Clock, TimeSource};
+use super::monotonic::Time;
 use crate::error::BuildError;
-use crate::eviction::{Eviction, Policies};
 use crate::footprint::Footprint;
-use crate::geometry::Geometry;
 use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::Shard;
+use crate::shard::eviction::{Eviction, Policies};
+use crate::shard::geometry::Geometry;
+use crate::time::clock::{Clock, TimeSource};
 
 pub(super) type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 

@@ -17,7 +17,7 @@
 
 mod batch;
 mod builder;
-mod time;
+mod monotonic;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod model_tests;
@@ -34,13 +34,14 @@ pub use builder::Builder;
 
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::place::KeyHash;
-use crate::removal::{FirstPanic, Given, RemovalCause, Removed};
+use crate::panic::{FirstPanic, Given};
+use crate::removal::{RemovalCause, Removed};
 use crate::shard::Shard;
-use crate::slot_id::SlotId;
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
 use crate::stats::Stats;
 use builder::Listener;
-use time::Time;
+use monotonic::Time;
 
 /// A cache of fixed memory whose entries leave on time, for one thread.
 ///
@@ -258,7 +259,7 @@ impl<K, V, S> Cache<K, V, S> {
                 let mut unbounded = usize::MAX;
                 let Some(expired) = self.shards[shard].reap_one(now, &mut unbounded) else { break };
                 freed += 1;
-                self.hand_out(expired, &mut panics);
+                self.notify_and_drop(expired, &mut panics);
             }
         }
         panics.finish(freed)
@@ -310,7 +311,7 @@ impl<K, V, S> Cache<K, V, S> {
                 };
                 if is_out {
                     let removed = self.shards[shard].remove(id, now, cause);
-                    self.hand_out(removed, &mut panics);
+                    self.notify_and_drop(removed, &mut panics);
                 }
             }
         }
@@ -357,14 +358,14 @@ impl<K, V, S> Cache<K, V, S> {
         panics: &mut FirstPanic,
     ) {
         while let Some(expired) = self.shards[shard].reap_one(now, &mut budget) {
-            self.hand_out(expired, panics);
+            self.notify_and_drop(expired, panics);
         }
     }
 
     /// Tells the listener of an entry that has left its shard, and drops it.
-    fn hand_out(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+    fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
         self.len -= 1;
-        panics.hand_out(removed, self.listener.as_mut());
+        removed.notify_and_drop(self.listener.as_mut(), panics);
     }
 
     /// Puts an unstored value where it can be lent.
@@ -859,7 +860,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             self.shards[shard].insert(hash, key, value, deadline, now, &mut budget)
         };
         self.len += 1;
-        let replaced = displaced.and_then(|removed| self.hand_over(removed, &mut panics));
+        let replaced = displaced.and_then(|removed| self.deliver(removed, &mut panics));
         self.reap_shard(shard, now, budget, &mut panics);
         self.len_peak = self.len_peak.max(self.len);
         (panics.finish(replaced), Some((shard, id)))
@@ -881,11 +882,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.shards[shard].pass_by();
         let replaced = found.and_then(|id| {
             let removed = self.shards[shard].remove(id, now, RemovalCause::Replaced);
-            self.hand_over(removed, &mut panics)
+            self.deliver(removed, &mut panics)
         });
         self.len += 1;
         let (key, value) = (key.take(), value.take());
-        self.hand_out(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
+        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
         self.reap_shard(shard, now, self.reap_limit, &mut panics);
         panics.finish(replaced)
     }
@@ -898,22 +899,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let shard = &mut self.shards[hash.shard(self.shards.len())];
         let id = shard.find(hash.place(), key)?;
         let removed = shard.remove(id, now, RemovalCause::Removed);
-        self.hand_over(removed, panics)
+        self.deliver(removed, panics)
     }
 
     /// Tells the listener of an entry that has left its shard, and returns its
     /// value if the caller is to have it.
-    fn hand_over(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
+    fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
         self.len -= 1;
-        let cause = removed.cause;
-        let value = panics.hand_over(removed, self.listener.as_mut());
-        match cause {
-            RemovalCause::Replaced | RemovalCause::Removed => Some(value),
-            _ => {
-                panics.drop(value);
-                None
-            }
-        }
+        removed.deliver(self.listener.as_mut(), panics)
     }
 
     /// Moves a live entry's deadline; at zero takes it out and returns its value.
@@ -928,7 +921,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         if ttl.is_zero() {
             let expired = self.shards[shard].remove(id, now, RemovalCause::Expired);
             self.len -= 1;
-            return Some(panics.hand_over(expired, self.listener.as_mut()));
+            return Some(expired.notify(self.listener.as_mut(), panics));
         }
         let deadline = self.time.deadline(ttl);
         self.shards[shard].set_deadline(id, deadline, now);

@@ -11,12 +11,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Cache;
-use crate::chunk::KEYS;
-use crate::clock::ManualClock;
-use crate::eviction::Eviction;
 use crate::fuzz::Choose;
 use crate::removal::RemovalCause;
-use crate::tick::TTL_MAX;
+use crate::shard::batch::KEYS;
+use crate::shard::eviction::Eviction;
+use crate::time::clock::ManualClock;
+use crate::time::tick::TTL_MAX;
 
 type Events = Rc<RefCell<Vec<(u32, u64, RemovalCause)>>>;
 

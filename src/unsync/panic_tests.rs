@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::Cache;
-use crate::clock::{Clock, ManualClock};
-use crate::eviction::Eviction;
+use crate::shard::eviction::Eviction;
+use crate::time::clock::{Clock, ManualClock};
 
 thread_local! {
     /// Calls of callers' code until the first panic, and how many panic then.

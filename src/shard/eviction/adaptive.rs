@@ -1,0 +1,465 @@
+//! Four sets of parameters for one policy, and the choice between them.
+//!
+//! No single set is best everywhere: loops want a main segment that gives way
+//! slowly, keys that are seen twice want room for newcomers, pure recency wants no
+//! segments at all. So for each set there is a shadow, a miniature of the cache
+//! that holds tags instead of entries and is fed a sample of the keys. Whose shadow
+//! hits most lately, its set is used. This is set duelling (Qureshi et al., ISCA 2007) on
+//! sampled miniatures (Waldspurger et al., USENIX ATC 2017).
+//!
+//! ```text
+//!   every call ── sampled? ──▷ a shadow of each set ──▷ scores ──▷ choice
+//!                                                                           │
+//!   all shards of the cache ◁───────── read at each eviction ───────────────┘
+//! ```
+//!
+//! One shard's keys are a sample of all keys already, so one chooser, in the first
+//! shard, serves the whole cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Counts;
+use super::bitmap::zeroed;
+use super::s3_clock::{Parameters, S3Clock};
+use crate::error::BuildError;
+use crate::shard::index::{Index, buckets_log2_for};
+use crate::shard::key_hash::{KeyHash, Place};
+use crate::shard::slot_id::SlotId;
+use crate::shard::slots::COUNT_MAX;
+
+/// The sets to choose from, the best single one first.
+const SETS: [Parameters; 4] = [
+    Parameters::USUAL,
+    // For loops and scans: what is in the main segment stays unless misses pay
+    // for its eviction.
+    Parameters {
+        small_percent: 2,
+        small_min: 2,
+        ghost_lanes: 6,
+        is_strict: true,
+        clears_counts: false,
+        demotes: false,
+    },
+    // For keys that are seen twice and no more: all but first in, first out.
+    Parameters {
+        small_percent: 90,
+        small_min: 1,
+        ghost_lanes: 3,
+        is_strict: false,
+        clears_counts: false,
+        demotes: false,
+    },
+    // For what was used last being used next: CLOCK, which comes close to LRU.
+    Parameters {
+        small_percent: 0,
+        small_min: 0,
+        ghost_lanes: 3,
+        is_strict: false,
+        clears_counts: true,
+        demotes: false,
+    },
+];
+
+/// A shadow has at least so many slots, if the cache has.
+const SHADOW_SLOTS_MIN: usize = 52;
+
+/// A set is given up when it is behind by more than so many eighths of a shadow's
+/// slots; and at once for the first one, if that is the best. The first set, which is
+/// right most of the time, is harder to leave: each change costs some entries.
+const LEAVE_FIRST_EIGHTHS: i64 = 3;
+const LEAVE_OTHERS_EIGHTHS: i64 = 2;
+
+/// Load of a shadow's index at most: it is put in order often, but is small, and looked
+/// at seldom.
+const LOAD_PERCENT: usize = 95;
+
+/// Which set is used, for all shards of a cache.
+type Choice = Arc<AtomicUsize>;
+
+/// What a shadow is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A look-up that found an entry.
+    Hit,
+    /// One that did not.
+    Miss,
+    /// An entry put in.
+    Insert,
+}
+
+/// The policies of a cache's shards, which follow one choice.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
+    choice: Option<Choice>,
+}
+
+impl Family {
+    /// The policy of the next shard; the first one gets the chooser.
+    pub(crate) fn policy(&mut self, slots: usize) -> Result<Adaptive, BuildError> {
+        let (choice, chooser) = if let Some(choice) = &self.choice {
+            (Choice::clone(choice), None)
+        } else {
+            BuildError::probe(CHOICE_BYTES)?;
+            let choice = self.choice.insert(Choice::default());
+            (Choice::clone(choice), Some(Chooser::new(slots)?))
+        };
+        let policy = S3Clock::new(slots, SETS[0])?;
+        Ok(Adaptive { policy, choice, current: 0, chooser })
+    }
+
+    /// Bytes that the first shard's policy requests beyond those of the others.
+    pub(crate) fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
+        let shadow_bytes = Shadow::heap_bytes(Sampler::for_shard(slots).shadow_slots(slots))?;
+        Ok(CHOICE_BYTES + size_of::<[Shadow; SETS.len()]>() + SETS.len() * shadow_bytes)
+    }
+}
+
+/// Two counters of the `Arc`, and the number.
+const CHOICE_BYTES: usize = 3 * size_of::<usize>();
+
+/// The policy of one shard, under the set that was chosen.
+#[derive(Debug)]
+pub(crate) struct Adaptive {
+    policy: S3Clock,
+    choice: Choice,
+    /// The set that the policy has.
+    current: usize,
+    chooser: Option<Chooser>,
+}
+
+impl Adaptive {
+    pub(crate) fn heap_bytes(slots: usize) -> usize {
+        S3Clock::heap_bytes(slots)
+    }
+
+    /// Which keys shall be shown to [`observe`](Self::observe).
+    pub(crate) fn sampler(&self, slots: usize) -> Sampler {
+        match self.chooser {
+            Some(_) => Sampler::for_shard(slots),
+            None => Sampler::NONE,
+        }
+    }
+
+    pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
+        let Some(chooser) = &mut self.chooser else { return };
+        let chosen = chooser.observe(hash, access, self.choice.load(Ordering::Relaxed));
+        self.choice.store(chosen, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn recall(&mut self, place: Place) -> bool {
+        self.policy.recall(place)
+    }
+
+    #[inline]
+    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+        self.policy.admit(id, recalled);
+    }
+
+    #[inline]
+    pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        let chosen = self.choice.load(Ordering::Relaxed);
+        if chosen != self.current {
+            self.current = chosen;
+            self.policy.set_parameters(SETS[chosen]);
+        }
+        self.policy.evict(counts)
+    }
+
+    #[inline]
+    pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
+        self.policy.expire(id, counts);
+    }
+
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        self.policy.remove(id);
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
+        self.policy.check(occupied);
+    }
+}
+
+/// Picks the keys that the shadows are shown: so many in 256.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sampler {
+    picked: u16,
+}
+
+impl Sampler {
+    /// No key.
+    pub(crate) const NONE: Self = Self { picked: 0 };
+
+    /// As many keys as a shadow of [`SHADOW_SLOTS_MIN`] slots stands for, in a
+    /// shard with so many; all keys, if it has fewer.
+    fn for_shard(slots: usize) -> Self {
+        Self { picked: (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u16 }
+    }
+
+    /// The slots of a shadow, in proportion.
+    fn shadow_slots(self, slots: usize) -> usize {
+        slots * usize::from(self.picked) / 256
+    }
+
+    #[inline]
+    pub(crate) fn picks(self, hash: KeyHash) -> bool {
+        u16::from(hash.sample()) < self.picked
+    }
+}
+
+/// The shadows of the sets, and how well each did of late.
+#[derive(Debug)]
+struct Chooser {
+    shadows: Box<[Shadow]>,
+    /// Hits less the best one's, and not less than minus a shadow's slots.
+    scores: [i64; SETS.len()],
+}
+
+impl Chooser {
+    fn new(slots: usize) -> Result<Self, BuildError> {
+        let slots = Sampler::for_shard(slots).shadow_slots(slots);
+        let mut shadows = Vec::new();
+        BuildError::probe(size_of::<[Shadow; SETS.len()]>())?;
+        shadows.reserve_exact(SETS.len());
+        for set in SETS {
+            shadows.push(Shadow::new(slots, set)?);
+        }
+        Ok(Self { shadows: shadows.into_boxed_slice(), scores: [0; SETS.len()] })
+    }
+
+    /// Shows a key to all shadows; the choice, which was `current` before.
+    fn observe(&mut self, hash: KeyHash, access: Access, current: usize) -> usize {
+        for (shadow, score) in self.shadows.iter_mut().zip(&mut self.scores) {
+            *score += i64::from(shadow.observe(hash, access));
+        }
+        let best = self.scores.into_iter().max().unwrap_or(0);
+        let floor = -(self.shadows[0].tags.tags.len() as i64);
+        for score in &mut self.scores {
+            *score = (*score - best).max(floor);
+        }
+        let eighths = match (current, self.scores[0]) {
+            (0, _) => LEAVE_FIRST_EIGHTHS,
+            (_, 0) => 0,
+            _ => LEAVE_OTHERS_EIGHTHS,
+        };
+        if self.scores[current] * 8 >= floor * eighths {
+            return current;
+        }
+        self.scores.iter().position(|&score| score == 0).unwrap_or(current)
+    }
+}
+
+/// A miniature cache of tags, under one set of parameters.
+#[derive(Debug)]
+struct Shadow {
+    index: Index,
+    tags: Tags,
+    /// Slots are filled one after the other; later, a victim's is taken at once.
+    used: usize,
+    policy: S3Clock,
+}
+
+/// The shadow's slots.
+#[derive(Debug)]
+struct Tags {
+    tags: Box<[u32]>,
+    counts: Box<[u8]>,
+}
+
+impl Counts for Tags {
+    fn count(&self, id: SlotId) -> u8 {
+        self.counts[id.index()]
+    }
+    fn set_count(&mut self, id: SlotId, count: u8) {
+        self.counts[id.index()] = count;
+    }
+    fn place(&self, id: SlotId) -> Place {
+        Place::from_tag(self.tags[id.index()])
+    }
+}
+
+impl Shadow {
+    fn new(slots: usize, parameters: Parameters) -> Result<Self, BuildError> {
+        Ok(Self {
+            index: Index::new(buckets_log2_for(slots, LOAD_PERCENT))?,
+            tags: Tags { tags: zeroed(slots)?, counts: zeroed(slots)? },
+            used: 0,
+            policy: S3Clock::new(slots, parameters)?,
+        })
+    }
+
+    fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
+        let index_bytes = Index::heap_bytes(buckets_log2_for(slots, LOAD_PERCENT))?;
+        let tags_bytes = slots * (size_of::<u32>() + size_of::<u8>());
+        Ok(index_bytes + tags_bytes + S3Clock::heap_bytes(slots))
+    }
+
+    /// Whether it would have answered.
+    fn observe(&mut self, hash: KeyHash, access: Access) -> bool {
+        let tags = &self.tags.tags;
+        let found = self.index.find(hash.place(), |id| tags[id.index()] == hash.tag());
+        match (found, access) {
+            (Some(_), Access::Insert) | (None, Access::Miss) => false,
+            (Some(id), Access::Hit | Access::Miss) => {
+                let count = &mut self.tags.counts[id.index()];
+                *count = (*count + 1).min(COUNT_MAX);
+                true
+            }
+            // After a hit of the cache nobody will put in what is missing here.
+            (None, Access::Hit | Access::Insert) => {
+                self.insert(hash);
+                false
+            }
+        }
+    }
+
+    fn insert(&mut self, hash: KeyHash) {
+        let recalled = self.policy.recall(hash.place());
+        let id = if self.used < self.tags.tags.len() {
+            self.used += 1;
+            SlotId::new(self.used - 1)
+        } else {
+            let victim = self.policy.evict(&mut self.tags);
+            self.index.remove(victim, self.tags.place(victim));
+            victim
+        };
+        if self.index.is_full() {
+            let others = (0..self.used).map(SlotId::new).filter(|&other| other != id);
+            self.index.rebuild(others.map(|id| (id, self.tags.place(id))));
+        }
+        self.tags.tags[id.index()] = hash.tag();
+        self.tags.counts[id.index()] = 0;
+        self.index.insert(id, hash.place());
+        self.policy.admit(id, recalled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOTS: usize = 1_000;
+
+    /// The hit ratio of the last third of the accesses, read through.
+    fn hit_ratio(accesses: impl Iterator<Item = u64>, sets: &[usize]) -> Vec<f64> {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let accesses: Vec<_> = accesses.collect();
+        let from = accesses.len() / 3 * 2;
+        let mut shadows: Vec<_> =
+            sets.iter().map(|&set| Shadow::new(SLOTS, SETS[set]).unwrap()).collect();
+        let mut hits = vec![0u32; sets.len()];
+        for (number, key) in accesses.iter().enumerate() {
+            for (shadow, hits) in shadows.iter_mut().zip(&mut hits) {
+                let found = shadow.observe(KeyHash::new(&hasher, key), Access::Hit);
+                *hits += u32::from(found && number >= from);
+            }
+        }
+        hits.iter().map(|&hits| f64::from(hits) / (accesses.len() - from) as f64).collect()
+    }
+
+    fn choice_after(accesses: impl Iterator<Item = u64>) -> usize {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let mut chooser = Chooser::new(SLOTS).unwrap();
+        let sampler = Sampler::for_shard(SLOTS);
+        let mut choice = 0;
+        for key in accesses {
+            let hash = KeyHash::new(&hasher, &key);
+            if sampler.picks(hash) {
+                choice = chooser.observe(hash, Access::Hit, choice);
+            }
+        }
+        choice
+    }
+
+    /// A loop over half as many keys again as there are slots.
+    fn a_loop() -> impl Iterator<Item = u64> {
+        (0..200 * SLOTS as u64).map(|i| i % (SLOTS as u64 * 3 / 2))
+    }
+
+    /// Every key twice, with eight tenths as many others between as there are slots.
+    fn pairs() -> impl Iterator<Item = u64> {
+        (0..100 * SLOTS as u64).flat_map(|i| [i, i.saturating_sub(SLOTS as u64 * 8 / 10)])
+    }
+
+    /// The deeper a key lies in the order of last use, the less likely it is next.
+    fn recency() -> impl Iterator<Item = u64> {
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut order: Vec<u64> = (0..4 * SLOTS as u64).collect();
+        (0..100 * SLOTS).map(move |_| {
+            let depth = (-(1.0 - random.f64()).ln() * SLOTS as f64 / 2.0) as usize;
+            let key = order.remove(order.len() - 1 - depth.min(order.len() - 1));
+            order.push(key);
+            key
+        })
+    }
+
+    #[test]
+    fn each_set_has_a_load_that_it_is_there_for() {
+        let looped = hit_ratio(a_loop(), &[0, 1, 2, 3]);
+        let best = |ratios: &[f64]| (0..4).max_by(|&a, &b| ratios[a].total_cmp(&ratios[b]));
+        assert!(best(&looped) == Some(1) && looped[1] > looped[0] + 0.1, "{looped:?}");
+        let paired = hit_ratio(pairs(), &[0, 1, 2, 3]);
+        assert!(best(&paired) == Some(2) && paired[2] > paired[0] + 0.1, "{paired:?}");
+        let recent = hit_ratio(recency(), &[0, 1, 2, 3]);
+        assert!(best(&recent) == Some(3) && recent[3] > recent[0] + 0.02, "{recent:?}");
+    }
+
+    #[test]
+    fn the_best_set_is_chosen() {
+        assert_eq!(choice_after(pairs()), 2);
+        let others = |key: u64| key | 1 << 40;
+        assert_eq!(choice_after(pairs().chain(a_loop().map(others))), 1);
+        assert_eq!(choice_after(a_loop().chain(recency().map(others))), 3);
+    }
+
+    /// A set is not given up for one that is hardly better.
+    #[test]
+    fn a_little_behind_is_good_enough() {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let mut chooser = Chooser::new(SLOTS).unwrap();
+        let floor = -(chooser.shadows[0].tags.tags.len() as i64);
+        let (to_leave_first, to_leave) = (floor * 3 / 8, floor / 4);
+        for (current, best, behind, expected) in [
+            (0, 1, 0, 0),
+            (0, 1, to_leave_first, 0),
+            (0, 1, to_leave_first - 1, 1),
+            (0, 1, floor, 1),
+            (2, 1, to_leave, 2),
+            (2, 1, to_leave - 1, 1),
+            (2, 0, 0, 2),
+            (2, 0, -1, 0),
+        ] {
+            chooser.scores = [behind; SETS.len()];
+            chooser.scores[best] = 0;
+            let choice = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, current);
+            assert_eq!(choice, expected, "{current} is {behind} behind {best}, of {floor}");
+        }
+    }
+
+    #[test]
+    fn as_many_keys_are_picked_as_shadows_stand_for() {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        let picked = |sampler: Sampler| {
+            (0..256_000).filter(|key| sampler.picks(KeyHash::new(&hasher, key))).count()
+        };
+        assert_eq!(picked(Sampler::NONE), 0);
+        assert_eq!(picked(Sampler::for_shard(10)), 256_000);
+        for (slots, expected) in [(1_000, 14_000), (20_000, 1_000)] {
+            let picked = picked(Sampler::for_shard(slots));
+            assert!(picked.abs_diff(expected) < expected / 5, "{slots} slots: {picked}");
+        }
+    }
+
+    #[test]
+    fn shadows_are_miniatures_of_the_shard() {
+        for slots in 1..40_000 {
+            let sampler = Sampler::for_shard(slots);
+            let shadow_slots = sampler.shadow_slots(slots);
+            assert!(shadow_slots >= slots.min(SHADOW_SLOTS_MIN), "{slots}: {shadow_slots}");
+            assert!(slots > 20_000 || shadow_slots <= 2 * SHADOW_SLOTS_MIN, "{slots}");
+        }
+    }
+}

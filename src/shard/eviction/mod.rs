@@ -1,0 +1,224 @@
+//! Which entry makes room when a shard is full.
+//!
+//! A policy knows slots and how often each was used, not keys, locks or time.
+//! The shard raises a slot's count on every use, which is all that a hit costs,
+//! and calls the policy when a slot is filled or vacated.
+
+mod adaptive;
+mod bitmap;
+mod fifo;
+mod ghost;
+mod queue;
+mod s3_clock;
+mod s3_fifo;
+
+use super::key_hash::{KeyHash, Place};
+use super::slot_id::SlotId;
+use crate::error::BuildError;
+
+use adaptive::{Adaptive, Family};
+use fifo::Fifo;
+use s3_clock::{Parameters, S3Clock};
+use s3_fifo::S3Fifo;
+
+pub(crate) use adaptive::{Access, Sampler};
+
+/// Which entry a full cache evicts.
+///
+/// All of them cost a hit nothing but raising the entry's count, which stops at
+/// three.
+///
+/// ```
+/// use punctual::{Eviction, unsync::Cache};
+///
+/// let mut cache = Cache::builder().capacity(2).eviction(Eviction::Fifo).build()?;
+/// cache.insert(1, "first");
+/// cache.insert(2, "second");
+/// cache.get(&1);
+/// cache.insert(3, "third");
+/// assert_eq!(cache.get(&1), None); // first in, first out, used or not
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Eviction {
+    /// First in, first out, whatever has been used: what the cache that this
+    /// crate replaces did. 8 bytes an entry.
+    Fifo,
+    /// S3-FIFO as published (Yang et al., SOSP 2023): a small queue for
+    /// newcomers, a main queue for those used again, and a memory of the keys
+    /// evicted from the small one. 9.3 bytes an entry.
+    S3Fifo,
+    /// The segments of S3-FIFO, kept by two clock hands that walk the slots
+    /// instead of by linked queues, with a longer memory and the main segment
+    /// filled first. 3.4 bytes an entry.
+    S3Clock,
+    /// The default: `S3Clock` under the one of four sets of parameters that does
+    /// best just now, on a sample of the keys of one shard. As much memory, and
+    /// some 5 kB a cache for the samples.
+    #[default]
+    Adaptive,
+}
+
+/// The counts of use that a policy decides by.
+pub(crate) trait Counts {
+    fn count(&self, id: SlotId) -> u8;
+    fn set_count(&mut self, id: SlotId, count: u8);
+    fn place(&self, id: SlotId) -> Place;
+}
+
+/// The policy of one shard.
+#[derive(Debug)]
+pub(crate) enum Policy {
+    Fifo(Fifo),
+    S3Fifo(S3Fifo),
+    S3Clock(S3Clock),
+    Adaptive(Adaptive),
+}
+
+/// Runs the same call on whichever policy there is.
+macro_rules! each {
+    ($policy:expr, $inner:ident => $call:expr) => {
+        match $policy {
+            Policy::Fifo($inner) => $call,
+            Policy::S3Fifo($inner) => $call,
+            Policy::S3Clock($inner) => $call,
+            Policy::Adaptive($inner) => $call,
+        }
+    };
+}
+
+/// Makes the policies of a cache's shards.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    eviction: Eviction,
+    family: Family,
+}
+
+impl Policies {
+    pub(crate) fn new(eviction: Eviction) -> Self {
+        Self { eviction, family: Family::default() }
+    }
+
+    /// The policy of the next shard, with all that it allocates.
+    pub(crate) fn policy(&mut self, slots: usize) -> Result<Policy, BuildError> {
+        Ok(match self.eviction {
+            Eviction::Fifo => Policy::Fifo(Fifo::new(slots)?),
+            Eviction::S3Fifo => Policy::S3Fifo(S3Fifo::new(slots)?),
+            Eviction::S3Clock => Policy::S3Clock(S3Clock::new(slots, Parameters::USUAL)?),
+            Eviction::Adaptive => Policy::Adaptive(self.family.policy(slots)?),
+        })
+    }
+
+    /// Bytes that the policies of so many shards request from the allocator.
+    pub(crate) fn heap_bytes(
+        eviction: Eviction,
+        shards: usize,
+        slots: usize,
+    ) -> Result<usize, BuildError> {
+        let (each, once) = match eviction {
+            Eviction::Fifo => (Fifo::heap_bytes(slots), 0),
+            Eviction::S3Fifo => (S3Fifo::heap_bytes(slots), 0),
+            Eviction::S3Clock => (S3Clock::heap_bytes(slots), 0),
+            Eviction::Adaptive => (Adaptive::heap_bytes(slots), Family::heap_bytes(slots)?),
+        };
+        Ok(each.saturating_mul(shards).saturating_add(once))
+    }
+}
+
+impl Policy {
+    /// Which keys this policy wants to observe.
+    pub(crate) fn sampler(&self, slots: usize) -> Sampler {
+        match self {
+            Self::Adaptive(policy) => policy.sampler(slots),
+            _ => Sampler::NONE,
+        }
+    }
+
+    /// Shows the policy an access to one of those keys.
+    #[cold]
+    pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
+        if let Self::Adaptive(policy) = self {
+            policy.observe(hash, access);
+        }
+    }
+
+    /// Whether a key that is not in the cache was evicted of late. Asked once for
+    /// each newcomer, before room is made for it; the answer goes to `admit`.
+    #[inline]
+    pub(crate) fn recall(&mut self, place: Place) -> bool {
+        each!(self, policy => policy.recall(place))
+    }
+
+    /// A newcomer has taken slot `id`.
+    #[inline]
+    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+        each!(self, policy => policy.admit(id, recalled));
+    }
+
+    /// Chooses the entry to evict, of a full shard. The next to be
+    /// [admitted](Self::admit) is its slot's successor. Looks at a bounded number of
+    /// slots.
+    #[inline]
+    pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        each!(self, policy => policy.evict(counts))
+    }
+
+    /// [`recall`](Self::recall), [`evict`](Self::evict) and [`admit`](Self::admit) in one
+    /// go: the slot in which a newcomer displaces the policy's choice.
+    #[inline]
+    pub(crate) fn turn_over(&mut self, place: Place, counts: &mut impl Counts) -> SlotId {
+        each!(self, policy => {
+            let recalled = policy.recall(place);
+            let id = policy.evict(counts);
+            policy.admit(id, recalled);
+            id
+        })
+    }
+
+    /// An entry has left because its time was up.
+    #[inline]
+    pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
+        match self {
+            Self::S3Clock(policy) => policy.expire(id, counts),
+            Self::Adaptive(policy) => policy.expire(id, counts),
+            _ => self.remove(id),
+        }
+    }
+
+    /// An entry has left for another reason.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        each!(self, policy => policy.remove(id));
+    }
+
+    /// Holds the policy's structures against the occupied slots.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
+        each!(self, policy => policy.check(occupied));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many uses of each slot; the place is the slot's number.
+    pub(super) struct Used(pub(super) Vec<u8>);
+
+    impl Counts for Used {
+        fn count(&self, id: SlotId) -> u8 {
+            self.0[id.index()]
+        }
+        fn set_count(&mut self, id: SlotId, count: u8) {
+            self.0[id.index()] = count;
+        }
+        fn place(&self, id: SlotId) -> Place {
+            Place::from_bits(id.index() as u64)
+        }
+    }
+
+    pub(super) fn id(slot: usize) -> SlotId {
+        SlotId::new(slot)
+    }
+}

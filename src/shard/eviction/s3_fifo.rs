@@ -1,0 +1,163 @@
+//! S3-FIFO as published: "FIFO queues are all you need for cache eviction",
+//! Yang, Zhang, Qiu, Yue and Rashmi, SOSP 2023.
+
+use super::Counts;
+use super::bitmap::Bitmap;
+use super::ghost::Ghost;
+use super::queue::{Links, Queue};
+use crate::error::BuildError;
+use crate::shard::key_hash::Place;
+use crate::shard::slot_id::SlotId;
+
+/// The small queue gets one slot in ten.
+const SMALL_SHARE: usize = 10;
+
+/// Used more often than this in the small queue, an entry goes to the main one.
+const PROMOTE_ABOVE: u8 = 1;
+
+/// After this many entries given another turn, the next is evicted whatever its
+/// count: what bounds a single eviction.
+const TURNS_MAX: usize = 64;
+
+/// All lanes of the ghost count.
+const GHOST_LANES: u32 = 6;
+
+/// Newcomers wait in `small`. Whoever is used twice there moves to `main`, where
+/// each use buys another turn; whoever is not leaves, and `ghost` remembers it:
+/// if it comes back soon, it goes to `main` at once.
+#[derive(Debug)]
+pub(crate) struct S3Fifo {
+    small: Queue,
+    main: Queue,
+    links: Links,
+    in_main: Bitmap,
+    small_target: usize,
+    ghost: Ghost,
+}
+
+impl S3Fifo {
+    pub(crate) fn new(slots: usize) -> Result<Self, BuildError> {
+        Ok(Self {
+            small: Queue::default(),
+            main: Queue::default(),
+            links: Links::new(slots)?,
+            in_main: Bitmap::new(slots)?,
+            small_target: small_target(slots),
+            ghost: Ghost::new(slots - small_target(slots))?,
+        })
+    }
+
+    pub(crate) fn heap_bytes(slots: usize) -> usize {
+        Links::heap_bytes(slots)
+            + Bitmap::heap_bytes(slots)
+            + Ghost::heap_bytes(slots - small_target(slots))
+    }
+
+    pub(crate) fn recall(&mut self, place: Place) -> bool {
+        self.ghost.recall(place, GHOST_LANES)
+    }
+
+    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+        if recalled {
+            self.push_main(id);
+        } else {
+            self.small.push(&mut self.links, id);
+        }
+    }
+
+    pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        let mut turns = TURNS_MAX;
+        while self.small.len() >= self.small_target || self.main.len() == 0 {
+            let oldest = self.small.oldest().expect("a full shard has entries");
+            self.small.remove(&mut self.links, oldest);
+            if counts.count(oldest) <= PROMOTE_ABOVE || turns == 0 {
+                self.ghost.remember(counts.place(oldest));
+                return oldest;
+            }
+            turns -= 1;
+            counts.set_count(oldest, 0);
+            self.push_main(oldest);
+        }
+        loop {
+            let oldest = self.main.oldest().expect("not empty, says the loop above");
+            self.main.remove(&mut self.links, oldest);
+            let count = counts.count(oldest);
+            if count == 0 || turns == 0 {
+                self.in_main.remove(oldest);
+                return oldest;
+            }
+            turns -= 1;
+            counts.set_count(oldest, count - 1);
+            self.main.push(&mut self.links, oldest);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: SlotId) {
+        if self.in_main.contains(id) {
+            self.in_main.remove(id);
+            self.main.remove(&mut self.links, id);
+        } else {
+            self.small.remove(&mut self.links, id);
+        }
+    }
+
+    fn push_main(&mut self, id: SlotId) {
+        self.in_main.insert(id);
+        self.main.push(&mut self.links, id);
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
+        let small = self.small.members(&self.links);
+        let main = self.main.members(&self.links);
+        assert_eq!(small.len() + main.len(), occupied.len());
+        assert_eq!(self.in_main.len(), main.len());
+        for (queue, in_main) in [(small, false), (main, true)] {
+            for slot in queue {
+                assert!(occupied.contains(&slot));
+                assert_eq!(self.in_main.contains(SlotId::new(slot)), in_main);
+            }
+        }
+    }
+}
+
+fn small_target(slots: usize) -> usize {
+    (slots / SMALL_SHARE).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::eviction::tests::{Used, id};
+
+    #[test]
+    fn a_tenth_is_for_newcomers() {
+        for (slots, expected) in [(1, 1), (19, 1), (20, 2), (1_005, 100)] {
+            assert_eq!(S3Fifo::new(slots).unwrap().small_target, expected);
+        }
+    }
+
+    /// A use in the main queue buys a turn, and is used up by it.
+    #[test]
+    fn a_use_buys_a_turn_in_the_main_queue() {
+        let mut policy = S3Fifo::new(10).unwrap();
+        let mut counts = Used(vec![1, 0, 2, 0]);
+        (0..4).for_each(|slot| policy.admit(id(slot), true));
+        let victims: Vec<_> = (0..4).map(|_| policy.evict(&mut counts).index()).collect();
+        assert_eq!(victims, [1, 3, 0, 2]);
+        assert_eq!(counts.0, [0; 4]);
+    }
+
+    /// However much all of them were used, one eviction looks at so many.
+    #[test]
+    fn an_eviction_ends() {
+        for in_main in [false, true] {
+            let mut policy = S3Fifo::new(200).unwrap();
+            let mut counts = Used(vec![3; 200]);
+            (0..200).for_each(|slot| policy.admit(id(slot), in_main));
+            assert_eq!(policy.evict(&mut counts).index(), TURNS_MAX);
+            let lowered = counts.0.iter().filter(|&&count| count < 3).count();
+            assert_eq!(lowered, TURNS_MAX);
+        }
+    }
+}

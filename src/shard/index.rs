@@ -1,0 +1,225 @@
+//! The hash table from keys to slots, which never grows.
+//!
+//! hashbrown leaves a tombstone for most removals, and a table with no room left
+//! doubles unless its entries fill at most half of it. Here it is emptied and
+//! filled again from the slots instead: no allocation, no call of the key's
+//! `Hash`, and a pause that is bounded by the size of one shard. The table is
+//! made large enough that at most [`LOAD_PERCENT_MAX`] of it is ever in use, so
+//! that this happens rarely: about once in a hundredth to a fifth of a shard's
+//! capacity of insertions.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hashbrown::HashTable;
+
+use super::key_hash::Place;
+use super::slot_id::SlotId;
+use crate::error::BuildError;
+
+/// How full a table may get by design, in percent of what it takes.
+pub(crate) const LOAD_PERCENT_MAX: usize = 96;
+
+/// A slot's number, and above it eight bits of its key's place, so that hardly any
+/// other slot has to be looked at to see that it is not the one: by hashbrown's own
+/// seven bits alone, one of ten look-ups of a key that is not there would (twelve of
+/// the sixteen buckets of a group are taken, as a rule).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word(u32);
+
+impl Word {
+    #[inline]
+    fn new(id: SlotId, place: Place) -> Self {
+        Self(SlotId::link(Some(id)) as u32 | Self::check(place))
+    }
+
+    /// The slot, if it may be one of that place.
+    #[inline]
+    fn slot_in(self, place: Place) -> Option<SlotId> {
+        let number = self.0 ^ Self::check(place);
+        // A check that differs leaves bits above the number; and no number is zero.
+        let index = number.wrapping_sub(1) as usize;
+        (index < SlotId::COUNT_MAX).then(|| SlotId::new(index))
+    }
+
+    #[inline]
+    fn check(place: Place) -> u32 {
+        u32::from(place.check()) << SlotId::LINK_BITS
+    }
+}
+
+const _: () = assert!(SlotId::LINK_BITS + u8::BITS == u32::BITS);
+
+/// Slots by the place of their keys.
+#[derive(Debug)]
+pub(crate) struct Index {
+    table: HashTable<Word>,
+    /// See [`Place::bucket_shift`].
+    bucket_shift: u32,
+}
+
+impl Index {
+    /// A table of 2^`buckets_log2` buckets.
+    pub(crate) fn new(buckets_log2: u32) -> Result<Self, BuildError> {
+        let buckets = 1usize << buckets_log2;
+        let mut table = HashTable::new();
+        table.try_reserve(entries_max(buckets), |_| unreachable!("the table is empty")).map_err(
+            |_| BuildError::OutOfMemory {
+                requested_bytes: buckets.saturating_mul(size_of::<Word>() + 1),
+            },
+        )?;
+        debug_assert_eq!(table.num_buckets(), buckets, "hashbrown chose another size");
+        Ok(Self { table, bucket_shift: Place::bucket_shift(buckets_log2) })
+    }
+
+    /// The bytes that a table of 2^`buckets_log2` buckets requests from the
+    /// allocator. Makes one to see, once for each size: a formula would have to
+    /// repeat hashbrown's.
+    pub(crate) fn heap_bytes(buckets_log2: u32) -> Result<usize, BuildError> {
+        static BYTES: [AtomicUsize; u32::BITS as usize] =
+            [const { AtomicUsize::new(0) }; u32::BITS as usize];
+        let known = &BYTES[buckets_log2 as usize];
+        if known.load(Ordering::Relaxed) == 0 {
+            let bytes = Self::new(buckets_log2)?.table.allocation_size();
+            known.store(bytes, Ordering::Relaxed);
+        }
+        Ok(known.load(Ordering::Relaxed))
+    }
+
+    /// Whether the next insertion may need more room than there is, tombstones
+    /// counted.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.capacity() == self.table.len()
+    }
+
+    /// The slot in `place` that `is_it` says is the one.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        place: Place,
+        mut is_it: impl FnMut(SlotId) -> bool,
+    ) -> Option<SlotId> {
+        self.table
+            .find(place.table_hash(self.bucket_shift), |word| {
+                word.slot_in(place).is_some_and(&mut is_it)
+            })
+            .and_then(|word| word.slot_in(place))
+    }
+
+    /// The first bucket that [`find`](Self::find) would look at, by the tags alone.
+    #[inline]
+    pub(crate) fn first_bucket(&self, place: Place) -> Option<usize> {
+        self.table.find_bucket_index(place.table_hash(self.bucket_shift), |_| true)
+    }
+
+    /// Something that depends on what is in a bucket: to fetch it from memory.
+    #[inline]
+    pub(crate) fn touch(&self, bucket: usize) -> u32 {
+        self.table.get_bucket(bucket).map_or(0, |word| word.0)
+    }
+
+    /// Adds a slot that is not in the table, which is not full.
+    #[inline]
+    pub(crate) fn insert(&mut self, id: SlotId, place: Place) {
+        self.table.insert_unique(place.table_hash(self.bucket_shift), Word::new(id, place), |_| {
+            unreachable!("the table would grow")
+        });
+    }
+
+    /// Takes a slot out, without looking at any key.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId, place: Place) {
+        let word = Word::new(id, place);
+        match self.table.find_entry(place.table_hash(self.bucket_shift), |&other| other == word) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("{id:?} is not in the index"),
+        }
+    }
+
+    /// Empties the table and fills it again, which clears it of tombstones.
+    #[cold]
+    pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, Place)>) {
+        // Not `clear`, which leaves a table without entries as it is, tombstones
+        // and all.
+        drop(self.table.drain());
+        for (id, place) in slots {
+            self.insert(id, place);
+        }
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// The entries that hashbrown puts into so many buckets before it grows: 7/8,
+/// and all but one in the smallest tables.
+fn entries_max(buckets: usize) -> usize {
+    if buckets < 8 { buckets - 1 } else { buckets / 8 * 7 }
+}
+
+/// The smallest table, as the logarithm of its buckets, in which `entries` fill
+/// at most `load_percent` of the room.
+pub(crate) fn buckets_log2_for(entries: usize, load_percent: usize) -> u32 {
+    (2..u32::BITS)
+        .find(|&log2| entries_max(1 << log2) as u64 * load_percent as u64 / 100 >= entries as u64)
+        .expect("slots are numbered with 24 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_of_the_size_asked_for() {
+        for buckets_log2 in 2..20 {
+            let index = Index::new(buckets_log2).unwrap();
+            assert_eq!(index.table.num_buckets(), 1 << buckets_log2);
+            assert_eq!(index.table.capacity(), entries_max(1 << buckets_log2));
+        }
+    }
+
+    /// Tombstones alone can fill a table. `HashTable::clear` would leave them, since
+    /// nothing is in it, and the next insertion would find no room.
+    #[test]
+    fn a_table_full_of_tombstones_is_cleared() {
+        let mut index = Index::new(5).unwrap();
+        // Side by side, so that each leaves a tombstone.
+        let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), Place::from_bits(i as u64)));
+        for (id, place) in entries.clone() {
+            index.insert(id, place);
+        }
+        for (id, place) in entries.clone() {
+            index.remove(id, place);
+        }
+        assert_eq!(index.len(), 0);
+        assert!(index.is_full());
+        index.rebuild(std::iter::empty());
+        assert_eq!(index.table.capacity(), entries_max(32));
+    }
+
+    /// So that it is not looked at.
+    #[test]
+    fn a_slot_of_another_check_is_not_the_one() {
+        for number in [0, 1, SlotId::COUNT_MAX - 1] {
+            for bits in [0, 1, 0x80, 0x1_ff00, 0xff_ffff] {
+                let place = Place::from_bits(bits);
+                let word = Word::new(SlotId::new(number), place);
+                assert_eq!(word.slot_in(place), Some(SlotId::new(number)));
+                for other in 1..256 {
+                    assert_eq!(word.slot_in(Place::from_bits(bits ^ other)), None);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_load_is_kept() {
+        for entries in (1..5_000).chain([1 << 20, SlotId::COUNT_MAX]) {
+            let log2 = buckets_log2_for(entries, 96);
+            assert!(entries * 100 <= entries_max(1 << log2) * 96, "{entries} in 2^{log2}");
+            assert!(log2 == 2 || entries * 100 > entries_max(1 << (log2 - 1)) * 96 - 100);
+        }
+    }
+}

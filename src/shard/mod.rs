@@ -1,0 +1,484 @@
+//! A cache for one thread, of one piece: the only room that keeps slots, index,
+//! wheel and eviction policy in step.
+//!
+//! It knows no clock (time comes in as ticks), no hasher (keys come in with their
+//! place), no lock and no listener: entries that leave are handed out.
+//!
+//! # Ground rules
+//!
+//! - The callers' code that runs in here is their keys' `Eq`, in
+//!   [`find`](Shard::find), before anything is changed. Everything else runs to
+//!   its end, so a panic of theirs finds the shard whole.
+//! - Nothing of theirs is dropped in here: keys and values move out in a
+//!   [`Removed`].
+//!
+//! # Invariants
+//!
+//! 1. A slot is occupied if and only if the index finds it at its place.
+//! 2. A slot is in the wheel if and only if its entry has a deadline.
+//! 3. Every occupied slot is in exactly one segment of the policy.
+//! 4. At most `limit` slots are occupied, and the index has room for as many.
+
+pub(crate) mod batch;
+pub(crate) mod eviction;
+pub(crate) mod geometry;
+pub(crate) mod index;
+pub(crate) mod key_hash;
+pub(crate) mod slot_id;
+pub(crate) mod slots;
+pub(crate) mod wheel;
+
+use std::hint::black_box;
+
+use arrayvec::ArrayVec;
+use hashbrown::Equivalent;
+
+use crate::error::BuildError;
+use crate::footprint::Footprint;
+use crate::removal::{RemovalCause, Removed};
+use crate::stats::Stats;
+use eviction::{Access, Counts, Eviction, Policies, Policy, Sampler};
+use geometry::Geometry;
+use index::Index;
+use key_hash::{KeyHash, Place};
+use slot_id::SlotId;
+use slots::Slots;
+use wheel::{Timers, Wheel};
+
+/// In this order: what a hit touches comes first, and with the lock of a shared shard
+/// before it fills two cache lines.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Shard<K, V> {
+    index: Index,
+    /// Those of `stats`, which has none.
+    hits: u64,
+    slots: Slots<K, V>,
+    /// The keys whose accesses the policy is shown.
+    sampler: Sampler,
+    wheel: Wheel,
+    stats: Stats,
+    policy: Policy,
+}
+
+impl<K, V> Shard<K, V> {
+    /// Everything is allocated here.
+    pub(crate) fn new(
+        geometry: &Geometry,
+        policies: &mut Policies,
+        now: u64,
+    ) -> Result<Self, BuildError> {
+        let slots = geometry.slots_per_shard;
+        let policy = policies.policy(slots)?;
+        // Allocated for sure or not at all, so find out first.
+        BuildError::probe(Wheel::HEAP_BYTES)?;
+        let wheel = Wheel::new(now);
+        Ok(Self {
+            index: Index::new(geometry.buckets_log2)?,
+            hits: 0,
+            slots: Slots::new(slots)?,
+            wheel,
+            sampler: policy.sampler(slots),
+            policy,
+            stats: Stats::default(),
+        })
+    }
+
+    /// What the shards of that shape take, each held in `holder_bytes`.
+    pub(crate) fn footprint(
+        geometry: &Geometry,
+        eviction: Eviction,
+        holder_bytes: usize,
+    ) -> Result<Footprint, BuildError> {
+        let index_bytes = Index::heap_bytes(geometry.buckets_log2)?;
+        let slots = geometry.slots_per_shard;
+        Ok(Footprint {
+            slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
+            index_bytes: geometry.shards.saturating_mul(index_bytes),
+            wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
+            eviction_bytes: Policies::heap_bytes(eviction, geometry.shards, slots)?,
+            locks_bytes: geometry.shards.saturating_mul(holder_bytes),
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The number of slots; those occupied have numbers below it.
+    pub(crate) fn limit(&self) -> usize {
+        self.slots.limit()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { hits: self.hits, live: self.len() as u64, ..self.stats }
+    }
+
+    /// The slot of a key, due or not. Runs the key's `Eq`, and nothing else of
+    /// the caller's.
+    #[inline]
+    pub(crate) fn find<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.index.find(place, |id| key.equivalent(self.slots.key(id)))
+    }
+
+    /// The slot of a key that is not due.
+    #[inline]
+    pub(crate) fn find_live<Q>(&self, place: Place, key: &Q, now: u64) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.find(place, key).filter(|&id| !self.is_due(id, now))
+    }
+
+    /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
+    /// value.
+    #[inline(always)]
+    pub(crate) fn look_up<Q>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        now: u64,
+    ) -> Option<(SlotId, &mut V)>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let found = self.find(hash.place(), key);
+        self.use_found(found, hash, now)
+    }
+
+    /// [`look_up`](Self::look_up) for a key whose slot has been found, if it has one.
+    #[inline(always)]
+    pub(crate) fn use_found(
+        &mut self,
+        found: Option<SlotId>,
+        hash: KeyHash,
+        now: u64,
+    ) -> Option<(SlotId, &mut V)> {
+        // Two paths that meet nowhere are shorter than one with a question at each step.
+        let Some(id) = found.filter(|&id| !self.is_due(id, now)) else {
+            self.stats.misses += 1;
+            if self.sampler.picks(hash) {
+                self.policy.observe(hash, Access::Miss);
+            }
+            return None;
+        };
+        let value = self.slots.use_value(id);
+        self.hits += 1;
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, Access::Hit);
+        }
+        Some((id, value))
+    }
+
+    /// For each place, in its shard, the first slot whose key may be the one: to be
+    /// [confirmed](Self::confirm). No other slot has to be looked at, but for one in
+    /// thousands.
+    ///
+    /// Each step is taken for all places before the next. So none has to wait for
+    /// another one's, and the processor fetches from memory for many at once.
+    #[inline(always)]
+    pub(crate) fn find_candidates<'a, const N: usize>(
+        places: impl Iterator<Item = (&'a Self, Place)> + Clone,
+        candidates: &mut ArrayVec<Option<SlotId>, N>,
+    ) where
+        K: 'a,
+        V: 'a,
+    {
+        let mut buckets = ArrayVec::<u32, N>::new();
+        for (shard, place) in places.clone() {
+            // Without a bucket any other one will do.
+            buckets.push(shard.index.first_bucket(place).unwrap_or(0) as u32);
+        }
+        let mut touched = 0;
+        for ((shard, _), &bucket) in places.clone().zip(&buckets) {
+            touched ^= u64::from(shard.index.touch(bucket as usize));
+        }
+        candidates.clear();
+        for (shard, place) in places.clone() {
+            candidates.push(shard.index.find(place, |_| true));
+        }
+        for ((shard, _), candidate) in places.zip(&*candidates) {
+            touched ^= candidate.map_or(0, |id| shard.slots.touch(id));
+        }
+        // Nothing waits for it, but it has to be loaded.
+        black_box(touched);
+    }
+
+    /// The slot of a key, due or not, by its [candidate](Self::find_candidates), of
+    /// which nothing has changed since. Runs the key's `Eq`.
+    #[inline]
+    pub(crate) fn confirm<Q>(
+        &self,
+        candidate: Option<SlotId>,
+        place: Place,
+        key: &Q,
+    ) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let id = candidate?;
+        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(place, key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_other<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.find(place, key)
+    }
+
+    #[inline]
+    pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
+        self.wheel.is_due(&self.slots, id, now)
+    }
+
+    /// The occupied slots, due or not.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
+        self.slots.ids()
+    }
+
+    /// The slot of that number, if it is occupied.
+    pub(crate) fn occupied(&self, index: usize) -> Option<SlotId> {
+        self.slots.occupied(index)
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, id: SlotId) -> (&K, &V) {
+        self.slots.entry(id)
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, id: SlotId) -> &V {
+        self.slots.value(id)
+    }
+
+    /// The tick at which an entry is due; `None` for never.
+    pub(crate) fn deadline(&self, id: SlotId) -> Option<u64> {
+        self.slots.is_filed(id).then(|| self.wheel.deadline(&self.slots, id))
+    }
+
+    /// Moves an entry's deadline.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, id: SlotId, deadline: Option<u64>, now: u64) {
+        match deadline {
+            Some(deadline) => self.wheel.reschedule(&mut self.slots, id, deadline, now),
+            None => self.wheel.remove(&mut self.slots, id),
+        }
+    }
+
+    /// Puts an entry in whose key has not been [found](Self::find). Returns its slot,
+    /// and the entry that makes room for it in a full shard: one that was due or,
+    /// if the wheel finds none within `budget`, the policy's choice.
+    ///
+    /// It runs none of the callers' code, which could panic and have key and value
+    /// dropped in here; nor does [`replace`](Self::replace).
+    #[inline(always)]
+    pub(crate) fn insert(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, Option<Removed<K, V>>) {
+        let place = hash.place();
+        self.note_insertion(hash);
+        let (id, displaced) = if self.slots.is_full() {
+            let (id, cause) = self.make_room(place, now, budget);
+            let (key, value) = self.slots.refill(id, key, value, place);
+            (id, Some(Removed { key, value, cause }))
+        } else {
+            let recalled = self.policy.recall(place);
+            let id = self.slots.insert(key, value, place);
+            self.policy.admit(id, recalled);
+            (id, None)
+        };
+        if self.index.is_full() {
+            self.rebuild_index();
+        } else {
+            self.index.insert(id, place);
+        }
+        self.set_deadline(id, deadline, now);
+        (id, displaced)
+    }
+
+    /// Puts an entry in the place of one with the same key, which leaves as
+    /// `Replaced`, or `Expired` if it was due.
+    #[inline(always)]
+    pub(crate) fn replace(
+        &mut self,
+        hash: KeyHash,
+        id: SlotId,
+        key: K,
+        value: V,
+        deadline: Option<u64>,
+        now: u64,
+    ) -> Removed<K, V> {
+        self.note_insertion(hash);
+        let cause =
+            if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
+        self.count_removal(cause);
+        self.set_deadline(id, deadline, now);
+        let (key, value) = self.slots.replace(id, key, value);
+        Removed { key, value, cause }
+    }
+
+    #[inline]
+    fn note_insertion(&mut self, hash: KeyHash) {
+        self.stats.inserts += 1;
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, Access::Insert);
+        }
+    }
+
+    /// Compares the number of entries with its peak: after an insertion, once
+    /// the call has freed what was due.
+    #[inline]
+    pub(crate) fn note_peak(&mut self) {
+        self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
+    }
+
+    /// Counts an entry that came and went within one call, never to be found.
+    pub(crate) fn pass_by(&mut self) {
+        self.stats.inserts += 1;
+        self.stats.expired += 1;
+    }
+
+    /// Takes an entry out, as `Expired` if it is due, else for `cause`.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
+        if self.is_due(id, now) {
+            self.wheel.remove(&mut self.slots, id);
+            self.policy.expire(id, &self.slots);
+            return self.take_out(id, RemovalCause::Expired);
+        }
+        self.wheel.remove(&mut self.slots, id);
+        self.policy.remove(id);
+        self.take_out(id, cause)
+    }
+
+    /// Whether [`reap_one`](Self::reap_one) has anything to do.
+    #[inline]
+    pub(crate) fn has_work(&self, now: u64) -> bool {
+        self.wheel.has_work(now)
+    }
+
+    /// Takes out an entry that is due. Each entry taken out or moved within the
+    /// wheel costs one of `budget`.
+    #[inline]
+    pub(crate) fn reap_one(&mut self, now: u64, budget: &mut usize) -> Option<Removed<K, V>> {
+        let id = self.pop_due(now, budget)?;
+        Some(self.take_out(id, RemovalCause::Expired))
+    }
+
+    /// See [`Wheel::next_event`].
+    #[inline]
+    pub(crate) fn next_event(&self) -> u64 {
+        self.wheel.next_event()
+    }
+
+    /// See [`Wheel::next_expiry`].
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        self.wheel.next_expiry()
+    }
+
+    /// Of a full shard, has the index let go of an entry that is due if one is found
+    /// within the budget, else of the policy's choice; the policy has admitted the
+    /// newcomer of that place. The slot is to be filled again at once, and if it is still
+    /// in the wheel, given another deadline there.
+    #[inline(always)]
+    fn make_room(&mut self, place: Place, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
+        let (id, cause) = if self.has_work(now) {
+            self.turn_over_with_work(place, now, budget)
+        } else {
+            (self.policy.turn_over(place, &mut self.slots), RemovalCause::Evicted)
+        };
+        self.count_removal(cause);
+        self.index.remove(id, self.slots.place(id));
+        (id, cause)
+    }
+
+    #[inline(never)]
+    fn turn_over_with_work(
+        &mut self,
+        place: Place,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, RemovalCause) {
+        let recalled = self.policy.recall(place);
+        let (id, is_due) = if let Some(id) = self.pop_due(now, budget) {
+            (id, true)
+        } else {
+            let id = self.policy.evict(&mut self.slots);
+            (id, self.is_due(id, now))
+        };
+        self.policy.admit(id, recalled);
+        (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
+    }
+
+    /// An entry that is due: the wheel and the policy have let go of it.
+    #[inline]
+    fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
+        let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
+        self.policy.expire(id, &self.slots);
+        Some(id)
+    }
+
+    /// The last step of every removal: the wheel and the policy have let go.
+    #[inline]
+    fn take_out(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
+        self.count_removal(cause);
+        self.index.remove(id, self.slots.place(id));
+        let (key, value) = self.slots.remove(id);
+        Removed { key, value, cause }
+    }
+
+    #[inline]
+    fn count_removal(&mut self, cause: RemovalCause) {
+        match cause {
+            RemovalCause::Expired => self.stats.expired += 1,
+            RemovalCause::Evicted => self.stats.evicted += 1,
+            RemovalCause::Removed | RemovalCause::Cleared => self.stats.removed += 1,
+            RemovalCause::Replaced => self.stats.replaced += 1,
+        }
+    }
+
+    #[cold]
+    fn rebuild_index(&mut self) {
+        self.stats.rebuilds += 1;
+        self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.place(id))));
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl<K, V> Shard<K, V> {
+    /// Compares all structures with one another: invariants 1 to 4.
+    pub(crate) fn check(&self) {
+        use std::collections::BTreeSet;
+
+        let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
+        assert!(occupied.len() <= self.slots.limit());
+        assert_eq!(self.index.len(), occupied.len(), "invariant 1");
+        for id in self.slots.ids() {
+            let found = self.index.find(self.slots.place(id), |other| other == id);
+            assert_eq!(found, Some(id), "invariant 1");
+        }
+        let filed = self.wheel.check(&self.slots);
+        for id in self.slots.ids() {
+            assert_eq!(filed.contains(&id.index()), self.slots.is_filed(id), "invariant 2");
+        }
+        assert!(filed.is_subset(&occupied), "invariant 2");
+        self.policy.check(&occupied);
+        let stats = self.stats();
+        assert_eq!(
+            stats.inserts,
+            stats.live + stats.expired + stats.evicted + stats.removed + stats.replaced
+        );
+    }
+}

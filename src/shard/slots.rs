@@ -1,0 +1,419 @@
+//! The preallocated slab of entries, and the 16 bytes that each carries beside
+//! its key and value.
+//!
+//! ```text
+//!         63           51 50           27 26            3 2     1     0
+//!        ┌───────────────┬───────────────┬───────────────┬───────┬─────┐
+//! links  │ place, upper  │   previous    │     next      │ count │  1  │
+//!        │    13 bits    │    24 bits    │    24 bits    │ 2 bits│     │
+//!        └───────────────┴───────────────┴───────────────┴───────┴─────┘
+//!         63                          21 20         11 10             0
+//!        ┌──────────────────────────────┬────────────┬────────────────┐
+//! timing │            stamp             │    list    │  place, lower  │
+//!        │           43 bits            │  10 bits   │    11 bits     │
+//!        └──────────────────────────────┴────────────┴────────────────┘
+//! ```
+//!
+//! - `next`, `previous`: neighbours in a list of the timing wheel. All ones in
+//!   `next` means: in no list.
+//! - `count`: how often the entry was used of late, for the eviction policy.
+//! - `place`: the hash bits that the index and the policy need ([`Place`]).
+//! - `stamp`: the deadline ([`Stamp`]).
+//! - `list`: which list of the wheel ([`ListId`]).
+//! - The lowest bit of `links` is always set. The compiler marks vacant slots by
+//!   its absence, so that `Slab`'s own tag takes no memory.
+
+use std::mem::needs_drop;
+use std::num::NonZeroU64;
+
+use slab::Slab;
+
+use super::eviction::Counts;
+use super::key_hash::Place;
+use super::slot_id::SlotId;
+use super::wheel::{ListId, Stamp, Timers};
+use crate::error::BuildError;
+use crate::panic::FirstPanic;
+
+const COUNT_SHIFT: u32 = 1;
+const COUNT_BITS: u32 = 2;
+const NEXT_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
+const PREVIOUS_SHIFT: u32 = NEXT_SHIFT + SlotId::LINK_BITS;
+const PLACE_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
+const PLACE_UPPER_BITS: u32 = u64::BITS - PLACE_UPPER_SHIFT;
+const STAMP_SHIFT: u32 = u64::BITS - Stamp::BITS;
+const LIST_SHIFT: u32 = STAMP_SHIFT - ListId::BITS;
+const PLACE_LOWER_BITS: u32 = LIST_SHIFT;
+const _: () = assert!(PLACE_UPPER_BITS + PLACE_LOWER_BITS == Place::BITS);
+
+const PLACE_UPPER_MASK: u64 = !0 << PLACE_UPPER_SHIFT;
+const PLACE_LOWER_MASK: u64 = (1 << PLACE_LOWER_BITS) - 1;
+const LIST_MASK: u64 = ((1 << ListId::BITS) - 1) << LIST_SHIFT;
+const LINK_MASK: u64 = (1 << SlotId::LINK_BITS) - 1;
+const COUNT_MASK: u64 = ((1 << COUNT_BITS) - 1) << COUNT_SHIFT;
+const UNFILED: u64 = LINK_MASK << NEXT_SHIFT;
+
+/// Counts stop here.
+pub(crate) const COUNT_MAX: u8 = (1 << COUNT_BITS) - 1;
+
+/// One entry.
+#[derive(Debug)]
+struct Slot<K, V> {
+    key: K,
+    value: V,
+    links: NonZeroU64,
+    timing: u64,
+}
+
+impl<K, V> Slot<K, V> {
+    #[inline]
+    fn new(key: K, value: V, place: Place) -> Self {
+        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNFILED, timing: 0 };
+        slot.set_place_and_count(place, 0);
+        slot
+    }
+
+    #[inline]
+    fn set_place_and_count(&mut self, place: Place, count: u8) {
+        let upper = place.bits() >> PLACE_LOWER_BITS;
+        let count = u64::from(count) << COUNT_SHIFT;
+        self.set_links(PLACE_UPPER_MASK | COUNT_MASK, upper << PLACE_UPPER_SHIFT | count);
+        let lower = place.bits() & PLACE_LOWER_MASK;
+        self.timing = self.timing & !PLACE_LOWER_MASK | lower;
+    }
+
+    #[inline]
+    fn links(&self, shift: u32) -> u64 {
+        (self.links.get() >> shift) & LINK_MASK
+    }
+
+    #[inline]
+    fn set_links(&mut self, mask: u64, bits: u64) {
+        debug_assert!(bits & !mask == 0 && mask & 1 == 0, "{bits:#x} beside {mask:#x}");
+        // The lowest bit stays set, so this never is zero.
+        self.links = NonZeroU64::MIN | ((self.links.get() & !mask) | bits);
+    }
+
+    /// Counts one more use. Writes nothing once the count is at its maximum.
+    #[inline]
+    fn raise_count(&mut self) {
+        if self.links.get() & COUNT_MASK != COUNT_MASK {
+            self.links = NonZeroU64::MIN | (self.links.get() + (1 << COUNT_SHIFT));
+        }
+    }
+}
+
+/// What `Slab` keeps for a slot; its own type is private, so this one of the
+/// same shape tells its size. A test holds it against the allocator.
+#[expect(dead_code, reason = "only its size is used")]
+enum SlabEntry<K, V> {
+    Vacant(usize),
+    Occupied(Slot<K, V>),
+}
+
+/// A fixed number of slots, each vacant or holding an entry. The slot freed last
+/// is taken first, so only as many are ever touched as were once in use
+/// together.
+#[derive(Debug)]
+pub(crate) struct Slots<K, V> {
+    slab: Slab<Slot<K, V>>,
+    /// `Slab::capacity` may be more than was asked for.
+    limit: usize,
+}
+
+impl<K, V> Slots<K, V> {
+    pub(crate) const SLOT_BYTES: usize = size_of::<SlabEntry<K, V>>();
+
+    pub(crate) fn new(limit: usize) -> Result<Self, BuildError> {
+        assert!(limit <= SlotId::COUNT_MAX, "{limit} slots cannot be numbered");
+        // `Slab` allocates or aborts, so find out first whether it can be had.
+        BuildError::probe(limit.saturating_mul(Self::SLOT_BYTES))?;
+        Ok(Self { slab: Slab::with_capacity(limit), limit })
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.slab.len() == self.limit
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Fills a vacant slot; the entry has no deadline and a count of zero.
+    #[inline]
+    pub(crate) fn insert(&mut self, key: K, value: V, place: Place) -> SlotId {
+        assert!(!self.is_full(), "all {} slots are taken", self.limit);
+        SlotId::new(self.slab.insert(Slot::new(key, value, place)))
+    }
+
+    /// Puts another entry, with a count of zero, into an occupied slot, which keeps
+    /// its place in the wheel and its deadline; whoever calls has taken the old entry
+    /// out of every other structure, and gives the new one its own deadline.
+    #[inline]
+    pub(crate) fn refill(&mut self, id: SlotId, key: K, value: V, place: Place) -> (K, V) {
+        let slot = &mut self.slab[id.index()];
+        slot.set_place_and_count(place, 0);
+        (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
+    }
+
+    /// Vacates a slot; whoever calls has taken it out of every other structure.
+    #[inline]
+    pub(crate) fn remove(&mut self, id: SlotId) -> (K, V) {
+        debug_assert!(!self.is_filed(id), "{id:?} is still in the wheel");
+        let slot = self.slab.remove(id.index());
+        (slot.key, slot.value)
+    }
+
+    /// Puts another key (one equal to the old one) and value into a slot, which
+    /// counts as a use.
+    #[inline]
+    pub(crate) fn replace(&mut self, id: SlotId, key: K, value: V) -> (K, V) {
+        let slot = &mut self.slab[id.index()];
+        slot.raise_count();
+        (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
+    }
+
+    /// Something that depends on all of a slot but key and value: to fetch it from
+    /// memory.
+    #[inline]
+    pub(crate) fn touch(&self, id: SlotId) -> u64 {
+        let slot = &self.slab[id.index()];
+        slot.links.get() ^ slot.timing
+    }
+
+    #[inline]
+    pub(crate) fn key(&self, id: SlotId) -> &K {
+        &self.slab[id.index()].key
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, id: SlotId) -> &V {
+        &self.slab[id.index()].value
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, id: SlotId) -> (&K, &V) {
+        let slot = &self.slab[id.index()];
+        (&slot.key, &slot.value)
+    }
+
+    /// The value, of which it counts one more use.
+    #[inline]
+    pub(crate) fn use_value(&mut self, id: SlotId) -> &mut V {
+        let slot = &mut self.slab[id.index()];
+        slot.raise_count();
+        &mut slot.value
+    }
+
+    /// The occupied slots, in order of their numbers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
+        self.slab.iter().map(|(index, _)| SlotId::new(index))
+    }
+
+    /// The slot of that number, if it is occupied.
+    #[inline]
+    pub(crate) fn occupied(&self, index: usize) -> Option<SlotId> {
+        self.slab.contains(index).then(|| SlotId::new(index))
+    }
+}
+
+impl<K, V> Drop for Slots<K, V> {
+    /// Drops every entry, also after one has panicked: `Slab` would abort at the
+    /// second panic.
+    fn drop(&mut self) {
+        if !needs_drop::<(K, V)>() {
+            return;
+        }
+        let mut panics = FirstPanic::default();
+        for slot in self.slab.drain() {
+            panics.drop(slot.value);
+            panics.drop(slot.key);
+        }
+        if !std::thread::panicking() {
+            panics.finish(());
+        }
+    }
+}
+
+impl<K, V> Timers for Slots<K, V> {
+    #[inline]
+    fn stamp(&self, id: SlotId) -> Stamp {
+        Stamp::from_bits(self.slab[id.index()].timing >> STAMP_SHIFT)
+    }
+
+    #[inline]
+    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
+        let timing = &mut self.slab[id.index()].timing;
+        *timing = (stamp.bits() << STAMP_SHIFT) | (*timing & ((1 << STAMP_SHIFT) - 1));
+    }
+
+    #[inline]
+    fn list(&self, id: SlotId) -> ListId {
+        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        ListId::from_bits((self.slab[id.index()].timing & LIST_MASK) >> LIST_SHIFT)
+    }
+
+    #[inline]
+    fn set_list(&mut self, id: SlotId, list: ListId) {
+        let timing = &mut self.slab[id.index()].timing;
+        *timing = (*timing & !LIST_MASK) | (list.bits() << LIST_SHIFT);
+    }
+
+    #[inline]
+    fn next(&self, id: SlotId) -> Option<SlotId> {
+        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        SlotId::from_link(self.slab[id.index()].links(NEXT_SHIFT))
+    }
+
+    #[inline]
+    fn previous(&self, id: SlotId) -> Option<SlotId> {
+        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        SlotId::from_link(self.slab[id.index()].links(PREVIOUS_SHIFT))
+    }
+
+    #[inline]
+    fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
+        self.slab[id.index()].set_links(LINK_MASK << NEXT_SHIFT, SlotId::link(next) << NEXT_SHIFT);
+    }
+
+    #[inline]
+    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
+        self.slab[id.index()]
+            .set_links(LINK_MASK << PREVIOUS_SHIFT, SlotId::link(previous) << PREVIOUS_SHIFT);
+    }
+
+    #[inline]
+    fn set_links(&mut self, id: SlotId, previous: Option<SlotId>, next: Option<SlotId>) {
+        self.slab[id.index()].set_links(
+            LINK_MASK << NEXT_SHIFT | LINK_MASK << PREVIOUS_SHIFT,
+            SlotId::link(next) << NEXT_SHIFT | SlotId::link(previous) << PREVIOUS_SHIFT,
+        );
+    }
+
+    #[inline]
+    fn is_filed(&self, id: SlotId) -> bool {
+        self.slab[id.index()].links.get() & UNFILED != UNFILED
+    }
+
+    #[inline]
+    fn set_unfiled(&mut self, id: SlotId) {
+        self.slab[id.index()].set_links(UNFILED, UNFILED);
+    }
+}
+
+impl<K, V> Counts for Slots<K, V> {
+    #[inline]
+    fn count(&self, id: SlotId) -> u8 {
+        ((self.slab[id.index()].links.get() & COUNT_MASK) >> COUNT_SHIFT) as u8
+    }
+
+    #[inline]
+    fn set_count(&mut self, id: SlotId, count: u8) {
+        debug_assert!(count <= COUNT_MAX, "a count of {count}");
+        self.slab[id.index()].set_links(COUNT_MASK, u64::from(count) << COUNT_SHIFT);
+    }
+
+    #[inline]
+    fn place(&self, id: SlotId) -> Place {
+        let slot = &self.slab[id.index()];
+        let upper = slot.links.get() >> PLACE_UPPER_SHIFT;
+        let lower = slot.timing & PLACE_LOWER_MASK;
+        Place::from_bits((upper << PLACE_LOWER_BITS) | lower)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bytes_beside_key_and_value() {
+        assert_eq!(Slots::<u64, u64>::SLOT_BYTES, 32);
+        assert_eq!(Slots::<String, String>::SLOT_BYTES, 64);
+        assert_eq!(Slots::<u32, u32>::SLOT_BYTES, 24);
+        assert_eq!(Slots::<(), ()>::SLOT_BYTES, 16);
+        assert_eq!(Slots::<[u8; 20], [u8; 19]>::SLOT_BYTES, 56);
+    }
+
+    #[test]
+    fn fields_do_not_disturb_each_other() {
+        let mut slots = Slots::<u64, u64>::new(4).unwrap();
+        let highest = SlotId::new(SlotId::COUNT_MAX - 1);
+        for place in [0, 1, 0x7ff, 0x800, 0xff_ffff, 0xa5_a5a5].map(Place::from_bits) {
+            let id = slots.insert(u64::MAX, 0, place);
+            assert!(!slots.is_filed(id));
+            slots.set_previous(id, None);
+            slots.set_next(id, None);
+            for link in [None, Some(highest), Some(SlotId::new(0))] {
+                let list = ListId::from_bits(SlotId::link(link) & 703);
+                for stamp in [0, 1, (1 << Stamp::BITS) - 1].map(Stamp::from_bits) {
+                    for count in [0, 3, 1, 2] {
+                        slots.set_next(id, link);
+                        slots.set_stamp(id, stamp);
+                        slots.set_list(id, list);
+                        slots.set_count(id, count);
+                        slots.set_previous(id, Some(highest));
+                        assert!(slots.is_filed(id));
+                        assert_eq!(slots.next(id), link);
+                        assert_eq!(slots.previous(id), Some(highest));
+                        assert_eq!((slots.stamp(id), slots.list(id)), (stamp, list));
+                        assert_eq!(slots.count(id), count);
+                        assert_eq!(slots.place(id), place);
+                        assert_eq!(slots.entry(id), (&u64::MAX, &0));
+                        slots.set_previous(id, None);
+                        assert_eq!(slots.previous(id), None);
+                        slots.set_links(id, Some(highest), link);
+                        assert_eq!((slots.previous(id), slots.next(id)), (Some(highest), link));
+                        assert_eq!((slots.count(id), slots.place(id)), (count, place));
+                    }
+                }
+            }
+            slots.set_unfiled(id);
+            assert_eq!(slots.place(id), place);
+            assert_eq!(slots.remove(id), (u64::MAX, 0));
+        }
+    }
+
+    #[test]
+    fn a_count_saturates() {
+        let mut slots = Slots::<u64, u64>::new(1).unwrap();
+        let id = slots.insert(1, 1, Place::from_bits(0xff_ffff));
+        for expected in [1, 2, 3, 3, 3] {
+            slots.use_value(id);
+            assert_eq!(slots.count(id), expected);
+        }
+        assert_eq!(slots.place(id), Place::from_bits(0xff_ffff));
+    }
+
+    /// And stays where it is in the wheel.
+    #[test]
+    fn a_refilled_slot_starts_anew() {
+        let mut slots = Slots::<u64, u64>::new(2).unwrap();
+        let id = slots.insert(1, 1, Place::from_bits(0xa5_a5a5));
+        let neighbour = slots.insert(2, 2, Place::from_bits(2));
+        slots.set_links(id, None, Some(neighbour));
+        slots.set_list(id, ListId::from_bits(7));
+        slots.use_value(id);
+        assert_eq!(slots.refill(id, 3, 3, Place::from_bits(0x5a_5a5a)), (1, 1));
+        assert_eq!((slots.entry(id), slots.count(id)), ((&3, &3), 0));
+        assert_eq!(slots.place(id), Place::from_bits(0x5a_5a5a));
+        assert_eq!((slots.previous(id), slots.next(id)), (None, Some(neighbour)));
+        assert_eq!(slots.list(id), ListId::from_bits(7));
+    }
+
+    #[test]
+    fn the_slot_freed_last_is_taken_first() {
+        let mut slots = Slots::<u64, u64>::new(8).unwrap();
+        let ids: Vec<_> = (0..5).map(|i| slots.insert(i, i, Place::from_bits(i))).collect();
+        slots.remove(ids[1]);
+        slots.remove(ids[3]);
+        assert_eq!(slots.insert(5, 5, Place::from_bits(5)), ids[3]);
+        assert_eq!(slots.insert(6, 6, Place::from_bits(6)), ids[1]);
+    }
+}

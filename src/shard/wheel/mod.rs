@@ -1,0 +1,547 @@
+//! A hierarchical timing wheel (Varghese and Lauck, 1987) over numbered timers.
+//!
+//! It knows nothing of caches: timers are numbers whose links and deadlines
+//! somebody else stores ([`Timers`]), so that they cost no memory of their own.
+//!
+//! # Geometry
+//!
+//! Time is a 64-bit number of ticks. Each level cuts six of its bits into 64
+//! slots; eleven levels cover all 64 bits, so that there is no horizon, and no
+//! top level that could wrap.
+//!
+//! ```text
+//! tick  63..60  59..54  53..48   …   17..12  11..6   5..0
+//! level   10      9       8      …     2       1      0      64 slots each
+//! ```
+//!
+//! A timer is filed at the level of the highest bit in which its deadline and
+//! [`elapsed`](Wheel::elapsed) differ, in the slot of the deadline's digit there:
+//!
+//! ```text
+//! elapsed   = … 000010 000111 101100
+//! deadline  = … 000010 001001 000001     level 1, slot 9
+//!                      ^^^^^^ first digit that differs
+//! ```
+//!
+//! A timer whose deadline is postponed stays where it is, so that no other timer is
+//! touched: it bears its list's number, and is filed again only when that list's time
+//! has come, however often it was postponed until then. Most timers of a cache never
+//! fire: sessions are used again, values are renewed, and what is evicted leaves its
+//! slot, with its place in the wheel, to an entry that is due later.
+//!
+//! # Invariants
+//!
+//! 1. Every timer's list starts at or after `elapsed`, and its deadline is at or after
+//!    that, by less than 2^53 ticks: a [`Stamp`] tells it.
+//! 2. A timer is in exactly one list: the one whose number it bears, or `cascading`,
+//!    which starts at `elapsed`.
+//! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
+//!    on level 0, where it may be equal. So the first slot of the lowest
+//!    occupied level is the next one in time.
+//! 4. A bit of `occupied` is set if and only if the slot's list is not empty.
+//! 5. `next_event` is not later than the start of any occupied slot, and not
+//!    later than `elapsed` while `cascading` is not empty.
+//!
+//! `elapsed` is how far the wheel has been worked off, not the time: what is due
+//! is handed out one timer at a time by [`pop_due`](Wheel::pop_due), within a
+//! budget that moves between levels (cascades) use up too, and the next call
+//! goes on where the last one stopped.
+
+use std::fmt;
+
+use super::slot_id::SlotId;
+
+const LEVEL_BITS: u32 = 6;
+const SLOTS: usize = 1 << LEVEL_BITS;
+const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
+const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
+
+/// A deadline, by what the start of the timer's list does not tell of it: a count modulo
+/// 2^42 of ticks, exact, or of units of 2,048 ticks, rounded up, where the list starts 2^42
+/// ticks or more before. The lowest bit says which, the others are the count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64);
+
+impl Stamp {
+    pub(crate) const BITS: u32 = Self::COUNT_BITS + 1;
+    const COUNT_BITS: u32 = 42;
+    const COUNT_MASK: u64 = (1 << Self::COUNT_BITS) - 1;
+    const UNIT_TICKS_LOG2: u32 = 11;
+    const UNIT_TICKS: u64 = 1 << Self::UNIT_TICKS_LOG2;
+
+    /// What is up to so many ticks ahead of now has to be exact.
+    const EXACT_TICKS: u64 = 1 << 36;
+    /// It is as long as `elapsed` is at most so many ticks behind.
+    const LAG_TICKS_MAX: u64 = Self::COUNT_MASK - Self::EXACT_TICKS;
+
+    /// `None` where it would not be exact, or the deadline is before the start.
+    #[inline]
+    fn exact(deadline: u64, start: u64) -> Option<Self> {
+        let is_exact = deadline.wrapping_sub(start) <= Self::COUNT_MASK;
+        is_exact.then_some(Self((deadline & Self::COUNT_MASK) << 1))
+    }
+
+    #[inline]
+    fn new(deadline: u64, start: u64) -> Self {
+        Self::exact(deadline, start).unwrap_or_else(|| {
+            let units = deadline.div_ceil(Self::UNIT_TICKS);
+            Self((units & Self::COUNT_MASK) << 1 | 1)
+        })
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a stamp");
+        Self(bits)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    fn deadline(self, start: u64) -> u64 {
+        let count = self.0 >> 1;
+        let after = |start: u64| start + (count.wrapping_sub(start) & Self::COUNT_MASK);
+        if self.0 & 1 == 0 {
+            after(start)
+        } else {
+            // The very last one would overflow: time ends there.
+            after(start >> Self::UNIT_TICKS_LOG2).saturating_mul(Self::UNIT_TICKS)
+        }
+    }
+}
+
+/// The number of a list: level and slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListId(u16);
+
+impl ListId {
+    pub(crate) const BITS: u32 = (LEVELS * SLOTS - 1).ilog2() + 1;
+
+    #[inline]
+    fn new(level: usize, slot: usize) -> Self {
+        Self((level * SLOTS + slot) as u16)
+    }
+
+    #[inline]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a list's number");
+        Self(bits as u16)
+    }
+
+    #[inline]
+    pub(crate) fn bits(self) -> u64 {
+        self.0.into()
+    }
+
+    #[inline]
+    fn level(self) -> usize {
+        usize::from(self.0) / SLOTS
+    }
+
+    #[inline]
+    fn slot(self) -> usize {
+        usize::from(self.0) % SLOTS
+    }
+}
+
+/// Who stores the timers' links, lists and deadlines.
+///
+/// Those of a timer that is not filed mean nothing.
+pub(crate) trait Timers {
+    fn stamp(&self, id: SlotId) -> Stamp;
+    fn set_stamp(&mut self, id: SlotId, stamp: Stamp);
+    fn list(&self, id: SlotId) -> ListId;
+    fn set_list(&mut self, id: SlotId, list: ListId);
+    fn next(&self, id: SlotId) -> Option<SlotId>;
+    fn previous(&self, id: SlotId) -> Option<SlotId>;
+    /// Also makes the timer a filed one.
+    fn set_next(&mut self, id: SlotId, next: Option<SlotId>);
+    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>);
+    /// Both at once.
+    fn set_links(&mut self, id: SlotId, previous: Option<SlotId>, next: Option<SlotId>) {
+        self.set_next(id, next);
+        self.set_previous(id, previous);
+    }
+    fn is_filed(&self, id: SlotId) -> bool;
+    fn set_unfiled(&mut self, id: SlotId);
+}
+
+/// The lists' heads; the rest of the lists runs through the timers.
+#[repr(C)]
+pub(crate) struct Wheel {
+    /// No timer is due, and none has to be moved, before this tick.
+    next_event: u64,
+    /// Worked off up to here.
+    elapsed: u64,
+    /// Timers taken off a slot of a higher level whose start has come, and not
+    /// yet filed again.
+    cascading: Option<SlotId>,
+    /// A bit for each slot of each level: its list is not empty.
+    occupied: [u64; LEVELS],
+    /// Apart from the rest, so that what every call of a cache looks at, of all its
+    /// shards, lies close together.
+    heads: Box<Heads>,
+}
+
+type Heads = [[Option<SlotId>; SLOTS]; LEVELS];
+
+impl Wheel {
+    /// Bytes that a wheel requests from the allocator.
+    pub(crate) const HEAP_BYTES: usize = size_of::<Heads>();
+
+    pub(crate) fn new(now: u64) -> Self {
+        Self {
+            elapsed: now,
+            next_event: u64::MAX,
+            cascading: None,
+            occupied: [0; LEVELS],
+            heads: Box::new([[None; SLOTS]; LEVELS]),
+        }
+    }
+
+    /// A tick before which nothing is due and nothing has to be moved;
+    /// `u64::MAX` if there is no such tick. May be too early, never too late.
+    #[inline]
+    pub(crate) fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
+    /// Whether [`pop_due`](Self::pop_due) has anything to do.
+    #[inline]
+    pub(crate) fn has_work(&self, now: u64) -> bool {
+        self.next_event <= now
+    }
+
+    /// The tick at which to look again: never after the first deadline, and
+    /// before it only if a cascade comes first. `None` without timers.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        if self.cascading.is_some() {
+            return Some(self.elapsed);
+        }
+        self.first_occupied().map(|(_, _, start)| start)
+    }
+
+    /// Whether a filed timer is due; correct even if `elapsed` is far behind.
+    #[inline]
+    pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
+        // As a rule nothing is, and the timer need not be looked at.
+        self.has_work(now) && self.is_past(timers, id, now)
+    }
+
+    #[cold]
+    fn is_past(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
+        timers.is_filed(id) && self.deadline(timers, id) <= now
+    }
+
+    /// A filed timer's deadline.
+    #[inline]
+    pub(crate) fn deadline(&self, timers: &impl Timers, id: SlotId) -> u64 {
+        timers.stamp(id).deadline(self.start(timers.list(id)))
+    }
+
+    /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so after
+    /// `now`; one that is past already is due at once. O(1), unless it has to
+    /// [catch up](Self::catch_up).
+    #[inline]
+    pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
+        self.follow(now);
+        let deadline = deadline.max(self.elapsed);
+        let list = self.list_for(deadline);
+        let start = self.start(list);
+        if let Some(stamp) = Stamp::exact(deadline, start) {
+            timers.set_stamp(id, stamp);
+            self.file(timers, id, list, start);
+        } else {
+            self.insert_far(timers, id, deadline, now);
+        }
+    }
+
+    #[cold]
+    fn insert_far(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        if now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX {
+            self.catch_up(timers, now);
+        }
+        self.insert_rounded(timers, id, deadline.max(self.elapsed));
+    }
+
+    fn insert_rounded(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
+        let list = self.list_for(deadline);
+        let start = self.start(list);
+        timers.set_stamp(id, Stamp::new(deadline, start));
+        self.file(timers, id, list, start);
+    }
+
+    /// Moves a timer's deadline, or files it if it is in no list. As long as its list
+    /// starts early enough for the new one, this is O(1) and touches no other timer.
+    #[inline]
+    pub(crate) fn reschedule(
+        &mut self,
+        timers: &mut impl Timers,
+        id: SlotId,
+        deadline: u64,
+        now: u64,
+    ) {
+        if timers.is_filed(id) {
+            if let Some(stamp) = Stamp::exact(deadline, self.start(timers.list(id))) {
+                timers.set_stamp(id, stamp);
+                return;
+            }
+        }
+        self.refile(timers, id, deadline, now);
+    }
+
+    #[inline(never)]
+    fn refile(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+        self.remove(timers, id);
+        self.insert(timers, id, deadline, now);
+    }
+
+    /// Takes a timer out, if it is filed. O(1).
+    #[inline]
+    pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: SlotId) {
+        if !timers.is_filed(id) {
+            return;
+        }
+        let next = timers.next(id);
+        let previous = timers.previous(id);
+        if let Some(next) = next {
+            timers.set_previous(next, previous);
+        }
+        match previous {
+            Some(previous) => timers.set_next(previous, next),
+            None if self.cascading == Some(id) => self.cascading = next,
+            None => {
+                let list = timers.list(id);
+                let head = &mut self.heads[list.level()][list.slot()];
+                debug_assert_eq!(*head, Some(id), "{list:?} has another head");
+                *head = next;
+                if next.is_none() {
+                    self.occupied[list.level()] &= !(1 << list.slot());
+                }
+            }
+        }
+        timers.set_unfiled(id);
+    }
+
+    /// Takes out a timer that is due at `now`, moving others down a level where
+    /// the time has come for it. Each timer moved or taken out costs one of
+    /// `budget`; at zero this stops, and [`has_work`](Self::has_work) stays true.
+    ///
+    /// Looks at occupied slots only, however far `now` is from the last call.
+    pub(crate) fn pop_due(
+        &mut self,
+        timers: &mut impl Timers,
+        now: u64,
+        budget: &mut usize,
+    ) -> Option<SlotId> {
+        while self.next_event <= now && *budget > 0 {
+            if let Some(id) = self.cascading {
+                *budget -= 1;
+                // Its list starts now.
+                let deadline = timers.stamp(id).deadline(self.elapsed);
+                self.cascading = Self::take_head(timers, id);
+                if deadline <= now {
+                    return Some(id);
+                }
+                let list = self.list_for(deadline);
+                self.file(timers, id, list, self.start(list));
+                continue;
+            }
+            match self.first_occupied() {
+                Some((level, slot, start)) if start <= now => {
+                    self.elapsed = start;
+                    self.occupied[level] &= !(1 << slot);
+                    self.cascading = self.heads[level][slot].take();
+                }
+                later => {
+                    self.elapsed = self.elapsed.max(now);
+                    self.next_event = later.map_or(u64::MAX, |(_, _, start)| start);
+                }
+            }
+        }
+        None
+    }
+
+    /// Catches up with the time if nothing lies between: then it is free, and
+    /// timers are filed as low as can be.
+    #[inline]
+    fn follow(&mut self, now: u64) {
+        if now > self.elapsed && now < self.next_event {
+            self.elapsed = now;
+        }
+    }
+
+    /// When a list's time comes. That of a timer which is cascading is `elapsed`.
+    #[inline]
+    fn start(&self, list: ListId) -> u64 {
+        slot_start(self.elapsed, list.level(), list.slot())
+    }
+
+    /// The list of a deadline that is not before `elapsed`.
+    #[inline]
+    fn list_for(&self, deadline: u64) -> ListId {
+        let level = level_for(self.elapsed, deadline);
+        ListId::new(level, digit(deadline, level))
+    }
+
+    #[inline]
+    fn file(&mut self, timers: &mut impl Timers, id: SlotId, list: ListId, start: u64) {
+        let head = self.heads[list.level()][list.slot()].replace(id);
+        timers.set_list(id, list);
+        timers.set_links(id, None, head);
+        if let Some(head) = head {
+            timers.set_previous(head, Some(id));
+        }
+        self.occupied[list.level()] |= 1 << list.slot();
+        self.next_event = self.next_event.min(start);
+    }
+
+    /// Unlinks the first timer of a list, which stays a list without it.
+    #[inline]
+    fn take_head(timers: &mut impl Timers, id: SlotId) -> Option<SlotId> {
+        let next = timers.next(id);
+        if let Some(next) = next {
+            timers.set_previous(next, None);
+        }
+        timers.set_unfiled(id);
+        next
+    }
+
+    /// The next occupied slot: level, slot and start.
+    #[inline]
+    fn first_occupied(&self) -> Option<(usize, usize, u64)> {
+        let level = self.occupied.iter().position(|&slots| slots != 0)?;
+        let slot = self.occupied[level].trailing_zeros() as usize;
+        Some((level, slot, slot_start(self.elapsed, level, slot)))
+    }
+
+    /// Moves `elapsed` to `now` at one go, where a deadline would else not be as exact as
+    /// it has to be: all that is due becomes due now.
+    ///
+    /// O(timers), and reached only where what was due has not been worked off for nearly
+    /// 2^42 ticks (26 days at the finest resolution of the system's clock, 584 years at the
+    /// default one), and the clock has passed a multiple of 2^48 (64 times as long) since.
+    #[cold]
+    fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
+        let heads = std::mem::replace(&mut *self.heads, [[None; SLOTS]; LEVELS]);
+        let cascading = self.cascading.take();
+        let elapsed = std::mem::replace(&mut self.elapsed, now);
+        self.occupied = [0; LEVELS];
+        for mut next in heads.into_iter().flatten().chain([cascading]) {
+            while let Some(id) = next {
+                next = timers.next(id);
+                let list = timers.list(id);
+                let start = slot_start(elapsed, list.level(), list.slot());
+                let deadline = timers.stamp(id).deadline(start).max(now);
+                self.insert_rounded(timers, id, deadline);
+            }
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Wheel {
+    /// Holds the lists against invariants 1 to 5, and returns the numbers of all
+    /// filed timers.
+    pub(crate) fn check(&self, timers: &impl Timers) -> std::collections::BTreeSet<usize> {
+        let mut filed = std::collections::BTreeSet::new();
+        let mut walk = |head: Option<SlotId>, own: Option<ListId>| {
+            let (mut previous, mut next) = (None, head);
+            while let Some(id) = next {
+                assert!(timers.is_filed(id), "{id:?} is in a list, unfiled");
+                assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
+                let (list, deadline) = (timers.list(id), self.deadline(timers, id));
+                assert!(
+                    own.is_none_or(|own| own == list),
+                    "{id:?} of {list:?} is in the wrong list"
+                );
+                let start = self.start(list);
+                assert!(self.elapsed <= start, "{id:?}'s list starts at {start}, before");
+                assert!(own.is_some() || self.elapsed == start, "{id:?} cascades too early");
+                assert!(start <= deadline, "{id:?} is due at {deadline}, before {start}");
+                assert!(filed.insert(id.index()), "{id:?} is in two lists");
+                previous = next;
+                next = timers.next(id);
+            }
+        };
+        walk(self.cascading, None);
+        assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
+        for (level, heads) in self.heads.iter().enumerate() {
+            for (slot, &head) in heads.iter().enumerate() {
+                walk(head, Some(ListId::new(level, slot)));
+                let is_occupied = self.occupied[level] & (1 << slot) != 0;
+                assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
+                if is_occupied {
+                    let here = digit(self.elapsed, level);
+                    assert!(slot > here || (level == 0 && slot == here), "invariant 3");
+                    let start = slot_start(self.elapsed, level, slot);
+                    assert!(self.next_event <= start, "invariant 5");
+                }
+            }
+        }
+        filed
+    }
+}
+
+impl fmt::Debug for Wheel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wheel")
+            .field("elapsed", &self.elapsed)
+            .field("next_event", &self.next_event)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The level of a deadline that is not before `elapsed`: that of the highest bit
+/// in which the two differ.
+#[inline]
+fn level_for(elapsed: u64, deadline: u64) -> usize {
+    debug_assert!(elapsed <= deadline, "deadline {deadline} is before {elapsed}");
+    // Or 1: equal ticks belong to level 0 too.
+    LEVEL_OF_BIT[((elapsed ^ deadline) | 1).ilog2() as usize].into()
+}
+
+/// The level that each bit of a tick belongs to.
+const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
+    let mut levels = [0; u64::BITS as usize];
+    let mut bit = 0;
+    while bit < levels.len() {
+        levels[bit] = (bit as u32 / LEVEL_BITS) as u8;
+        bit += 1;
+    }
+    levels
+};
+
+/// The slot of a tick on a level.
+#[inline]
+fn digit(tick: u64, level: usize) -> usize {
+    (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
+}
+
+/// The first tick of a level's slot, of the turn that `elapsed` is in.
+#[inline]
+fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
+    let shift = level as u32 * LEVEL_BITS;
+    let turn = (elapsed >> shift) & !(SLOTS as u64 - 1);
+    (turn | slot as u64) << shift
+}
+
+/// What a wheel makes of a deadline that it is given, if that is right: past ones are due
+/// now, and those that are far ahead may be rounded up.
+#[cfg(any(test, fuzzing))]
+fn rounded(deadline: u64, told: u64, elapsed: u64, now: u64) -> u64 {
+    let due = deadline.max(elapsed);
+    let is_near = due.saturating_sub(now) <= 1 << 36;
+    let delay_max = if is_near { 0 } else { 2_047 };
+    assert!((due..=due.saturating_add(delay_max)).contains(&told), "{due} became {told}");
+    told
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod tests;
