@@ -90,10 +90,11 @@ pub mod unsync;
 
 pub use hashbrown::Equivalent;
 
-pub use cache::{Builder, Cache, Reaper};
+pub use cache::{Builder, Cache};
 pub use error::BuildError;
 pub use footprint::Footprint;
 pub use hasher::{DefaultHasher, RandomState};
+pub use reaper::mode::Reaper;
 pub use removal::RemovalCause;
 pub use shard::eviction::Eviction;
 pub use stats::Stats;

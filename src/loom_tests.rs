@@ -30,7 +30,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::reaper::parker::Alarm;
-use crate::reaper::{Reapable, Reaper};
+use crate::reaper::{Reapable, ReaperThread};
 use crate::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };
@@ -39,13 +39,13 @@ use crate::{Builder, Cache, ManualClock, RemovalCause};
 const SOON: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_secs(1_000_000_000);
 
-fn new_reaper() -> &'static Reaper {
-    Box::leak(Box::new(Reaper::new()))
+fn new_reaper() -> &'static ReaperThread {
+    Box::leak(Box::new(ReaperThread::new()))
 }
 
 /// The reaper's thread: one round or more, until there is nothing left to wait
 /// for. It reads the clock before it goes to sleep.
-fn serve(reaper: &Reaper, clock: impl Fn() -> u64, is_done: impl Fn() -> bool) {
+fn serve(reaper: &ReaperThread, clock: impl Fn() -> u64, is_done: impl Fn() -> bool) {
     let was_last = Cell::new(false);
     while !was_last.get() {
         reaper.round(|| {

@@ -68,7 +68,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashTable};
 
-use crate::{Clock, SystemClock};
+use crate::time::clock::{Clock, SystemClock};
 
 /// A bounded cache that stops serving an entry at its deadline, and keeps it in
 /// memory until `max_len` newer ones have come.

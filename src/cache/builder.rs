@@ -4,33 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Cache;
-use super::inner::Inner;
+use super::inner::{Inner, Listener, SharedClock};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::reaper::{self, process_reaper};
+use crate::reaper::mode::Reaper;
+use crate::reaper::{self, ReaperThread, process_reaper};
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, TimeSource};
-
-pub(super) type SharedClock = dyn Clock + Send + Sync;
-pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
-
-/// Who frees entries that are due while nobody touches the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reaper {
-    /// A thread named `punctual-reaper`, which all caches of the process share.
-    /// It sleeps until the earliest deadline of any of them, and keeps the time
-    /// for them while calls come in thick and fast. The default with the system's
-    /// clock, and possible only with that one.
-    Thread,
-    /// Nobody: each call frees what is due in its shard, up to the `reap_limit`,
-    /// and [`Cache::reap`] everywhere. [`Cache::next_expiry`] says when to call
-    /// it. The default with any other clock.
-    Manual,
-}
 
 /// Says how a [`Cache`] shall be: made by [`Cache::builder`].
 ///
@@ -54,13 +38,49 @@ pub struct Builder<K, V, S = RandomState> {
 }
 
 impl<K, V> Builder<K, V> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             settings: Settings { threads: threads(), ..Settings::default() },
             clock: TimeSource::SystemCoarse,
             reaper: None,
             hasher: RandomState::default(),
             listener: None,
+        }
+    }
+}
+
+impl<K, V> Cache<K, V> {
+    /// Says how a cache shall be, and builds it.
+    ///
+    /// ```
+    /// use punctual::Cache;
+    ///
+    /// let cache: Cache<u64, String> = Cache::builder().capacity(1_000).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn builder() -> Builder<K, V> {
+        Builder::new()
+    }
+}
+
+impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
+    /// A cache for `capacity` entries that do not expire unless
+    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(1_000);
+    /// cache.insert("key", "value");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where [`Builder::build`] gives an error: if the capacity is zero, the
+    /// memory cannot be had, or the reaper's thread cannot be started.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        match Self::builder().capacity(capacity).build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("no cache for {capacity} entries: {error}"),
         }
     }
 }
@@ -200,7 +220,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// [`build`](Self::build) for any reaper, and none that it starts.
     pub(crate) fn build_for(
         self,
-        reaper: Option<&'static reaper::Reaper>,
+        reaper: Option<&'static ReaperThread>,
     ) -> Result<Cache<K, V, S>, BuildError>
     where
         K: Send + 'static,

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 
-use super::{Cache, Reaper};
+use super::Cache;
+use crate::reaper::mode::Reaper;
 use crate::removal::RemovalCause;
 use crate::shard::eviction::Eviction;
 use crate::time::clock::{Clock, ManualClock};

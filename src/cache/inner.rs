@@ -6,14 +6,14 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
-use super::builder::{Listener, Reaper as Mode, SharedClock};
 use super::locked_shard::{Bell, Guard, SharedShard};
 use super::reentrancy::{self, Mark};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::panic::FirstPanic;
+use crate::reaper::mode::Reaper;
 use crate::reaper::parker::Alarm;
-use crate::reaper::{Reapable, Reaper, ReaperClock};
+use crate::reaper::{Reapable, ReaperClock, ReaperThread};
 use crate::removal::{RemovalCause, Removed};
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -22,8 +22,11 @@ use crate::shard::geometry::Geometry;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicBool, Ordering};
 use crate::stats::Stats;
-use crate::time::clock::{self, TimeSource};
+use crate::time::clock::{self, Clock, TimeSource};
 use crate::time::tick::{Moment, Timebase};
+
+pub(super) type SharedClock = dyn Clock + Send + Sync;
+pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
 
 /// Entries handed out at a time: they lie on the stack meanwhile.
 const BATCH: usize = 8;
@@ -49,7 +52,7 @@ pub(super) struct Inner<K, V, S> {
     listener: Option<Listener<K, V>>,
     pub(super) footprint: Footprint,
     capacity: usize,
-    pub(super) reaper: Option<&'static Reaper>,
+    pub(super) reaper: Option<&'static ReaperThread>,
     bell: Bell,
     /// The last handle is gone: the reaper begins no further batch.
     is_closed: AtomicBool,
@@ -66,7 +69,7 @@ impl<K, V, S> Inner<K, V, S> {
         settings: &Settings,
         source: TimeSource<SharedClock>,
         base: Timebase,
-        reaper: Option<&'static Reaper>,
+        reaper: Option<&'static ReaperThread>,
         hasher: S,
         listener: Option<Listener<K, V>>,
         footprint: Footprint,
@@ -93,7 +96,7 @@ impl<K, V, S> Inner<K, V, S> {
             footprint,
             capacity: geometry.capacity(),
             reaper,
-            bell: Bell { alarm: reaper.map(Reaper::alarm), base },
+            bell: Bell { alarm: reaper.map(ReaperThread::alarm), base },
             is_closed: AtomicBool::new(false),
         })
     }
@@ -102,8 +105,8 @@ impl<K, V, S> Inner<K, V, S> {
         self.capacity
     }
 
-    pub(super) fn mode(&self) -> Mode {
-        if self.reaper.is_some() { Mode::Thread } else { Mode::Manual }
+    pub(super) fn mode(&self) -> Reaper {
+        if self.reaper.is_some() { Reaper::Thread } else { Reaper::Manual }
     }
 
     pub(super) fn source(&self) -> &TimeSource<SharedClock> {

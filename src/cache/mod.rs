@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-pub use builder::{Builder, Reaper};
+pub use builder::Builder;
 
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -103,42 +103,6 @@ impl<K, V, S> Clone for Cache<K, V, S> {
     /// Another handle to the same cache.
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), last: Arc::clone(&self.last) }
-    }
-}
-
-impl<K, V> Cache<K, V> {
-    /// Says how a cache shall be, and builds it.
-    ///
-    /// ```
-    /// use punctual::Cache;
-    ///
-    /// let cache: Cache<u64, String> = Cache::builder().capacity(1_000).build()?;
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    pub fn builder() -> Builder<K, V> {
-        Builder::new()
-    }
-}
-
-impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
-    /// A cache for `capacity` entries that do not expire unless
-    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(1_000);
-    /// cache.insert("key", "value");
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where [`Builder::build`] gives an error: if the capacity is zero, the
-    /// memory cannot be had, or the reaper's thread cannot be started.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        match Self::builder().capacity(capacity).build() {
-            Ok(cache) => cache,
-            Err(error) => panic!("no cache for {capacity} entries: {error}"),
-        }
     }
 }
 

@@ -13,10 +13,11 @@ use std::thread;
 use std::time::Duration;
 
 use super::inner::Inner;
-use super::{Cache, Last, Reaper as Mode};
+use super::{Cache, Last};
 use crate::hasher::RandomState;
+use crate::reaper::mode::Reaper;
 use crate::reaper::parker::Alarm;
-use crate::reaper::{Reapable, Reaper, ReaperClock};
+use crate::reaper::{Reapable, ReaperClock, ReaperThread};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -556,7 +557,7 @@ fn threads_leave_every_shard_whole_beside_the_reaper() {
 
 /// A reaper of the test's own and its thread, which counts the rounds.
 struct OwnReaper {
-    reaper: &'static Reaper,
+    reaper: &'static ReaperThread,
     rounds: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -564,7 +565,7 @@ struct OwnReaper {
 
 impl OwnReaper {
     fn start() -> Self {
-        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
         let rounds = Arc::new(AtomicUsize::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
@@ -584,7 +585,11 @@ impl OwnReaper {
     }
 }
 
-fn cache_of(reaper: &'static Reaper, capacity: usize, resolution: Duration) -> Cache<u64, u64> {
+fn cache_of(
+    reaper: &'static ReaperThread,
+    capacity: usize,
+    resolution: Duration,
+) -> Cache<u64, u64> {
     let settings = Settings { capacity: Some(capacity), resolution, ..Settings::default() };
     let shard_bytes = Cache::<u64, u64>::SHARD_BYTES;
     let (geometry, footprint) = settings.plan::<u64, u64>(shard_bytes, 0).unwrap();
@@ -708,7 +713,7 @@ fn the_time_told_without_the_clock_is_within_its_bounds() {
 fn one_round_frees_all_that_is_due() {
     const ENTRIES: u64 = 200_000;
     watched(|| {
-        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
         let cache = cache_of(reaper, ENTRIES as usize * 6 / 5, 10 * MILLISECOND);
         cache.insert_with_ttl(ENTRIES, 0, 3_600 * SECOND);
         for key in 0..ENTRIES {
@@ -728,7 +733,7 @@ fn one_round_frees_all_that_is_due() {
 #[test]
 fn the_alarm_is_set_to_the_first_deadline_of_all() {
     watched(|| {
-        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
         let resolutions = [Duration::from_micros(1), MILLISECOND, 10 * MILLISECOND, SECOND];
         let caches = resolutions.map(|resolution| cache_of(reaper, 1_000, resolution));
         let mut first_nanos = u64::MAX;
@@ -807,7 +812,7 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
         now: AtomicU64::new(origin),
         freed: AtomicU64::new(0),
     });
-    let reaper = Reaper::new();
+    let reaper = ReaperThread::new();
     reaper.register(simulated.clone());
     let mut rounds = 0;
     while simulated.freed.load(SeqCst) == 0 {
@@ -844,7 +849,7 @@ fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
 
 /// Stands in for a cache of which something falls due once.
 struct Standin {
-    reaper: &'static Reaper,
+    reaper: &'static ReaperThread,
     due_nanos: AtomicU64,
     /// Whether the reaper has come in time, and how often it has come.
     served: AtomicBool,
@@ -854,7 +859,7 @@ struct Standin {
 }
 
 impl Standin {
-    fn new(reaper: &'static Reaper, due_nanos: u64) -> Arc<Self> {
+    fn new(reaper: &'static ReaperThread, due_nanos: u64) -> Arc<Self> {
         Arc::new(Self {
             reaper,
             due_nanos: AtomicU64::new(due_nanos),
@@ -884,7 +889,7 @@ impl Reapable for Standin {
 #[test]
 fn the_list_of_caches_shrinks() {
     watched(|| {
-        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
         let standins: Vec<_> = (0..3).map(|_| Standin::new(reaper, u64::MAX)).collect();
         for standin in &standins {
             reaper.register(standin.clone());
@@ -908,7 +913,7 @@ fn the_list_of_caches_shrinks() {
 #[test]
 fn the_one_behind_a_cache_that_leaves_is_not_forgotten() {
     watched(|| {
-        let reaper: &'static Reaper = Box::leak(Box::new(Reaper::new()));
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
         let leaver = Standin::new(reaper, u64::MAX);
         leaver.leaves.set(Arc::downgrade(&leaver)).unwrap();
         let next = Standin::new(reaper, u64::MAX);
@@ -970,7 +975,7 @@ fn the_reaper_lets_go_of_a_cache_whose_last_handle_is_dropped() {
         let other = cache.clone();
         drop(cache);
         assert_eq!(living.load(SeqCst), 500);
-        assert_eq!(other.inner.mode(), Mode::Thread);
+        assert_eq!(other.inner.mode(), Reaper::Thread);
         drop(other);
         assert_eq!(living.load(SeqCst), 0, "not before the last handle was dropped");
         // Unless it is just looking in.

@@ -10,6 +10,7 @@
 //! - A panic of callers' code on this thread is reported by the panic hook, and
 //!   the work goes on.
 
+pub(crate) mod mode;
 pub(crate) mod parker;
 
 use std::sync::Arc;
@@ -29,14 +30,14 @@ pub(crate) trait Reapable: Send + Sync {
 }
 
 /// The list of caches, and the alarm of the thread that serves them.
-pub(crate) struct Reaper {
+pub(crate) struct ReaperThread {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
     alarm: Alarm,
     /// What the caches' calls may go by.
     kept_time: KeptTime,
 }
 
-impl Reaper {
+impl ReaperThread {
     pub(crate) fn new() -> Self {
         Self {
             caches: Mutex::new(Vec::new()),
@@ -98,14 +99,14 @@ impl Reaper {
 /// The clocks of a cache that the reaper serves: the system's, or the time that the
 /// reaper keeps.
 pub(crate) struct ReaperClock {
-    reaper: &'static Reaper,
+    reaper: &'static ReaperThread,
     guard: Guard,
 }
 
 impl ReaperClock {
     /// `None` where there is no coarse clock, in whose place it stands, or forks
     /// cannot be told.
-    pub(crate) fn new(reaper: &'static Reaper) -> Option<Self> {
+    pub(crate) fn new(reaper: &'static ReaperThread) -> Option<Self> {
         if clock::system_coarse_step_nanos() == 0 {
             return None;
         }
@@ -151,13 +152,13 @@ mod process {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::LazyLock;
 
-    use super::Reaper;
+    use super::ReaperThread;
     use crate::panic;
     use crate::shim::Mutex;
     use crate::time::clock;
 
-    pub(crate) fn process_reaper() -> &'static Reaper {
-        static REAPER: LazyLock<Reaper> = LazyLock::new(Reaper::new);
+    pub(crate) fn process_reaper() -> &'static ReaperThread {
+        static REAPER: LazyLock<ReaperThread> = LazyLock::new(ReaperThread::new);
         &REAPER
     }
 

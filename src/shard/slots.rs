@@ -28,7 +28,7 @@ use std::num::NonZeroU64;
 
 use slab::Slab;
 
-use super::eviction::Counts;
+use super::eviction::counts::{COUNT_BITS, COUNT_MAX, Counts};
 use super::key_hash::Place;
 use super::slot_id::SlotId;
 use super::wheel::{ListId, Stamp, Timers};
@@ -36,7 +36,6 @@ use crate::error::BuildError;
 use crate::panic::FirstPanic;
 
 const COUNT_SHIFT: u32 = 1;
-const COUNT_BITS: u32 = 2;
 const NEXT_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
 const PREVIOUS_SHIFT: u32 = NEXT_SHIFT + SlotId::LINK_BITS;
 const PLACE_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
@@ -52,9 +51,6 @@ const LIST_MASK: u64 = ((1 << ListId::BITS) - 1) << LIST_SHIFT;
 const LINK_MASK: u64 = (1 << SlotId::LINK_BITS) - 1;
 const COUNT_MASK: u64 = ((1 << COUNT_BITS) - 1) << COUNT_SHIFT;
 const UNFILED: u64 = LINK_MASK << NEXT_SHIFT;
-
-/// Counts stop here.
-pub(crate) const COUNT_MAX: u8 = (1 << COUNT_BITS) - 1;
 
 /// One entry.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Cache;
 use super::monotonic::Time;
+use super::{Cache, Listener};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
@@ -14,8 +14,6 @@ use crate::shard::Shard;
 use crate::shard::eviction::{Eviction, Policies};
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, TimeSource};
-
-pub(super) type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 
 /// Says how a [`Cache`] shall be: made by [`Cache::builder`].
 ///
@@ -38,12 +36,46 @@ pub struct Builder<K, V, S = RandomState> {
 }
 
 impl<K, V> Builder<K, V> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             settings: Settings::default(),
             clock: TimeSource::SystemCoarse,
             hasher: RandomState::default(),
             listener: None,
+        }
+    }
+}
+
+impl<K, V> Cache<K, V> {
+    /// Says how a cache shall be, and builds it.
+    ///
+    /// ```
+    /// use punctual::unsync::Cache;
+    ///
+    /// let cache: Cache<u64, String> = Cache::builder().capacity(1_000).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    pub fn builder() -> Builder<K, V> {
+        Builder::new()
+    }
+
+    /// A cache for `capacity` entries that do not expire unless
+    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(1_000);
+    /// cache.insert("key", "value");
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where [`Builder::build`] gives an error: if the capacity is zero, or the
+    /// memory cannot be had.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        match Self::builder().capacity(capacity).build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("no cache for {capacity} entries: {error}"),
         }
     }
 }

@@ -40,8 +40,9 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::stats::Stats;
-use builder::Listener;
 use monotonic::Time;
+
+type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 
 /// A cache of fixed memory whose entries leave on time, for one thread.
 ///
@@ -79,40 +80,6 @@ pub struct Cache<K, V, S = RandomState> {
     len: usize,
     len_peak: usize,
     footprint: Footprint,
-}
-
-impl<K, V> Cache<K, V> {
-    /// Says how a cache shall be, and builds it.
-    ///
-    /// ```
-    /// use punctual::unsync::Cache;
-    ///
-    /// let cache: Cache<u64, String> = Cache::builder().capacity(1_000).build()?;
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    pub fn builder() -> Builder<K, V> {
-        Builder::new()
-    }
-
-    /// A cache for `capacity` entries that do not expire unless
-    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(1_000);
-    /// cache.insert("key", "value");
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where [`Builder::build`] gives an error: if the capacity is zero, or the
-    /// memory cannot be had.
-    #[must_use]
-    pub fn new(capacity: usize) -> Self {
-        match Self::builder().capacity(capacity).build() {
-            Ok(cache) => cache,
-            Err(error) => panic!("no cache for {capacity} entries: {error}"),
-        }
-    }
 }
 
 /// What does not depend on the key.

@@ -19,14 +19,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Counts;
 use super::bitmap::zeroed;
+use super::counts::{COUNT_MAX, Counts};
 use super::s3_clock::{Parameters, S3Clock};
 use crate::error::BuildError;
 use crate::shard::index::{Index, buckets_log2_for};
 use crate::shard::key_hash::{KeyHash, Place};
 use crate::shard::slot_id::SlotId;
-use crate::shard::slots::COUNT_MAX;
 
 /// The sets to choose from, the best single one first.
 const SETS: [Parameters; 4] = [

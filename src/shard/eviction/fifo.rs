@@ -1,6 +1,6 @@
 //! First in, first out.
 
-use super::Counts;
+use super::counts::Counts;
 use super::queue::{Links, Queue};
 use crate::error::BuildError;
 use crate::shard::key_hash::Place;

@@ -6,6 +6,7 @@
 
 mod adaptive;
 mod bitmap;
+pub(crate) mod counts;
 mod fifo;
 mod ghost;
 mod queue;
@@ -17,6 +18,7 @@ use super::slot_id::SlotId;
 use crate::error::BuildError;
 
 use adaptive::{Adaptive, Family};
+use counts::Counts;
 use fifo::Fifo;
 use s3_clock::{Parameters, S3Clock};
 use s3_fifo::S3Fifo;
@@ -58,13 +60,6 @@ pub enum Eviction {
     /// some 5 kB a cache for the samples.
     #[default]
     Adaptive,
-}
-
-/// The counts of use that a policy decides by.
-pub(crate) trait Counts {
-    fn count(&self, id: SlotId) -> u8;
-    fn set_count(&mut self, id: SlotId, count: u8);
-    fn place(&self, id: SlotId) -> Place;
 }
 
 /// The policy of one shard.

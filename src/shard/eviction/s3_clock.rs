@@ -20,8 +20,8 @@
 //! and what makes room in the main segment for a recalled key gets another stay
 //! in the small one.
 
-use super::Counts;
 use super::bitmap::{Bitmap, Marks};
+use super::counts::Counts;
 use super::ghost::Ghost;
 use crate::error::BuildError;
 use crate::shard::key_hash::Place;

@@ -1,8 +1,8 @@
 //! S3-FIFO as published: "FIFO queues are all you need for cache eviction",
 //! Yang, Zhang, Qiu, Yue and Rashmi, SOSP 2023.
 
-use super::Counts;
 use super::bitmap::Bitmap;
+use super::counts::Counts;
 use super::ghost::Ghost;
 use super::queue::{Links, Queue};
 use crate::error::BuildError;

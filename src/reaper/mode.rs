@@ -1,0 +1,17 @@
+//! Who frees expired entries: the public choice.
+
+/// Who frees entries that are due while nobody touches the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reaper {
+    /// A thread named `punctual-reaper`, which all caches of the process share.
+    /// It sleeps until the earliest deadline of any of them, and caches the time
+    /// for them under load. The default with the system's clock, and possible only
+    /// with that one.
+    Thread,
+    /// Nobody: each call frees what is due in its shard, up to the `reap_limit`,
+    /// and [`Cache::reap`](crate::Cache::reap) everywhere.
+    /// [`Cache::next_expiry`](crate::Cache::next_expiry) says when to call it. The
+    /// default with any other clock.
+    Manual,
+}
