@@ -48,7 +48,7 @@ fn new_reaper() -> &'static ReaperThread {
 fn serve(reaper: &ReaperThread, clock: impl Fn() -> u64, is_done: impl Fn() -> bool) {
     let was_last = Cell::new(false);
     while !was_last.get() {
-        reaper.round(|| {
+        reaper.run_once(|| {
             was_last.set(is_done());
             if was_last.get() {
                 reaper.alarm().wake();
@@ -111,7 +111,7 @@ mod reaping {
     }
 
     impl Reapable for Events {
-        fn reap_due(&self) -> u64 {
+        fn reap_expired(&self) -> u64 {
             assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
             let mut earliest = Alarm::NEVER;
             for event in &self.next {
@@ -234,38 +234,38 @@ mod reaping {
 
 mod keeping_time {
     use super::*;
-    use crate::time::tsc_clock::{Reading, StampedTime};
+    use crate::time::tsc_clock::{Sample, TscClock};
 
     const PERIOD: u64 = 1 << 20;
 
     /// The counter goes as fast as the clock.
-    fn reading(number: u64) -> Reading {
+    fn sample(number: u64) -> Sample {
         let nanos = (10 + number) * PERIOD;
-        Reading { nanos, stamp_before: nanos, stamp_after: nanos }
+        Sample { nanos, tsc_before: nanos, tsc_after: nanos }
     }
 
-    /// Of a mix of two readings the answer would be off by a period.
+    /// Of a mix of two samples the answer would be off by a period.
     #[test]
     fn a_reading_is_told_whole_or_not_at_all() {
         explore(None, || {
-            let time = Arc::new(StampedTime::new(PERIOD));
+            let time = Arc::new(TscClock::new(PERIOD));
             for number in 0..3 {
-                time.set(reading(number));
+                time.calibrate(sample(number));
             }
             let keeper = {
                 let time = Arc::clone(&time);
                 spawn(move || {
-                    time.set(reading(3));
-                    time.set(reading(4));
+                    time.calibrate(sample(3));
+                    time.calibrate(sample(4));
                 })
             };
-            let stamp = reading(4).nanos;
-            if let Some(nanos) = time.nanos_at(stamp) {
-                let behind = stamp - nanos;
+            let tsc = sample(4).nanos;
+            if let Some(nanos) = time.nanos_at(tsc) {
+                let behind = tsc - nanos;
                 assert!(behind <= 2 * PERIOD / 64, "{behind} of a period of {PERIOD}");
             }
             keeper.join().unwrap();
-            assert_eq!(time.nanos_at(stamp), Some(stamp));
+            assert_eq!(time.nanos_at(tsc), Some(tsc));
         });
     }
 }
@@ -420,9 +420,9 @@ mod loading_async {
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
-    use crate::reaper::parker::Bed;
+    use crate::reaper::parker::Parker;
 
-    struct Sleeper(Bed);
+    struct Sleeper(Parker);
 
     impl Wake for Sleeper {
         fn wake(self: Arc<Self>) {
@@ -432,12 +432,12 @@ mod loading_async {
 
     fn block_on<F: Future>(future: F) -> F::Output {
         let mut future = pin!(future);
-        let sleeper = Arc::new(Sleeper(Bed::new()));
+        let sleeper = Arc::new(Sleeper(Parker::new()));
         let waker = Waker::from(sleeper.clone());
         loop {
             match future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(output) => return output,
-                Poll::Pending => sleeper.0.sleep(None),
+                Poll::Pending => sleeper.0.park(None),
             }
         }
     }

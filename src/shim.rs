@@ -45,12 +45,12 @@ mod plain {
         }
 
         /// Waits until it is notified or the time is up, or for no reason at all.
-        pub(crate) fn wait_at_most<'a, T>(
+        pub(crate) fn wait_timeout<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
-            at_most: Duration,
+            timeout: Duration,
         ) -> MutexGuard<'a, T> {
-            self.0.wait_timeout(guard, at_most).unwrap_or_else(PoisonError::into_inner).0
+            self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
         }
 
         pub(crate) fn notify_all(&self) {
@@ -114,12 +114,12 @@ mod modelled {
 
         /// In a model no time passes: a wait ends by a notification, unless its
         /// time is up from the start. So one that is lost shows as a deadlock.
-        pub(crate) fn wait_at_most<'a, T>(
+        pub(crate) fn wait_timeout<'a, T>(
             &self,
             guard: MutexGuard<'a, T>,
-            at_most: Duration,
+            timeout: Duration,
         ) -> MutexGuard<'a, T> {
-            if at_most.is_zero() { guard } else { self.wait(guard) }
+            if timeout.is_zero() { guard } else { self.wait(guard) }
         }
 
         pub(crate) fn notify_all(&self) {

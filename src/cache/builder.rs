@@ -14,7 +14,7 @@ use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
-use crate::time::clock::{Clock, TimeSource};
+use crate::time::clock::{Clock, ClockSource};
 
 /// Says how a [`Cache`] shall be: made by [`Cache::builder`].
 ///
@@ -31,7 +31,7 @@ use crate::time::clock::{Clock, TimeSource};
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<K, V, S = RandomState> {
     settings: Settings,
-    clock: TimeSource<SharedClock>,
+    clock: ClockSource<SharedClock>,
     reaper: Option<Reaper>,
     hasher: S,
     listener: Option<Listener<K, V>>,
@@ -41,7 +41,7 @@ impl<K, V> Builder<K, V> {
     fn new() -> Self {
         Self {
             settings: Settings { threads: threads(), ..Settings::default() },
-            clock: TimeSource::SystemCoarse,
+            clock: ClockSource::SystemCoarse,
             reaper: None,
             hasher: RandomState::default(),
             listener: None,
@@ -105,7 +105,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
-        self.clock = TimeSource::new(clock, |clock| Box::new(clock) as Box<SharedClock>);
+        self.clock = ClockSource::new(clock, |clock| Box::new(clock) as Box<SharedClock>);
         self
     }
 

@@ -130,7 +130,7 @@ impl<K, V, S> Cache<K, V, S> {
         }
     }
 
-    /// Holds that no load is noted as in flight.
+    /// Holds that no load is recorded as in flight.
     pub(super) fn check_idle(&self) {
         for shard in 0..self.inner.shards.len() {
             self.inner.shards[shard].loads.assert_idle();

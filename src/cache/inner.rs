@@ -22,7 +22,7 @@ use crate::shard::geometry::Geometry;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicBool, Ordering};
 use crate::stats::Stats;
-use crate::time::clock::{self, Clock, TimeSource};
+use crate::time::clock::{self, Clock, ClockSource};
 use crate::time::tick::{Moment, Timebase};
 
 pub(super) type SharedClock = dyn Clock + Send + Sync;
@@ -43,7 +43,7 @@ type Batch<K, V, const N: usize> = ArrayVec<Removed<K, V>, N>;
 pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<SharedShard<K, V>>]>,
     pub(super) hasher: S,
-    source: TimeSource<SharedClock>,
+    source: ClockSource<SharedClock>,
     /// What stands for `source` where the reaper's thread serves the cache.
     reaper_clock: Option<ReaperClock>,
     pub(super) base: Timebase,
@@ -67,7 +67,7 @@ impl<K, V, S> Inner<K, V, S> {
     pub(super) fn new(
         geometry: &Geometry,
         settings: &Settings,
-        source: TimeSource<SharedClock>,
+        source: ClockSource<SharedClock>,
         base: Timebase,
         reaper: Option<&'static ReaperThread>,
         hasher: S,
@@ -109,7 +109,7 @@ impl<K, V, S> Inner<K, V, S> {
         if self.reaper.is_some() { Reaper::Thread } else { Reaper::Manual }
     }
 
-    pub(super) fn source(&self) -> &TimeSource<SharedClock> {
+    pub(super) fn source(&self) -> &ClockSource<SharedClock> {
         &self.source
     }
 
@@ -125,7 +125,7 @@ impl<K, V, S> Inner<K, V, S> {
     /// Reads the clock, to see what is due.
     #[inline]
     pub(super) fn read_clock(&self) -> Moment {
-        match self.reaper_clock.as_ref().and_then(ReaperClock::kept_nanos) {
+        match self.reaper_clock.as_ref().and_then(ReaperClock::cached_nanos) {
             Some(nanos) => self.base.moment_of_nanos(nanos),
             None => self.read_clock_itself(),
         }
@@ -144,7 +144,7 @@ impl<K, V, S> Inner<K, V, S> {
     fn read_precise_clock_itself(&self) -> Moment {
         match &self.reaper_clock {
             Some(clock) => self.base.moment_of_nanos(clock.read_precise()),
-            None => self.source.now_for_deadline(&self.base),
+            None => self.source.now_precise(&self.base),
         }
     }
 
@@ -416,7 +416,7 @@ struct Reaped {
 }
 
 impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
-    fn reap_due(&self) -> u64 {
+    fn reap_expired(&self) -> u64 {
         let mut earliest = u64::MAX;
         let mut panics = FirstPanic::default();
         for (number, shard) in self.shards.iter().enumerate() {
@@ -433,7 +433,7 @@ impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
                     break;
                 }
                 if let Some(reaper) = self.reaper {
-                    reaper.stop_keeping_time();
+                    reaper.pause_cached_clock();
                 }
                 let mut budget = STEPS_PER_LOCK;
                 self.reap_batch(number, reading, &mut budget, usize::MAX, &mut panics);

@@ -23,10 +23,10 @@ use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::shard::eviction::{Eviction, Policies};
 use crate::shard::key_hash::KeyHash;
-use crate::time::cached_clock::PERIODS;
-use crate::time::clock::{Clock, ManualClock, SystemClock, TimeSource, system_nanos};
-use crate::time::tsc::TimeStampCounter;
-use crate::time::tsc_clock::behind_max;
+use crate::time::cached_clock::IDLE_PERIODS_MAX;
+use crate::time::clock::{Clock, ClockSource, ManualClock, SystemClock, system_nanos};
+use crate::time::tsc::Tsc;
+use crate::time::tsc_clock::max_lag;
 use watch::{await_that, watched};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -573,7 +573,7 @@ impl OwnReaper {
             move || {
                 while !is_over.load(SeqCst) {
                     rounds.fetch_add(1, SeqCst);
-                    reaper.round(system_nanos);
+                    reaper.run_once(system_nanos);
                 }
             }
         });
@@ -593,7 +593,7 @@ fn cache_of(
     let settings = Settings { capacity: Some(capacity), resolution, ..Settings::default() };
     let shard_bytes = Cache::<u64, u64>::SHARD_BYTES;
     let (geometry, footprint) = settings.plan::<u64, u64>(shard_bytes, 0).unwrap();
-    let source = TimeSource::SystemCoarse.for_resolution(resolution);
+    let source = ClockSource::SystemCoarse.for_resolution(resolution);
     let base = source.timebase(settings.resolution);
     let inner = Inner::new(
         &geometry,
@@ -668,7 +668,7 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
             for _ in 0..10_000 {
                 assert_eq!(cache.get(&1), Some(1));
             }
-            let is_kept = clock.as_ref().is_none_or(|clock| clock.kept_nanos().is_some());
+            let is_kept = clock.as_ref().is_none_or(|clock| clock.cached_nanos().is_some());
             is_kept && rounds() > before + 50
         });
         await_that("time goes on", || cache.get(&2).is_none());
@@ -677,7 +677,10 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
         let before = rounds();
         thread::sleep(SECOND);
         let rounds = rounds() - before;
-        assert!(rounds <= 2 * PERIODS as usize + ROUNDS_MAX, "up {rounds} times for no calls");
+        assert!(
+            rounds <= 2 * IDLE_PERIODS_MAX as usize + ROUNDS_MAX,
+            "up {rounds} times for no calls"
+        );
     });
 }
 
@@ -687,11 +690,11 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
 fn the_time_told_without_the_clock_is_within_its_bounds() {
     watched(|| {
         let own = OwnReaper::start();
-        let (Some(_), Some(clock)) = (TimeStampCounter::new(), ReaperClock::new(own.reaper)) else {
+        let (Some(_), Some(clock)) = (Tsc::new(), ReaperClock::new(own.reaper)) else {
             return;
         };
         let cache = own.cache(4 * SystemClock.lag());
-        let behind_max = behind_max(SystemClock.lag()).as_nanos() as u64;
+        let max_lag = max_lag(SystemClock.lag()).as_nanos() as u64;
         let mut told = 0;
         await_that("it is told often", || {
             for key in 0..10_000 {
@@ -699,7 +702,7 @@ fn the_time_told_without_the_clock_is_within_its_bounds() {
                 let earlier = system_nanos();
                 let Some(nanos) = clock.precise_nanos() else { continue };
                 assert!(nanos <= system_nanos(), "ahead of the clock");
-                assert!(nanos + behind_max >= earlier, "{} ns behind", earlier - nanos);
+                assert!(nanos + max_lag >= earlier, "{} ns behind", earlier - nanos);
                 told += 1;
             }
             told > 100_000
@@ -722,7 +725,7 @@ fn one_round_frees_all_that_is_due() {
         await_that("all are due", || (0..ENTRIES).all(|key| !cache.contains_key(&key)));
         assert!(cache.len() > 1, "that has freed them all");
         reaper.alarm().wake();
-        reaper.round(system_nanos);
+        reaper.run_once(system_nanos);
         assert_eq!(cache.len(), 1);
         assert_eq!(cache.stats().expired, ENTRIES);
     });
@@ -746,10 +749,13 @@ fn the_alarm_is_set_to_the_first_deadline_of_all() {
                 first_nanos = first_nanos.min(latest.as_nanos() as u64);
                 let now_nanos = system_nanos();
                 reaper.alarm().wake();
-                reaper.round(system_nanos);
-                let set_to_nanos = reaper.alarm().set_to_nanos();
-                assert!(set_to_nanos <= first_nanos, "{set_to_nanos} is after {first_nanos}");
-                assert!(set_to_nanos > now_nanos, "{set_to_nanos} is no later than {now_nanos}");
+                reaper.run_once(system_nanos);
+                let deadline_nanos = reaper.alarm().deadline_nanos();
+                assert!(deadline_nanos <= first_nanos, "{deadline_nanos} is after {first_nanos}");
+                assert!(
+                    deadline_nanos > now_nanos,
+                    "{deadline_nanos} is no later than {now_nanos}"
+                );
             }
         }
         assert!(caches.iter().all(|cache| cache.len() == 6));
@@ -781,7 +787,7 @@ struct InSimulatedTime {
 }
 
 impl Reapable for InSimulatedTime {
-    fn reap_due(&self) -> u64 {
+    fn reap_expired(&self) -> u64 {
         let mut shard = self.shard.lock().unwrap();
         let now = self.now.load(SeqCst);
         while let Some(expired) = shard.reap_one(now, &mut usize::MAX.clone()) {
@@ -821,7 +827,7 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
         assert!((origin..=due).contains(&next), "up at {next}: {origin} + {ttl}");
         simulated.now.store(next, SeqCst);
         reaper.alarm().wake();
-        reaper.round(|| next);
+        reaper.run_once(|| next);
         rounds += 1;
         assert!(rounds < 1_000, "still not freed: {origin} + {ttl}");
     }
@@ -871,7 +877,7 @@ impl Standin {
 }
 
 impl Reapable for Standin {
-    fn reap_due(&self) -> u64 {
+    fn reap_expired(&self) -> u64 {
         self.visits.fetch_add(1, SeqCst);
         let due_nanos = self.due_nanos.load(SeqCst);
         if system_nanos() < due_nanos {
@@ -896,7 +902,7 @@ fn the_list_of_caches_shrinks() {
         }
         for (gone, standin) in standins.iter().enumerate() {
             reaper.alarm().wake();
-            reaper.round(system_nanos);
+            reaper.run_once(system_nanos);
             let visits = standins.iter().map(|standin| standin.visits.load(SeqCst));
             let expected = (1..=gone + 1).map(|visits| visits.min(gone + 1));
             assert!(visits.zip(expected).all(|(visits, expected)| visits == expected));
@@ -920,14 +926,14 @@ fn the_one_behind_a_cache_that_leaves_is_not_forgotten() {
         reaper.register(leaver.clone());
         reaper.register(next.clone());
         // Uses up the wake-up that registering has left behind.
-        reaper.round(system_nanos);
+        reaper.run_once(system_nanos);
         leaver.due_nanos.store(0, SeqCst);
         next.due_nanos.store(0, SeqCst);
         // As the first leaves, the second takes its place in the list and may be
         // skipped. This would sleep for ever if the departure woke nobody.
-        reaper.round(system_nanos);
+        reaper.run_once(system_nanos);
         reaper.alarm().wake();
-        reaper.round(system_nanos);
+        reaper.run_once(system_nanos);
         assert!(leaver.served.load(SeqCst) && next.served.load(SeqCst));
         assert_eq!(Arc::strong_count(&leaver), 1);
     });

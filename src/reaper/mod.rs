@@ -18,7 +18,7 @@ use std::sync::Arc;
 use forkguard::Guard;
 
 use crate::shim::Mutex;
-use crate::time::cached_clock::KeptTime;
+use crate::time::cached_clock::CachedClock;
 use crate::time::clock;
 use parker::Alarm;
 
@@ -26,7 +26,7 @@ use parker::Alarm;
 pub(crate) trait Reapable: Send + Sync {
     /// Frees all that is due, in batches, and returns when to come again, in
     /// nanoseconds of the system's monotonic clock, or [`Alarm::NEVER`].
-    fn reap_due(&self) -> u64;
+    fn reap_expired(&self) -> u64;
 }
 
 /// The list of caches, and the alarm of the thread that serves them.
@@ -34,7 +34,7 @@ pub(crate) struct ReaperThread {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
     alarm: Alarm,
     /// What the caches' calls may go by.
-    kept_time: KeptTime,
+    cached_clock: CachedClock,
 }
 
 impl ReaperThread {
@@ -42,7 +42,7 @@ impl ReaperThread {
         Self {
             caches: Mutex::new(Vec::new()),
             alarm: Alarm::new(),
-            kept_time: KeptTime::new(clock::system_coarse_step_nanos()),
+            cached_clock: CachedClock::new(clock::system_coarse_step_nanos()),
         }
     }
 
@@ -53,8 +53,8 @@ impl ReaperThread {
 
     /// To be called on its thread before callers' code, which may take its time:
     /// nobody keeps the time meanwhile.
-    pub(crate) fn stop_keeping_time(&self) {
-        self.kept_time.stop();
+    pub(crate) fn pause_cached_clock(&self) {
+        self.cached_clock.stop();
     }
 
     pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {
@@ -76,19 +76,19 @@ impl ReaperThread {
     }
 
     /// One round: frees what is due everywhere and sleeps until the next event.
-    pub(crate) fn round(&self, now_nanos: impl Fn() -> u64) {
-        self.alarm.get_up();
+    pub(crate) fn run_once(&self, now_nanos: impl Fn() -> u64) {
+        self.alarm.disarm();
         let mut earliest_nanos = Alarm::NEVER;
         let mut index = 0;
         while let Some(cache) = self.cache(index) {
-            earliest_nanos = earliest_nanos.min(cache.reap_due());
+            earliest_nanos = earliest_nanos.min(cache.reap_expired());
             index += 1;
         }
-        let (now_nanos, next_nanos) = self.kept_time.keep(now_nanos);
+        let (now_nanos, next_nanos) = self.cached_clock.refresh(now_nanos);
         if let Some(next_nanos) = next_nanos {
             earliest_nanos = earliest_nanos.min(next_nanos);
         }
-        self.alarm.sleep_until(earliest_nanos, now_nanos);
+        self.alarm.arm_and_park(earliest_nanos, now_nanos);
     }
 
     fn cache(&self, index: usize) -> Option<Arc<dyn Reapable>> {
@@ -115,29 +115,29 @@ impl ReaperClock {
 
     /// The time, if the reaper keeps it.
     #[inline]
-    pub(crate) fn kept_nanos(&self) -> Option<u64> {
-        self.reaper.kept_time.get(&self.guard)
+    pub(crate) fn cached_nanos(&self) -> Option<u64> {
+        self.reaper.cached_clock.get(&self.guard)
     }
 
     /// The precise time, or a little before it, if that can be told without the clock.
     #[inline]
     pub(crate) fn precise_nanos(&self) -> Option<u64> {
-        self.reaper.kept_time.precise()
+        self.reaper.cached_clock.precise()
     }
 
     /// Reads the system's clock.
     pub(crate) fn read(&self) -> u64 {
-        self.noted(clock::system_coarse_nanos())
+        self.count_read(clock::system_coarse_nanos())
     }
 
     /// Reads the system's precise clock.
     pub(crate) fn read_precise(&self) -> u64 {
         let now_nanos = clock::system_nanos();
-        if self.reaper.kept_time.is_stamped() { self.noted(now_nanos) } else { now_nanos }
+        if self.reaper.cached_clock.has_tsc() { self.count_read(now_nanos) } else { now_nanos }
     }
 
-    fn noted(&self, now_nanos: u64) -> u64 {
-        if self.reaper.kept_time.note_read(now_nanos) {
+    fn count_read(&self, now_nanos: u64) -> u64 {
+        if self.reaper.cached_clock.count_read(now_nanos) {
             self.reaper.alarm.wake();
         }
         now_nanos
@@ -173,8 +173,8 @@ mod process {
         let process = std::process::id();
         if *started_in != Some(process) {
             // What a parent's reaper has left.
-            process_reaper().stop_keeping_time();
-            process_reaper().alarm.make_bed();
+            process_reaper().pause_cached_clock();
+            process_reaper().alarm.replace_parker_after_fork();
             std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
             *started_in = Some(process);
         }
@@ -186,8 +186,8 @@ mod process {
         loop {
             // Callers' code is guarded one entry at a time; this is for the rest,
             // should it ever be needed: the thread serves every cache there is.
-            let round = catch_unwind(AssertUnwindSafe(|| reaper.round(clock::system_nanos)));
-            if let Err(panic) = round {
+            let run_once = catch_unwind(AssertUnwindSafe(|| reaper.run_once(clock::system_nanos)));
+            if let Err(panic) = run_once {
                 panic::forget(panic);
             }
         }

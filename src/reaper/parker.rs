@@ -5,22 +5,22 @@
 //!
 //! Somebody who lowers the time of the next event stores it where the reaper
 //! looks (`event`), and then calls [`wake_before`](Alarm::wake_before) with it.
-//! The reaper calls [`get_up`](Alarm::get_up), looks at all events, and then
-//! [`sleep_until`](Alarm::sleep_until) the earliest of them.
+//! The reaper calls [`disarm`](Alarm::disarm), looks at all events, and then
+//! [`arm_and_park`](Alarm::arm_and_park) the earliest of them.
 //!
 //! ```text
 //!   who lowers                        the reaper
 //!   event ← time                      alarm ← never
 //!   ─── fence ───                     ─── fence ───
 //!   if time < alarm: wake             look at event
-//!                                     alarm ← earliest;  sleep until then
+//!                                     alarm ← earliest;  park until then
 //! ```
 //!
 //! The fences order the store before the load on either side: at least one of
 //! the two sees what the other has written. Either the reaper sees the event, or
 //! the other sees an alarm set to never (or to what the reaper made of the rest)
 //! and wakes it. A wake-up while the reaper is up is kept, and ends its next
-//! sleep at once.
+//! park at once.
 
 use std::time::Duration;
 
@@ -29,54 +29,50 @@ use forkguard::Guard;
 
 use crate::shim::{AtomicU64, Condvar, Mutex, Ordering, fence};
 
-/// The reaper's bed, and the time it means to get up.
+/// The reaper's parker, and the time it means to get up.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     /// In nanoseconds of the system's monotonic clock.
-    set_to_nanos: AtomicU64,
-    bed: AtomicCell<&'static Bed>,
+    deadline_nanos: AtomicU64,
+    parker: AtomicCell<&'static Parker>,
 }
 
 /// Where the reaper sleeps until it is woken, or a time has passed. A wake-up that
 /// comes first is kept.
 ///
 /// Not crossbeam's `Parker`: that belongs to one thread, and a forked child has
-/// to start another one, in another bed.
+/// to start another one, in another parker.
 #[derive(Debug)]
-pub(crate) struct Bed {
-    is_woken: Mutex<bool>,
+pub(crate) struct Parker {
+    token: Mutex<bool>,
     woken: Condvar,
     /// Tells the process that sleeps in it from a forked child, where nobody does,
     /// and its lock may be held for ever. `None` where that cannot be told.
     process: Option<Guard>,
 }
 
-impl Bed {
+impl Parker {
     pub(crate) fn new() -> Self {
-        Self {
-            is_woken: Mutex::default(),
-            woken: Condvar::default(),
-            process: Guard::try_new().ok(),
-        }
+        Self { token: Mutex::default(), woken: Condvar::default(), process: Guard::try_new().ok() }
     }
 
-    fn is_left_behind(&self) -> bool {
+    fn is_inherited(&self) -> bool {
         self.process.as_ref().is_some_and(|guard| guard.clone().detected_fork())
     }
 
-    pub(crate) fn sleep(&self, at_most: Option<Duration>) {
-        let mut is_woken = self.is_woken.lock();
-        if !*is_woken {
-            is_woken = match at_most {
-                Some(at_most) => self.woken.wait_at_most(is_woken, at_most),
-                None => self.woken.wait(is_woken),
+    pub(crate) fn park(&self, timeout: Option<Duration>) {
+        let mut token = self.token.lock();
+        if !*token {
+            token = match timeout {
+                Some(timeout) => self.woken.wait_timeout(token, timeout),
+                None => self.woken.wait(token),
             };
         }
-        *is_woken = false;
+        *token = false;
     }
 
     pub(crate) fn wake(&self) {
-        *self.is_woken.lock() = true;
+        *self.token.lock() = true;
         self.woken.notify_all();
     }
 }
@@ -86,59 +82,62 @@ impl Alarm {
     pub(crate) const NEVER: u64 = u64::MAX;
 
     pub(crate) fn new() -> Self {
-        Self { set_to_nanos: AtomicU64::new(Self::NEVER), bed: AtomicCell::new(Self::new_bed()) }
-    }
-
-    /// Kept for ever: somebody may be about to lock the old one.
-    fn new_bed() -> &'static Bed {
-        Box::leak(Box::new(Bed::new()))
-    }
-
-    /// For a reaper that is started, before it sleeps: the bed of a parent's is left
-    /// alone.
-    pub(crate) fn make_bed(&self) {
-        if self.bed.load().is_left_behind() {
-            self.bed.store(Self::new_bed());
+        Self {
+            deadline_nanos: AtomicU64::new(Self::NEVER),
+            parker: AtomicCell::new(Self::new_parker()),
         }
     }
 
-    /// Gets the reaper up if it means to sleep beyond `event_nanos`, a time that
+    /// Kept for ever: somebody may be about to lock the old one.
+    fn new_parker() -> &'static Parker {
+        Box::leak(Box::new(Parker::new()))
+    }
+
+    /// For a reaper that is started, before it sleeps: the parker of a parent's is left
+    /// alone.
+    pub(crate) fn replace_parker_after_fork(&self) {
+        if self.parker.load().is_inherited() {
+            self.parker.store(Self::new_parker());
+        }
+    }
+
+    /// Gets the reaper up if it means to park beyond `event_nanos`, a time that
     /// has been stored where it looks.
     #[inline]
     pub(crate) fn wake_before(&self, event_nanos: u64) {
         fence(Ordering::SeqCst);
-        if event_nanos < self.set_to_nanos.load(Ordering::Relaxed) {
+        if event_nanos < self.deadline_nanos.load(Ordering::Relaxed) {
             self.wake();
         }
     }
 
     /// Gets the reaper up, if this process has one.
     pub(crate) fn wake(&self) {
-        let bed = self.bed.load();
-        if !bed.is_left_behind() {
-            bed.wake();
+        let parker = self.parker.load();
+        if !parker.is_inherited() {
+            parker.wake();
         }
     }
 
     /// When the reaper means to get up.
     #[cfg(test)]
-    pub(crate) fn set_to_nanos(&self) -> u64 {
-        self.set_to_nanos.load(Ordering::Relaxed)
+    pub(crate) fn deadline_nanos(&self) -> u64 {
+        self.deadline_nanos.load(Ordering::Relaxed)
     }
 
     /// For the reaper, before it looks at the events: from here on, each earlier
-    /// one ends its next sleep.
-    pub(crate) fn get_up(&self) {
-        self.set_to_nanos.store(Self::NEVER, Ordering::Relaxed);
+    /// one ends its next park.
+    pub(crate) fn disarm(&self) {
+        self.deadline_nanos.store(Self::NEVER, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
     /// For the reaper, once it has looked: sleeps until the earliest event, or
     /// until it is woken.
-    pub(crate) fn sleep_until(&self, event_nanos: u64, now_nanos: u64) {
-        self.set_to_nanos.store(event_nanos, Ordering::Relaxed);
-        let at_most = (event_nanos != Self::NEVER)
+    pub(crate) fn arm_and_park(&self, event_nanos: u64, now_nanos: u64) {
+        self.deadline_nanos.store(event_nanos, Ordering::Relaxed);
+        let timeout = (event_nanos != Self::NEVER)
             .then(|| Duration::from_nanos(event_nanos.saturating_sub(now_nanos)));
-        self.bed.load().sleep(at_most);
+        self.parker.load().park(timeout);
     }
 }

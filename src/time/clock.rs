@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::tick::{Moment, Timebase};
-use super::tsc_clock::behind_max;
+use super::tsc_clock::max_lag;
 
 /// A source of time for a cache.
 ///
@@ -202,24 +202,24 @@ struct ManualTime {
     /// The time, for whoever moves it.
     exact: Mutex<Duration>,
     /// The same, to be read without the lock: up to 584 years, and beyond that
-    /// [`FAR`](Self::FAR).
+    /// [`OUT_OF_RANGE`](Self::OUT_OF_RANGE).
     nanos: AtomicU64,
 }
 
 impl ManualTime {
-    const FAR: u64 = NOT_KNOWN;
+    const OUT_OF_RANGE: u64 = UNKNOWN_NANOS;
 
     fn change(&self, change: impl FnOnce(&mut Duration)) {
         let mut exact = self.exact();
         change(&mut exact);
-        let nanos = u64::try_from(exact.as_nanos()).unwrap_or(Self::FAR);
+        let nanos = u64::try_from(exact.as_nanos()).unwrap_or(Self::OUT_OF_RANGE);
         self.nanos.store(nanos, Ordering::Release);
     }
 
     #[inline]
     fn nanos(&self) -> Option<u64> {
         match self.nanos.load(Ordering::Acquire) {
-            Self::FAR => None,
+            Self::OUT_OF_RANGE => None,
             nanos => Some(nanos),
         }
     }
@@ -281,18 +281,18 @@ impl fmt::Debug for ManualClock {
 }
 
 /// No number of nanoseconds.
-pub(crate) const NOT_KNOWN: u64 = u64::MAX;
+pub(crate) const UNKNOWN_NANOS: u64 = u64::MAX;
 
 /// The clock of one cache. The usual ones are called directly, without a
 /// virtual call and without an allocation; `D` is the trait object of the rest.
-pub(crate) enum TimeSource<D: ?Sized> {
+pub(crate) enum ClockSource<D: ?Sized> {
     SystemCoarse,
     SystemPrecise,
     Manual(ManualClock),
     Custom(Box<D>),
 }
 
-impl<D: Clock + ?Sized> TimeSource<D> {
+impl<D: Clock + ?Sized> ClockSource<D> {
     /// Tells the known clocks from the rest, which `boxed` wraps.
     pub(crate) fn new<C: Clock + 'static>(clock: C, boxed: impl FnOnce(C) -> Box<D>) -> Self {
         let any: &dyn Any = &clock;
@@ -328,14 +328,14 @@ impl<D: Clock + ?Sized> TimeSource<D> {
         }
     }
 
-    /// The same in nanoseconds, or [`NOT_KNOWN`], if [`now`](Self::now) has to be asked.
+    /// The same in nanoseconds, or [`UNKNOWN_NANOS`], if [`now`](Self::now) has to be asked.
     #[inline(always)]
     pub(crate) fn nanos(&self) -> u64 {
         match self {
             // Elsewhere it is the precise one, which has always gone on.
             Self::SystemCoarse if cfg!(target_os = "linux") => platform::coarse_nanos(),
             Self::Manual(clock) => clock.time.nanos.load(Ordering::Acquire),
-            _ => NOT_KNOWN,
+            _ => UNKNOWN_NANOS,
         }
     }
 
@@ -346,7 +346,7 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     /// idle machine only; on a virtual one 2 to 8 ms were measured, and entries
     /// would leave before their time.
     #[inline]
-    pub(crate) fn now_for_deadline(&self, base: &Timebase) -> Moment {
+    pub(crate) fn now_precise(&self, base: &Timebase) -> Moment {
         match self {
             Self::SystemCoarse => base.moment_of_nanos(platform::precise_nanos()),
             _ => self.now(base),
@@ -359,7 +359,7 @@ impl<D: Clock + ?Sized> TimeSource<D> {
             Self::SystemCoarse => {
                 let lag = platform::coarse_lag();
                 // What a TTL is counted from may be told without the clock.
-                let deadline_lag = behind_max(lag);
+                let deadline_lag = max_lag(lag);
                 Timebase::new(resolution, lag + deadline_lag, deadline_lag)
             }
             Self::SystemPrecise | Self::Manual(_) => {
@@ -389,7 +389,7 @@ impl<D: Clock + ?Sized> TimeSource<D> {
     }
 }
 
-impl<D: ?Sized> fmt::Debug for TimeSource<D> {
+impl<D: ?Sized> fmt::Debug for ClockSource<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::SystemCoarse => "SystemClock (coarse)",
@@ -458,7 +458,7 @@ mod tests {
     fn a_clock_too_coarse_for_the_resolution_is_not_gone_by() {
         let step = SystemClock.lag();
         let is_coarse = |resolution| {
-            let source: TimeSource<dyn Clock> = TimeSource::SystemCoarse;
+            let source: ClockSource<dyn Clock> = ClockSource::SystemCoarse;
             source.for_resolution(resolution).is_system_coarse()
         };
         assert!(is_coarse(2 * step));

@@ -10,18 +10,18 @@
 /// A counter that goes at one rate on all processors, whatever they do meanwhile, and is
 /// the same on all of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TimeStampCounter(());
+pub(crate) struct Tsc(());
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(any(miri, punctual_loom))))]
-impl TimeStampCounter {
+impl Tsc {
     /// `None` where the processor does not promise the rate (its "invariant TSC", which all
     /// have had for many years), or the system does not make its own clock of the counter.
     pub(crate) fn new() -> Option<Self> {
-        (Self::has_one_rate() && Self::is_the_clocks()).then_some(Self(()))
+        (Self::is_invariant() && Self::is_clocksource()).then_some(Self(()))
     }
 
     /// The system has compared the processors' counters. Allocates nothing.
-    fn is_the_clocks() -> bool {
+    fn is_clocksource() -> bool {
         use std::fs::File;
         use std::io::Read;
 
@@ -32,7 +32,7 @@ impl TimeStampCounter {
         made_of_it.contains(&name[..length].trim_ascii())
     }
 
-    fn has_one_rate() -> bool {
+    fn is_invariant() -> bool {
         use std::arch::x86_64::__cpuid;
 
         const POWER_MANAGEMENT: u32 = 0x8000_0007;
@@ -52,13 +52,13 @@ impl TimeStampCounter {
     pub(crate) fn read(self) -> u64 {
         // SAFETY: all processors of this architecture have the instruction; it touches no
         // memory. A process that has forbidden itself to use it (`PR_SET_TSC`) cannot ask
-        // the system's clock either, which is made of it: see `is_the_clocks`.
+        // the system's clock either, which is made of it: see `is_clocksource`.
         unsafe { std::arch::x86_64::_rdtsc() }
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(any(miri, punctual_loom)))))]
-impl TimeStampCounter {
+impl Tsc {
     pub(crate) fn new() -> Option<Self> {
         None
     }
@@ -76,7 +76,7 @@ mod tests {
     /// What the `unsafe` code is trusted with: that it tells a counter that goes on.
     #[test]
     fn it_counts() {
-        let Some(counter) = TimeStampCounter::new() else { return };
+        let Some(counter) = Tsc::new() else { return };
         let first = counter.read();
         while counter.read().wrapping_sub(first) < 1_000_000 {}
         assert!(counter.read() != 0);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::monotonic::Time;
+use super::monotonic::MonotonicClock;
 use super::{Cache, Listener};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -13,7 +13,7 @@ use crate::settings::{Settings, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::{Eviction, Policies};
 use crate::shard::geometry::Geometry;
-use crate::time::clock::{Clock, TimeSource};
+use crate::time::clock::{Clock, ClockSource};
 
 /// Says how a [`Cache`] shall be: made by [`Cache::builder`].
 ///
@@ -30,7 +30,7 @@ use crate::time::clock::{Clock, TimeSource};
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<K, V, S = RandomState> {
     settings: Settings,
-    clock: TimeSource<dyn Clock>,
+    clock: ClockSource<dyn Clock>,
     hasher: S,
     listener: Option<Listener<K, V>>,
 }
@@ -39,7 +39,7 @@ impl<K, V> Builder<K, V> {
     fn new() -> Self {
         Self {
             settings: Settings::default(),
-            clock: TimeSource::SystemCoarse,
+            clock: ClockSource::SystemCoarse,
             hasher: RandomState::default(),
             listener: None,
         }
@@ -95,7 +95,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
-        self.clock = TimeSource::new(clock, |clock| Box::new(clock) as Box<dyn Clock>);
+        self.clock = ClockSource::new(clock, |clock| Box::new(clock) as Box<dyn Clock>);
         self
     }
 
@@ -174,7 +174,7 @@ impl<K, V, S> Builder<K, V, S> {
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution);
         let base = source.timebase(self.settings.resolution);
-        let time = Time::new(source, base);
+        let time = MonotonicClock::new(source, base);
         let mut shards = Vec::new();
         shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
             requested_bytes: geometry.shards * size_of::<Shard<K, V>>(),

@@ -40,7 +40,7 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::stats::Stats;
-use monotonic::Time;
+use monotonic::MonotonicClock;
 
 type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 
@@ -50,7 +50,7 @@ type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 /// [`capacity`](Self::capacity) entries; when it is full, the
 /// [`Eviction`](crate::Eviction) policy says which one leaves.
 ///
-/// # Time
+/// # MonotonicClock
 ///
 /// An entry may be read until its TTL has passed, and never after it has passed
 /// by one [`resolution`](Builder::resolution) (plus one step of the system's
@@ -69,7 +69,7 @@ type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 pub struct Cache<K, V, S = RandomState> {
     shards: Box<[Shard<K, V>]>,
     hasher: S,
-    time: Time,
+    time: MonotonicClock,
     ttl: Option<Duration>,
     reap_limit: usize,
     listener: Option<Listener<K, V>>,
@@ -338,7 +338,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// Puts an unstored value where it can be lent.
     fn lend(&mut self, value: V) -> &V {
         // The next call has to find it.
-        self.time.forget();
+        self.time.invalidate();
         self.unstored.insert(value)
     }
 }
@@ -733,7 +733,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = KeyHash::new(&self.hasher, key);
-        let Some(now) = self.time.unchanged() else {
+        let Some(now) = self.time.cached_tick() else {
             return self.look_up_after_clearing_up(key, hash);
         };
         let number = hash.shard(self.shards.len());

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use crate::time::clock::{Clock, NOT_KNOWN, TimeSource};
+use crate::time::clock::{Clock, ClockSource, UNKNOWN_NANOS};
 use crate::time::tick::{Moment, Timebase};
 
 /// A clock and the latest time it told: time never goes back, whatever the clock
 /// does.
 #[derive(Debug)]
-pub(super) struct Time {
-    source: TimeSource<dyn Clock>,
+pub(super) struct MonotonicClock {
+    source: ClockSource<dyn Clock>,
     base: Timebase,
     latest: Moment,
     /// Readings below this make no difference to `latest`.
-    known_until_nanos: u64,
+    valid_until_nanos: u64,
 }
 
-impl Time {
-    pub(super) fn new(source: TimeSource<dyn Clock>, base: Timebase) -> Self {
+impl MonotonicClock {
+    pub(super) fn new(source: ClockSource<dyn Clock>, base: Timebase) -> Self {
         let latest = source.now(&base);
-        Self { source, base, latest, known_until_nanos: 0 }
+        Self { source, base, latest, valid_until_nanos: 0 }
     }
 
     pub(super) fn latest(&self) -> Moment {
@@ -29,23 +29,23 @@ impl Time {
     /// The tick it is now, if the clock says no more than it did before, as the coarse
     /// one and those that the caller moves do in most calls. Of others it is not told.
     #[inline]
-    pub(super) fn unchanged(&self) -> Option<u64> {
-        (self.source.nanos() < self.known_until_nanos).then_some(self.latest.tick)
+    pub(super) fn cached_tick(&self) -> Option<u64> {
+        (self.source.nanos() < self.valid_until_nanos).then_some(self.latest.tick)
     }
 
-    /// Until the clock is read again, nothing is [`unchanged`](Self::unchanged).
-    pub(super) fn forget(&mut self) {
-        self.known_until_nanos = 0;
+    /// Until the clock is read again, nothing is [`cached_tick`](Self::cached_tick).
+    pub(super) fn invalidate(&mut self) {
+        self.valid_until_nanos = 0;
     }
 
     /// Reads the clock: the tick it is now.
     #[inline]
     pub(super) fn read(&mut self) -> u64 {
         let nanos = self.source.nanos();
-        let reading = if nanos == NOT_KNOWN {
+        let reading = if nanos == UNKNOWN_NANOS {
             self.source.now(&self.base)
         } else {
-            self.known_until_nanos = nanos + 1;
+            self.valid_until_nanos = nanos + 1;
             self.base.moment_of_nanos(nanos)
         };
         self.latest = reading.max(self.latest);
@@ -55,7 +55,7 @@ impl Time {
     /// Reads the clock, for [`deadline`](Self::deadline) to count from.
     #[inline]
     pub(super) fn read_for_deadline(&mut self) -> u64 {
-        self.latest = self.source.now_for_deadline(&self.base).max(self.latest);
+        self.latest = self.source.now_precise(&self.base).max(self.latest);
         self.latest.tick
     }
 

@@ -39,7 +39,7 @@ struct Load {
 /// What a caller that has found no entry shall do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Load: it is noted, and others wait.
+    /// Load: it is tracking, and others wait.
     Load,
     /// Load: there is no room to note it.
     LoadUnshared,

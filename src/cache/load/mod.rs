@@ -199,12 +199,12 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                     Loader::Future => return Outcome::Wait,
                 },
                 Turn::Load => {
-                    let noted = Noted::InTable(loader);
-                    return Outcome::Load(Ticket { inner: self, hash, noted });
+                    let tracking = Tracking::Tracked(loader);
+                    return Outcome::Load(Ticket { inner: self, hash, tracking });
                 }
                 Turn::LoadUnshared => {
-                    let noted = Noted::Overrulings(state.overrulings);
-                    return Outcome::Load(Ticket { inner: self, hash, noted });
+                    let tracking = Tracking::Untracked(state.overrulings);
+                    return Outcome::Load(Ticket { inner: self, hash, tracking });
                 }
             }
         }
@@ -215,15 +215,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
 pub(super) struct Ticket<'a, K, V, S> {
     inner: &'a Inner<K, V, S>,
     hash: KeyHash,
-    noted: Noted,
+    tracking: Tracking,
 }
 
 /// What is known of a load while it runs.
-enum Noted {
+enum Tracking {
     /// It is in the shard's table: others wait for it, or overrule it.
-    InTable(Loader),
+    Tracked(Loader),
     /// There was no room for it; keys had been overruled so often before.
-    Overrulings(u64),
+    Untracked(u64),
     /// It has ended.
     Ended,
 }
@@ -233,7 +233,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
     /// cannot.
     fn note_running(&self) -> Option<Running> {
         let loads = &self.inner.shards[self.hash.shard(self.inner.shards.len())].loads;
-        matches!(self.noted, Noted::Overrulings(_))
+        matches!(self.tracking, Tracking::Untracked(_))
             .then(|| Running::new(loads.address(), self.hash))
     }
 
@@ -257,23 +257,23 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
         let (own_key, copy) = (Given::new(key.to_owned()), Given::new(value.get().clone()));
         let reading = inner.read_clock_for_deadline();
         let mut state = inner.lock(shard);
-        let noted = std::mem::replace(&mut self.noted, Noted::Ended);
+        let tracking = std::mem::replace(&mut self.tracking, Tracking::Ended);
         let mut panics = FirstPanic::default();
-        let (is_wanted, ended) = match noted {
-            Noted::InTable(loader) => {
+        let (is_wanted, ended) = match tracking {
+            Tracking::Tracked(loader) => {
                 let ended = inner.shards[shard].loads.end(hash, loader);
                 (ended.is_wanted, Some(ended))
             }
             // What is there is newer, and so is what was set or removed
             // meanwhile, which may have been this key.
-            Noted::Overrulings(before) => {
+            Tracking::Untracked(before) => {
                 let now = state.tick(reading);
                 let _mark = inner.mark_in_debug_builds();
                 let is_wanted = state.overrulings == before
                     && state.shard.find_live(hash.place(), key, now).is_none();
                 (is_wanted, None)
             }
-            Noted::Ended => unreachable!("a load ends once"),
+            Tracking::Ended => unreachable!("a load ends once"),
         };
         if is_wanted {
             let stored =
@@ -294,7 +294,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
 impl<K, V, S> Drop for Ticket<'_, K, V, S> {
     /// A loader that failed, panicked or was given up passes its turn on.
     fn drop(&mut self) {
-        let Noted::InTable(loader) = self.noted else { return };
+        let Tracking::Tracked(loader) = self.tracking else { return };
         let shards = &self.inner.shards;
         let ended: Ended = shards[self.hash.shard(shards.len())].loads.end(self.hash, loader);
         let mut panics = FirstPanic::default();
