@@ -6,7 +6,7 @@ use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
-use crate::shard::geometry::{Aim, Geometry};
+use crate::shard::geometry::{Geometry, Objective};
 use crate::time::tick::Timebase;
 
 /// Due entries that one call frees besides its own work, if nothing else is
@@ -63,8 +63,8 @@ impl Settings {
         other_bytes: usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
         self.check_resolution()?;
-        let plan_for = |capacity, aim| {
-            let geometry = Geometry::new(capacity, self.shards, aim)?;
+        let plan_for = |capacity, objective| {
+            let geometry = Geometry::new(capacity, self.shards, objective)?;
             let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;
             footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes);
             Ok((geometry, footprint))
@@ -73,9 +73,9 @@ impl Settings {
             (Some(_), Some(_)) => Err(BuildError::CapacityAndBudget),
             (None, None) => Err(BuildError::NoCapacity),
             (Some(0), None) => Err(BuildError::ZeroCapacity),
-            (Some(capacity), None) => plan_for(capacity, Aim::Threads(self.threads)),
+            (Some(capacity), None) => plan_for(capacity, Objective::Threads(self.threads)),
             (None, Some(budget_bytes)) => {
-                largest_within(budget_bytes, |capacity| plan_for(capacity, Aim::Bytes))
+                largest_within(budget_bytes, |capacity| plan_for(capacity, Objective::Bytes))
             }
         }
     }

@@ -136,13 +136,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         each(position, live.map(|(_, value)| &*value));
                     }
                 } else {
-                    let places = keys.clone().map(|(hash, _)| (&state.shard, hash.place()));
-                    Shard::find_candidates(places, &mut found);
+                    let slot_hashes =
+                        keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
+                    Shard::find_candidates(slot_hashes, &mut found);
                     for (found, (hash, key)) in found.iter_mut().zip(keys.clone()) {
-                        *found = state.shard.confirm(*found, hash.place(), key);
+                        *found = state.shard.confirm(*found, hash.slot_hash(), key);
                     }
                     for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions) {
-                        let live = state.shard.use_found(found, hash, now);
+                        let live = state.shard.record_access(found, hash, now);
                         each(position, live.map(|(_, value)| &*value));
                     }
                 }
@@ -226,10 +227,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
         let mut budget = self.reap_limit;
         if length >= RUN_MIN {
-            let places = run.iter().map(|&position| chunk[usize::from(position)].hash.place());
+            let slot_hashes =
+                run.iter().map(|&position| chunk[usize::from(position)].hash.slot_hash());
             let mut candidates = ArrayVec::<Option<SlotId>, N>::new();
             // What they are is found out anew: each insertion may change it.
-            Shard::find_candidates(places.map(|place| (&state.shard, place)), &mut candidates);
+            Shard::find_candidates(
+                slot_hashes.map(|slot_hash| (&state.shard, slot_hash)),
+                &mut candidates,
+            );
         }
         let mut steps = 0;
         // Should `Eq` panic, what has left before is handed out nevertheless.
@@ -239,7 +244,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let Entry { hash, key, value, left } = &mut chunk[usize::from(position)];
                 let hash = *hash;
                 state.overrule(hash);
-                let found = state.shard.find(hash.place(), key.get());
+                let found = state.shard.find(hash.slot_hash(), key.get());
                 let (new_key, new_value) = (key.move_out(), value.move_out());
                 budget = self.reap_limit;
                 let removed = if let Some(id) = found {
@@ -262,7 +267,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         });
         let has_work = state.shard.has_work(time.tick) && budget > 0;
         if !has_work {
-            state.shard.note_peak();
+            state.shard.record_peak();
         }
         drop(state);
         for &position in &run[..put] {

@@ -17,7 +17,7 @@ use crate::reaper::{Reapable, ReaperClock, ReaperThread};
 use crate::removal::{RemovalCause, Removed};
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::shard::eviction::Policies;
+use crate::shard::eviction::PolicyFactory;
 use crate::shard::geometry::Geometry;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicBool, Ordering};
@@ -79,9 +79,9 @@ impl<K, V, S> Inner<K, V, S> {
         shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
             requested_bytes: geometry.shards.saturating_mul(Self::SHARD_BYTES),
         })?;
-        let mut policies = Policies::new(settings.eviction);
+        let mut factory = PolicyFactory::new(settings.eviction);
         for _ in 0..geometry.shards {
-            let shard = Shard::new(geometry, &mut policies, now)?;
+            let shard = Shard::new(geometry, &mut factory, now)?;
             shards.push(CachePadded::new(SharedShard::new(shard, now)));
         }
         Ok(Self {
@@ -243,7 +243,7 @@ impl<K, V, S> Inner<K, V, S> {
                 let Some(expired) = state.shard.reap_one(now, &mut steps) else { break };
                 batch.push(expired);
             }
-            state.shard.note_peak();
+            state.shard.record_peak();
             state.shard.has_work(now)
         };
         *budget += steps;
@@ -298,13 +298,13 @@ impl<K, V, S> Inner<K, V, S> {
                 let mut state = self.lock(shard);
                 let now = state.tick(reading);
                 let _mark = self.mark();
-                let until = (index + STEPS_PER_LOCK).min(state.shard.limit());
+                let until = (index + STEPS_PER_LOCK).min(state.shard.capacity());
                 if index == until {
                     break;
                 }
                 for index in index..until {
                     let live =
-                        state.shard.occupied(index).filter(|&id| !state.shard.is_due(id, now));
+                        state.shard.get_occupied(index).filter(|&id| !state.shard.is_due(id, now));
                     if let Some(id) = live {
                         let (key, value) = state.shard.entry(id);
                         visit(key, value);
@@ -334,7 +334,7 @@ impl<K, V, S> Inner<K, V, S> {
         let mut panics = FirstPanic::default();
         for shard in 0..self.shards.len() {
             // Downwards: the lowest slots are those that have been touched.
-            let mut index = self.lock(shard).shard.limit();
+            let mut index = self.lock(shard).shard.capacity();
             while index > 0 {
                 let mut batch = Batch::<K, V, N>::new();
                 let mut has_panicked = false;
@@ -348,7 +348,7 @@ impl<K, V, S> Inner<K, V, S> {
                     let down_to = index.saturating_sub(STEPS_PER_LOCK);
                     while index > down_to && !batch.is_full() {
                         index -= 1;
-                        let Some(id) = state.shard.occupied(index) else { continue };
+                        let Some(id) = state.shard.get_occupied(index) else { continue };
                         let mut is_gone = state.shard.is_due(id, now);
                         if !is_gone {
                             let (key, value) = state.shard.entry(id);
@@ -382,14 +382,14 @@ impl<K, V, S> Inner<K, V, S> {
         }
         let mut panics = FirstPanic::default();
         for shard in 0..self.shards.len() {
-            let mut index = self.lock(shard).shard.limit();
+            let mut index = self.lock(shard).shard.capacity();
             while index > 0 {
                 let mut batch = Batch::<K, V, 1>::new();
                 {
                     let mut state = self.lock(shard);
                     while index > 0 && !batch.is_full() {
                         index -= 1;
-                        if let Some(id) = state.shard.occupied(index) {
+                        if let Some(id) = state.shard.get_occupied(index) {
                             batch.push(state.shard.remove(id, 0, RemovalCause::Cleared));
                         }
                     }

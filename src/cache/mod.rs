@@ -537,7 +537,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             state.overrule(hash);
             let found = {
                 let _mark = inner.mark_in_debug_builds();
-                state.shard.find(hash.place(), key)
+                state.shard.find(hash.slot_hash(), key)
             };
             ((), found.map(|id| state.shard.remove(id, now.tick, RemovalCause::Removed)))
         });
@@ -590,7 +590,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
                 let found = {
                     let _mark = inner.mark_in_debug_builds();
-                    state.shard.find_live(hash.place(), key, now.tick)
+                    state.shard.find_live(hash.slot_hash(), key, now.tick)
                 };
                 (found.is_some(), found.and_then(|id| inner.reschedule(state, id, ttl, now)))
             });
@@ -712,7 +712,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let now = state.tick(reading);
         let found = {
             let _mark = self.mark_in_debug_builds();
-            state.shard.find_live(hash.place(), key, now)
+            state.shard.find_live(hash.slot_hash(), key, now)
         };
         found.map(|id| look(self, &mut state, id))
     }
@@ -778,7 +778,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
         let found = {
             let _mark = self.mark_in_debug_builds();
-            state.shard.find(hash.place(), key.get())
+            state.shard.find(hash.slot_hash(), key.get())
         };
         let (key, value) = (key.take(), value.take());
         let Some(id) = found else {
@@ -812,7 +812,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let (_, displaced) = state.shard.insert(hash, key, value, deadline, time.tick, &mut budget);
         let has_work = state.shard.has_work(time.tick) && budget > 0;
         if !has_work {
-            state.shard.note_peak();
+            state.shard.record_peak();
         }
         drop(state);
         let mut panics = FirstPanic::default();
@@ -843,9 +843,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             let now = state.tick(reading);
             let found = {
                 let _mark = self.mark_in_debug_builds();
-                state.shard.find(hash.place(), key.get())
+                state.shard.find(hash.slot_hash(), key.get())
             };
-            state.shard.pass_by();
+            state.shard.record_expired_on_arrival();
             found.map(|id| state.shard.remove(id, now, RemovalCause::Replaced))
         };
         let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));

@@ -21,7 +21,7 @@ use crate::reaper::{Reapable, ReaperClock, ReaperThread};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::shard::eviction::{Eviction, Policies};
+use crate::shard::eviction::{Eviction, PolicyFactory};
 use crate::shard::key_hash::KeyHash;
 use crate::time::cached_clock::IDLE_PERIODS_MAX;
 use crate::time::clock::{Clock, ClockSource, ManualClock, SystemClock, system_nanos};
@@ -808,8 +808,8 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
     let settings = Settings { capacity: Some(10), ..Settings::default() };
     let (geometry, _) = settings.plan::<u64, u64>(Cache::<u64, u64>::SHARD_BYTES, 0).unwrap();
-    let mut policies = Policies::new(Eviction::default());
-    let mut shard = Shard::new(&geometry, &mut policies, origin).unwrap();
+    let mut factory = PolicyFactory::new(Eviction::default());
+    let mut shard = Shard::new(&geometry, &mut factory, origin).unwrap();
     let hash = KeyHash::new(&RandomState::default(), &1u64);
     shard.insert(hash, 1, 1, Some(due), origin, &mut 64);
     let simulated = Arc::new(InSimulatedTime {

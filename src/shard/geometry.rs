@@ -52,7 +52,7 @@ const SHARDS_PER_THREAD: usize = 4;
 
 /// What matters most in the choice of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Aim {
+pub(crate) enum Objective {
     /// As few bytes as can be: where a budget has to be met.
     Bytes,
     /// Short pauses, and locks enough for so many threads.
@@ -73,7 +73,7 @@ impl Geometry {
     pub(crate) fn new(
         capacity: usize,
         shards: Option<usize>,
-        aim: Aim,
+        objective: Objective,
     ) -> Result<Self, BuildError> {
         let shards = shards.map(|shards| shards.min(capacity).min(SHARDS_MAX));
         let limit = match shards {
@@ -84,7 +84,7 @@ impl Geometry {
         let geometry = match shards {
             _ if capacity > limit => None,
             Some(shards) => Self::with_shards(capacity, shards, LOAD_PERCENT),
-            None => Self::best(capacity, aim),
+            None => Self::best(capacity, objective),
         };
         geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit })
     }
@@ -95,10 +95,10 @@ impl Geometry {
 
     /// The shape that costs least, in more shards where several threads would
     /// wait for each other and it costs little more.
-    fn best(capacity: usize, aim: Aim) -> Option<Self> {
-        let threads = match aim {
-            Aim::Bytes => return Self::cheapest(capacity, PAUSE_BUCKETS_LOG2_MAX),
-            Aim::Threads(threads) => threads,
+    fn best(capacity: usize, objective: Objective) -> Option<Self> {
+        let threads = match objective {
+            Objective::Bytes => return Self::cheapest(capacity, PAUSE_BUCKETS_LOG2_MAX),
+            Objective::Threads(threads) => threads,
         };
         let cheapest = Self::cheapest(capacity, BUCKETS_LOG2_MAX)?;
         let wanted = threads.saturating_mul(SHARDS_PER_THREAD);
@@ -108,7 +108,7 @@ impl Geometry {
         (cheapest.shards + 1..=wanted.min(capacity))
             .rev()
             .filter_map(|shards| Self::with_shards(capacity, shards, LOAD_PERCENT))
-            .filter(|geometry| geometry.spreads_evenly(capacity))
+            .filter(|geometry| geometry.has_enough_slack(capacity))
             .find(|geometry| geometry.bytes_per_entry(capacity) <= BYTES_PER_ENTRY_FOR_THREADS)
             .or(Some(cheapest))
     }
@@ -152,7 +152,7 @@ impl Geometry {
         }
         Self::with_shards(capacity, enough, LOAD_PERCENT)
             .filter(|geometry| geometry.buckets_log2 <= buckets_log2)
-            .filter(|geometry| geometry.spreads_evenly(capacity))
+            .filter(|geometry| geometry.has_enough_slack(capacity))
     }
 
     /// The shape with exactly so many shards.
@@ -167,7 +167,7 @@ impl Geometry {
         })
     }
 
-    fn spreads_evenly(&self, capacity: usize) -> bool {
+    fn has_enough_slack(&self, capacity: usize) -> bool {
         self.slots_per_shard >= slots_needed(capacity, self.shards)
     }
 
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn holds_what_was_asked_for_and_at_most_three_percent_more() {
         for capacity in capacities() {
-            let geometry = Geometry::new(capacity, None, Aim::Threads(1)).unwrap();
+            let geometry = Geometry::new(capacity, None, Objective::Threads(1)).unwrap();
             assert!(geometry.capacity() >= capacity, "{capacity}: {geometry:?}");
             if geometry.shards == 1 {
                 assert_eq!(geometry.capacity(), capacity);
@@ -246,7 +246,12 @@ mod tests {
     /// the logarithm of the buckets; to meet a budget, and for 1, 2 and 64 threads.
     #[test]
     fn known_shapes() {
-        let aims = [Aim::Bytes, Aim::Threads(1), Aim::Threads(2), Aim::Threads(64)];
+        let objectives = [
+            Objective::Bytes,
+            Objective::Threads(1),
+            Objective::Threads(2),
+            Objective::Threads(64),
+        ];
         for (capacity, expected) in [
             (1, [(1, 1, 2), (1, 1, 2), (1, 1, 2), (1, 1, 2)]),
             (12, [(1, 12, 4), (1, 12, 4), (1, 12, 4), (1, 12, 4)]),
@@ -283,8 +288,8 @@ mod tests {
                 ],
             ),
         ] {
-            let shapes = aims.map(|aim| {
-                let shape = Geometry::new(capacity, None, aim).unwrap();
+            let shapes = objectives.map(|objective| {
+                let shape = Geometry::new(capacity, None, objective).unwrap();
                 (shape.shards, shape.slots_per_shard, shape.buckets_log2)
             });
             assert_eq!(shapes, expected, "{capacity}");
@@ -295,10 +300,10 @@ mod tests {
     fn no_capacity_is_unlucky() {
         for capacity in capacities().filter(|&capacity| capacity >= 10_000) {
             for threads in [1, 2, 8, 128] {
-                let geometry = Geometry::new(capacity, None, Aim::Threads(threads)).unwrap();
+                let geometry = Geometry::new(capacity, None, Objective::Threads(threads)).unwrap();
                 let bytes = geometry.bytes_per_entry(capacity);
                 assert!(bytes <= 48.0, "{capacity}: {bytes} with {geometry:?}");
-                assert!(geometry.spreads_evenly(capacity), "{capacity}: {geometry:?}");
+                assert!(geometry.has_enough_slack(capacity), "{capacity}: {geometry:?}");
             }
         }
     }
@@ -307,8 +312,8 @@ mod tests {
     #[test]
     fn the_estimate_is_what_a_cache_takes() {
         for capacity in capacities() {
-            for aim in [Aim::Bytes, Aim::Threads(1), Aim::Threads(64)] {
-                let geometry = Geometry::new(capacity, None, aim).unwrap();
+            for objective in [Objective::Bytes, Objective::Threads(1), Objective::Threads(64)] {
+                let geometry = Geometry::new(capacity, None, objective).unwrap();
                 let shard_bytes = size_of::<Shard<u64, u64>>();
                 let exact =
                     Shard::<u64, u64>::footprint(&geometry, Eviction::Adaptive, shard_bytes);
@@ -325,20 +330,20 @@ mod tests {
     #[test]
     fn a_number_of_shards_is_kept_or_lowered_to_the_capacity() {
         assert_eq!(
-            Geometry::new(1_000_000, Some(1), Aim::Threads(1)).unwrap().capacity(),
+            Geometry::new(1_000_000, Some(1), Objective::Threads(1)).unwrap().capacity(),
             1_000_000
         );
-        assert_eq!(Geometry::new(1_000_000, Some(16), Aim::Threads(1)).unwrap().shards, 16);
-        assert_eq!(Geometry::new(3, Some(16), Aim::Threads(1)).unwrap().shards, 3);
-        assert_eq!(Geometry::new(3, Some(0), Aim::Threads(1)), Err(BuildError::ZeroShards));
+        assert_eq!(Geometry::new(1_000_000, Some(16), Objective::Threads(1)).unwrap().shards, 16);
+        assert_eq!(Geometry::new(3, Some(16), Objective::Threads(1)).unwrap().shards, 3);
+        assert_eq!(Geometry::new(3, Some(0), Objective::Threads(1)), Err(BuildError::ZeroShards));
         let most = SlotId::COUNT_MAX;
-        assert!(Geometry::new(most, Some(1), Aim::Threads(1)).is_ok());
+        assert!(Geometry::new(most, Some(1), Objective::Threads(1)).is_ok());
         assert!(matches!(
-            Geometry::new(most + 1, Some(1), Aim::Threads(1)),
+            Geometry::new(most + 1, Some(1), Objective::Threads(1)),
             Err(BuildError::TooManySlots { limit, .. }) if limit == most
         ));
         assert!(matches!(
-            Geometry::new(usize::MAX, Some(3), Aim::Threads(1)),
+            Geometry::new(usize::MAX, Some(3), Objective::Threads(1)),
             Err(BuildError::TooManySlots { .. })
         ));
     }
@@ -348,7 +353,7 @@ mod tests {
     fn shards_asked_for_hold_at_most_three_percent_more() {
         for capacity in [10, 1_000, 10_000, 123_456] {
             for shards in [2, 3, 7, 64, 500] {
-                let shape = Geometry::new(capacity, Some(shards), Aim::Threads(1)).unwrap();
+                let shape = Geometry::new(capacity, Some(shards), Objective::Threads(1)).unwrap();
                 let is_even = shape.slots_per_shard == capacity.div_ceil(shape.shards);
                 assert!(shape.capacity() >= capacity, "{capacity}: {shape:?}");
                 assert!(
@@ -372,7 +377,7 @@ mod tests {
         // failures are all but impossible.
         let mut random = fastrand::Rng::with_seed(11);
         for capacity in [17_000, 50_000, 500_000] {
-            let geometry = Geometry::new(capacity, None, Aim::Threads(1)).unwrap();
+            let geometry = Geometry::new(capacity, None, Objective::Threads(1)).unwrap();
             assert!(geometry.shards > 1, "{geometry:?}");
             let mut failures = 0;
             for _ in 0..if capacity > 100_000 { 40 } else { 400 } {

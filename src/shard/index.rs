@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 
-use super::key_hash::Place;
+use super::key_hash::SlotHash;
 use super::slot_id::SlotId;
 use crate::error::BuildError;
 
@@ -24,26 +24,26 @@ pub(crate) const LOAD_PERCENT_MAX: usize = 96;
 /// seven bits alone, one of ten look-ups of a key that is not there would (twelve of
 /// the sixteen buckets of a group are taken, as a rule).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Word(u32);
+struct Bucket(u32);
 
-impl Word {
+impl Bucket {
     #[inline]
-    fn new(id: SlotId, place: Place) -> Self {
-        Self(SlotId::link(Some(id)) as u32 | Self::check(place))
+    fn new(id: SlotId, slot_hash: SlotHash) -> Self {
+        Self(SlotId::link(Some(id)) as u32 | Self::fingerprint(slot_hash))
     }
 
     /// The slot, if it may be one of that place.
     #[inline]
-    fn slot_in(self, place: Place) -> Option<SlotId> {
-        let number = self.0 ^ Self::check(place);
+    fn slot_if_matches(self, slot_hash: SlotHash) -> Option<SlotId> {
+        let number = self.0 ^ Self::fingerprint(slot_hash);
         // A check that differs leaves bits above the number; and no number is zero.
         let index = number.wrapping_sub(1) as usize;
         (index < SlotId::COUNT_MAX).then(|| SlotId::new(index))
     }
 
     #[inline]
-    fn check(place: Place) -> u32 {
-        u32::from(place.check()) << SlotId::LINK_BITS
+    fn fingerprint(slot_hash: SlotHash) -> u32 {
+        u32::from(slot_hash.fingerprint()) << SlotId::LINK_BITS
     }
 }
 
@@ -52,8 +52,8 @@ const _: () = assert!(SlotId::LINK_BITS + u8::BITS == u32::BITS);
 /// Slots by the place of their keys.
 #[derive(Debug)]
 pub(crate) struct Index {
-    table: HashTable<Word>,
-    /// See [`Place::bucket_shift`].
+    table: HashTable<Bucket>,
+    /// See [`SlotHash::bucket_shift`].
     bucket_shift: u32,
 }
 
@@ -64,11 +64,11 @@ impl Index {
         let mut table = HashTable::new();
         table.try_reserve(entries_max(buckets), |_| unreachable!("the table is empty")).map_err(
             |_| BuildError::OutOfMemory {
-                requested_bytes: buckets.saturating_mul(size_of::<Word>() + 1),
+                requested_bytes: buckets.saturating_mul(size_of::<Bucket>() + 1),
             },
         )?;
         debug_assert_eq!(table.num_buckets(), buckets, "hashbrown chose another size");
-        Ok(Self { table, bucket_shift: Place::bucket_shift(buckets_log2) })
+        Ok(Self { table, bucket_shift: SlotHash::bucket_shift(buckets_log2) })
     }
 
     /// The bytes that a table of 2^`buckets_log2` buckets requests from the
@@ -92,45 +92,50 @@ impl Index {
         self.table.capacity() == self.table.len()
     }
 
-    /// The slot in `place` that `is_it` says is the one.
+    /// The slot in `slot_hash` that `is_match` says is the one.
     #[inline]
     pub(crate) fn find(
         &self,
-        place: Place,
-        mut is_it: impl FnMut(SlotId) -> bool,
+        slot_hash: SlotHash,
+        mut is_match: impl FnMut(SlotId) -> bool,
     ) -> Option<SlotId> {
         self.table
-            .find(place.table_hash(self.bucket_shift), |word| {
-                word.slot_in(place).is_some_and(&mut is_it)
+            .find(slot_hash.table_hash(self.bucket_shift), |bucket| {
+                bucket.slot_if_matches(slot_hash).is_some_and(&mut is_match)
             })
-            .and_then(|word| word.slot_in(place))
+            .and_then(|bucket| bucket.slot_if_matches(slot_hash))
     }
 
     /// The first bucket that [`find`](Self::find) would look at, by the tags alone.
     #[inline]
-    pub(crate) fn first_bucket(&self, place: Place) -> Option<usize> {
-        self.table.find_bucket_index(place.table_hash(self.bucket_shift), |_| true)
+    pub(crate) fn first_bucket(&self, slot_hash: SlotHash) -> Option<usize> {
+        self.table.find_bucket_index(slot_hash.table_hash(self.bucket_shift), |_| true)
     }
 
     /// Something that depends on what is in a bucket: to fetch it from memory.
     #[inline]
-    pub(crate) fn touch(&self, bucket: usize) -> u32 {
-        self.table.get_bucket(bucket).map_or(0, |word| word.0)
+    pub(crate) fn prefetch(&self, bucket: usize) -> u32 {
+        self.table.get_bucket(bucket).map_or(0, |bucket| bucket.0)
     }
 
     /// Adds a slot that is not in the table, which is not full.
     #[inline]
-    pub(crate) fn insert(&mut self, id: SlotId, place: Place) {
-        self.table.insert_unique(place.table_hash(self.bucket_shift), Word::new(id, place), |_| {
-            unreachable!("the table would grow")
-        });
+    pub(crate) fn insert(&mut self, id: SlotId, slot_hash: SlotHash) {
+        self.table.insert_unique(
+            slot_hash.table_hash(self.bucket_shift),
+            Bucket::new(id, slot_hash),
+            |_| unreachable!("the table would grow"),
+        );
     }
 
     /// Takes a slot out, without looking at any key.
     #[inline]
-    pub(crate) fn remove(&mut self, id: SlotId, place: Place) {
-        let word = Word::new(id, place);
-        match self.table.find_entry(place.table_hash(self.bucket_shift), |&other| other == word) {
+    pub(crate) fn remove(&mut self, id: SlotId, slot_hash: SlotHash) {
+        let bucket = Bucket::new(id, slot_hash);
+        match self
+            .table
+            .find_entry(slot_hash.table_hash(self.bucket_shift), |&other| other == bucket)
+        {
             Ok(entry) => drop(entry.remove()),
             Err(_) => unreachable!("{id:?} is not in the index"),
         }
@@ -138,12 +143,12 @@ impl Index {
 
     /// Empties the table and fills it again, which clears it of tombstones.
     #[cold]
-    pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, Place)>) {
+    pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, SlotHash)>) {
         // Not `clear`, which leaves a table without entries as it is, tombstones
         // and all.
         drop(self.table.drain());
-        for (id, place) in slots {
-            self.insert(id, place);
+        for (id, slot_hash) in slots {
+            self.insert(id, slot_hash);
         }
     }
 
@@ -186,12 +191,12 @@ mod tests {
     fn a_table_full_of_tombstones_is_cleared() {
         let mut index = Index::new(5).unwrap();
         // Side by side, so that each leaves a tombstone.
-        let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), Place::from_bits(i as u64)));
-        for (id, place) in entries.clone() {
-            index.insert(id, place);
+        let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), SlotHash::from_bits(i as u64)));
+        for (id, slot_hash) in entries.clone() {
+            index.insert(id, slot_hash);
         }
-        for (id, place) in entries.clone() {
-            index.remove(id, place);
+        for (id, slot_hash) in entries.clone() {
+            index.remove(id, slot_hash);
         }
         assert_eq!(index.len(), 0);
         assert!(index.is_full());
@@ -204,11 +209,11 @@ mod tests {
     fn a_slot_of_another_check_is_not_the_one() {
         for number in [0, 1, SlotId::COUNT_MAX - 1] {
             for bits in [0, 1, 0x80, 0x1_ff00, 0xff_ffff] {
-                let place = Place::from_bits(bits);
-                let word = Word::new(SlotId::new(number), place);
-                assert_eq!(word.slot_in(place), Some(SlotId::new(number)));
+                let slot_hash = SlotHash::from_bits(bits);
+                let bucket = Bucket::new(SlotId::new(number), slot_hash);
+                assert_eq!(bucket.slot_if_matches(slot_hash), Some(SlotId::new(number)));
                 for other in 1..256 {
-                    assert_eq!(word.slot_in(Place::from_bits(bits ^ other)), None);
+                    assert_eq!(bucket.slot_if_matches(SlotHash::from_bits(bits ^ other)), None);
                 }
             }
         }

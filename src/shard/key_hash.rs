@@ -9,7 +9,7 @@
 //!
 //! The fields do not overlap, so each is independent of the others: all keys
 //! that meet in a shard still spread over all buckets and tags. Tag and bucket
-//! stand where hashbrown looks for them; together they are the key's [`Place`].
+//! stand where hashbrown looks for them; together they are the key's [`SlotHash`].
 //! An entry keeps its 24 bits, from which it can be put back into the index, and
 //! remembered by the eviction policy, without calling the key's `Hash`.
 
@@ -22,7 +22,7 @@ const SHARD_SHIFT: u32 = SAMPLE_SHIFT + u8::BITS;
 const TAG_SHIFT: u32 = SHARD_SHIFT + u32::BITS;
 /// Where hashbrown looks for it: the topmost seven bits of what fits into a `usize`.
 const TABLE_TAG_SHIFT: u32 = usize::BITS - (u64::BITS - TAG_SHIFT);
-const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == Place::BITS);
+const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == SlotHash::BITS);
 
 /// A key's hash, spread over all 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,43 +55,43 @@ impl KeyHash {
     }
 
     /// Place and sample bits together: what is left of a sampled key.
-    pub(crate) fn tag(self) -> u32 {
-        self.place().bits() as u32 | u32::from(self.sample()) << Place::BITS
+    pub(crate) fn sample_key(self) -> u32 {
+        self.slot_hash().bits() as u32 | u32::from(self.sample()) << SlotHash::BITS
     }
 
     /// The key's place within its shard.
     #[inline]
-    pub(crate) fn place(self) -> Place {
-        Place(self.0)
+    pub(crate) fn slot_hash(self) -> SlotHash {
+        SlotHash(self.0)
     }
 }
 
 /// Where a key belongs within its shard: tag and bucket. The other bits may be
 /// anything.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place(u64);
+pub(crate) struct SlotHash(u64);
 
-impl PartialEq for Place {
+impl PartialEq for SlotHash {
     fn eq(&self, other: &Self) -> bool {
         self.bits() == other.bits()
     }
 }
 
-impl Eq for Place {}
+impl Eq for SlotHash {}
 
-impl Place {
+impl SlotHash {
     /// Bits of a place that is packed.
     pub(crate) const BITS: u32 = 24;
 
     /// What was packed.
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a place");
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a slot hash");
         Self((bits >> BUCKET_BITS << TAG_SHIFT) | (bits & BUCKET_MASK))
     }
 
-    pub(crate) fn from_tag(tag: u32) -> Self {
-        Self::from_bits(u64::from(tag) & ((1 << Self::BITS) - 1))
+    pub(crate) fn from_sample_key(sample_key: u32) -> Self {
+        Self::from_bits(u64::from(sample_key) & ((1 << Self::BITS) - 1))
     }
 
     /// The place, packed.
@@ -118,14 +118,14 @@ impl Place {
         if bucket_shift == 0 && TABLE_TAG_SHIFT == TAG_SHIFT {
             self.0
         } else {
-            self.moved(bucket_shift, TABLE_TAG_SHIFT)
+            self.shifted(bucket_shift, TABLE_TAG_SHIFT)
         }
     }
 
     /// Out of line, since there are hardly ever tables that large.
     #[cold]
     #[inline(never)]
-    fn moved(self, bucket_shift: u32, tag_shift: u32) -> u64 {
+    fn shifted(self, bucket_shift: u32, tag_shift: u32) -> u64 {
         (self.0 >> TAG_SHIFT << tag_shift) | ((self.0 & BUCKET_MASK) << bucket_shift)
     }
 
@@ -133,7 +133,7 @@ impl Place {
     /// differ in the lowest bits, and in those that a table has not enough buckets
     /// to use.
     #[inline]
-    pub(crate) fn check(self) -> u8 {
+    pub(crate) fn fingerprint(self) -> u8 {
         (self.0 ^ (self.0 >> (BUCKET_BITS - u8::BITS))) as u8
     }
 
@@ -141,8 +141,8 @@ impl Place {
     /// memory: its buckets depend on all bits of the place, its fingerprints on all
     /// but the two topmost, so that keys which meet in one index bucket part there.
     #[inline]
-    pub(crate) fn scrambled(self) -> u64 {
-        const MASK: u64 = (1 << Place::BITS) - 1;
+    pub(crate) fn permuted(self) -> u64 {
+        const MASK: u64 = (1 << SlotHash::BITS) - 1;
         // Two odd factors with a shift between: both steps can be undone, so no
         // two places become one.
         let product = (self.bits() * 0x9e_3779) & MASK;
@@ -178,11 +178,11 @@ mod tests {
     #[test]
     fn fields_are_independent_of_each_other() {
         let shard = |h: KeyHash| h.shard(16) as u64;
-        let bucket_low = |h: KeyHash| h.place().table_hash(0);
-        let bucket_high = |h: KeyHash| h.place().table_hash(0) >> 10;
-        let tag = |h: KeyHash| h.place().table_hash(0) >> 57;
-        let ghost_bucket = |h: KeyHash| h.place().scrambled() >> 20;
-        let fingerprint = |h: KeyHash| h.place().scrambled();
+        let bucket_low = |h: KeyHash| h.slot_hash().table_hash(0);
+        let bucket_high = |h: KeyHash| h.slot_hash().table_hash(0) >> 10;
+        let tag = |h: KeyHash| h.slot_hash().table_hash(0) >> 57;
+        let ghost_bucket = |h: KeyHash| h.slot_hash().permuted() >> 20;
+        let fingerprint = |h: KeyHash| h.slot_hash().permuted();
         let sample = |h: KeyHash| u64::from(h.sample());
         let fields: [(&str, &dyn Fn(KeyHash) -> u64); 7] = [
             ("sample", &sample),
@@ -204,12 +204,12 @@ mod tests {
     fn every_bit_matters_to_the_ghost() {
         const TRIES: u32 = 1_000;
         let mut random = fastrand::Rng::with_seed(4);
-        for bit in 0..Place::BITS {
+        for bit in 0..SlotHash::BITS {
             let (mut buckets, mut fingerprints) = (0, 0);
             for _ in 0..TRIES {
-                let bits = random.u64(..1 << Place::BITS);
+                let bits = random.u64(..1 << SlotHash::BITS);
                 let [one, other] =
-                    [bits, bits ^ 1 << bit].map(|bits| Place::from_bits(bits).scrambled());
+                    [bits, bits ^ 1 << bit].map(|bits| SlotHash::from_bits(bits).permuted());
                 buckets += u32::from(one >> 12 != other >> 12);
                 fingerprints += u32::from(one & 1023 != other & 1023);
             }
@@ -220,11 +220,11 @@ mod tests {
 
     #[test]
     fn scrambling_is_one_to_one() {
-        let mut seen = vec![false; 1 << Place::BITS];
-        for bits in 0..1 << Place::BITS {
-            let scrambled = Place::from_bits(bits).scrambled() as usize;
-            assert!(!seen[scrambled], "{bits:#x} shares {scrambled:#x}");
-            seen[scrambled] = true;
+        let mut seen = vec![false; 1 << SlotHash::BITS];
+        for bits in 0..1 << SlotHash::BITS {
+            let permuted = SlotHash::from_bits(bits).permuted() as usize;
+            assert!(!seen[permuted], "{bits:#x} shares {permuted:#x}");
+            seen[permuted] = true;
         }
     }
 
@@ -255,20 +255,20 @@ mod tests {
 
     #[test]
     fn large_tables_start_probing_everywhere() {
-        let highest = Place::from_bits(BUCKET_MASK);
-        assert_eq!(highest.table_hash(Place::bucket_shift(10)), (1 << 17) - 1);
-        assert_eq!(highest.table_hash(Place::bucket_shift(20)), ((1 << 17) - 1) << 3);
-        let tagged = Place::from_bits(5 << BUCKET_BITS | 1);
-        assert_eq!(tagged.table_hash(Place::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
+        let highest = SlotHash::from_bits(BUCKET_MASK);
+        assert_eq!(highest.table_hash(SlotHash::bucket_shift(10)), (1 << 17) - 1);
+        assert_eq!(highest.table_hash(SlotHash::bucket_shift(20)), ((1 << 17) - 1) << 3);
+        let tagged = SlotHash::from_bits(5 << BUCKET_BITS | 1);
+        assert_eq!(tagged.table_hash(SlotHash::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
     }
 
     /// As they are looked for where a `usize` has 32 bits.
     #[test]
     fn a_tag_moves_to_where_it_is_looked_for() {
-        let place = Place((0x55 << TAG_SHIFT) | (0xff_ffff << SAMPLE_SHIFT) | 3);
-        assert_eq!(place.moved(0, 25), 0x55 << 25 | 3);
-        assert_eq!(place.moved(7, 25), 0x55 << 25 | 3 << 7);
-        assert_eq!(place.moved(7, TAG_SHIFT), 0x55 << TAG_SHIFT | 3 << 7);
+        let slot_hash = SlotHash((0x55 << TAG_SHIFT) | (0xff_ffff << SAMPLE_SHIFT) | 3);
+        assert_eq!(slot_hash.shifted(0, 25), 0x55 << 25 | 3);
+        assert_eq!(slot_hash.shifted(7, 25), 0x55 << 25 | 3 << 7);
+        assert_eq!(slot_hash.shifted(7, TAG_SHIFT), 0x55 << TAG_SHIFT | 3 << 7);
     }
 
     /// Those in one group of sixteen buckets, and those in one bucket of a table
@@ -277,10 +277,11 @@ mod tests {
     fn places_that_meet_differ_in_their_check() {
         for start in [0, 0x1_5555, 0xff_ff00] {
             let near: HashSet<_> =
-                (0..256).map(|low| Place::from_bits(start ^ low).check()).collect();
+                (0..256).map(|low| SlotHash::from_bits(start ^ low).fingerprint()).collect();
             assert_eq!(near.len(), 256);
-            let far: HashSet<_> =
-                (0..256).map(|high| Place::from_bits(start ^ (high << 9)).check()).collect();
+            let far: HashSet<_> = (0..256)
+                .map(|high| SlotHash::from_bits(start ^ (high << 9)).fingerprint())
+                .collect();
             assert_eq!(far.len(), 256);
         }
     }
@@ -290,8 +291,8 @@ mod tests {
         let hasher = foldhash::fast::FixedState::with_seed(7);
         for key in 0..1_000u64 {
             let hash = KeyHash::new(&hasher, &key);
-            assert_eq!(Place::from_tag(hash.tag()), hash.place());
-            assert_eq!((hash.tag() >> Place::BITS) as u8, hash.sample());
+            assert_eq!(SlotHash::from_sample_key(hash.sample_key()), hash.slot_hash());
+            assert_eq!((hash.sample_key() >> SlotHash::BITS) as u8, hash.sample());
         }
     }
 }

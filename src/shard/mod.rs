@@ -17,7 +17,7 @@
 //! 1. A slot is occupied if and only if the index finds it at its place.
 //! 2. A slot is in the wheel if and only if its entry has a deadline.
 //! 3. Every occupied slot is in exactly one segment of the policy.
-//! 4. At most `limit` slots are occupied, and the index has room for as many.
+//! 4. At most `capacity` slots are occupied, and the index has room for as many.
 
 pub(crate) mod batch;
 pub(crate) mod eviction;
@@ -38,10 +38,10 @@ use crate::footprint::Footprint;
 use crate::removal::{RemovalCause, Removed};
 use crate::stats::Stats;
 use eviction::counts::Counts;
-use eviction::{Access, Eviction, Policies, Policy, Sampler};
+use eviction::{Access, Eviction, Policy, PolicyFactory, Sampler};
 use geometry::Geometry;
 use index::Index;
-use key_hash::{KeyHash, Place};
+use key_hash::{KeyHash, SlotHash};
 use slot_id::SlotId;
 use slots::Slots;
 use wheel::{Timers, Wheel};
@@ -66,11 +66,11 @@ impl<K, V> Shard<K, V> {
     /// Everything is allocated here.
     pub(crate) fn new(
         geometry: &Geometry,
-        policies: &mut Policies,
+        factory: &mut PolicyFactory,
         now: u64,
     ) -> Result<Self, BuildError> {
         let slots = geometry.slots_per_shard;
-        let policy = policies.policy(slots)?;
+        let policy = factory.policy(slots)?;
         // Allocated for sure or not at all, so find out first.
         BuildError::probe(Wheel::HEAP_BYTES)?;
         let wheel = Wheel::new(now);
@@ -97,7 +97,7 @@ impl<K, V> Shard<K, V> {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
             index_bytes: geometry.shards.saturating_mul(index_bytes),
             wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
-            eviction_bytes: Policies::heap_bytes(eviction, geometry.shards, slots)?,
+            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots)?,
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
         })
     }
@@ -107,8 +107,8 @@ impl<K, V> Shard<K, V> {
     }
 
     /// The number of slots; those occupied have numbers below it.
-    pub(crate) fn limit(&self) -> usize {
-        self.slots.limit()
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.capacity()
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -118,20 +118,20 @@ impl<K, V> Shard<K, V> {
     /// The slot of a key, due or not. Runs the key's `Eq`, and nothing else of
     /// the caller's.
     #[inline]
-    pub(crate) fn find<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    pub(crate) fn find<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.index.find(place, |id| key.equivalent(self.slots.key(id)))
+        self.index.find(slot_hash, |id| key.equivalent(self.slots.key(id)))
     }
 
     /// The slot of a key that is not due.
     #[inline]
-    pub(crate) fn find_live<Q>(&self, place: Place, key: &Q, now: u64) -> Option<SlotId>
+    pub(crate) fn find_live<Q>(&self, slot_hash: SlotHash, key: &Q, now: u64) -> Option<SlotId>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.find(place, key).filter(|&id| !self.is_due(id, now))
+        self.find(slot_hash, key).filter(|&id| !self.is_due(id, now))
     }
 
     /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
@@ -146,13 +146,13 @@ impl<K, V> Shard<K, V> {
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let found = self.find(hash.place(), key);
-        self.use_found(found, hash, now)
+        let found = self.find(hash.slot_hash(), key);
+        self.record_access(found, hash, now)
     }
 
     /// [`look_up`](Self::look_up) for a key whose slot has been found, if it has one.
     #[inline(always)]
-    pub(crate) fn use_found(
+    pub(crate) fn record_access(
         &mut self,
         found: Option<SlotId>,
         hash: KeyHash,
@@ -166,7 +166,7 @@ impl<K, V> Shard<K, V> {
             }
             return None;
         };
-        let value = self.slots.use_value(id);
+        let value = self.slots.access(id);
         self.hits += 1;
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Hit);
@@ -182,30 +182,30 @@ impl<K, V> Shard<K, V> {
     /// another one's, and the processor fetches from memory for many at once.
     #[inline(always)]
     pub(crate) fn find_candidates<'a, const N: usize>(
-        places: impl Iterator<Item = (&'a Self, Place)> + Clone,
+        slot_hashes: impl Iterator<Item = (&'a Self, SlotHash)> + Clone,
         candidates: &mut ArrayVec<Option<SlotId>, N>,
     ) where
         K: 'a,
         V: 'a,
     {
         let mut buckets = ArrayVec::<u32, N>::new();
-        for (shard, place) in places.clone() {
+        for (shard, slot_hash) in slot_hashes.clone() {
             // Without a bucket any other one will do.
-            buckets.push(shard.index.first_bucket(place).unwrap_or(0) as u32);
+            buckets.push(shard.index.first_bucket(slot_hash).unwrap_or(0) as u32);
         }
-        let mut touched = 0;
-        for ((shard, _), &bucket) in places.clone().zip(&buckets) {
-            touched ^= u64::from(shard.index.touch(bucket as usize));
+        let mut prefetched = 0;
+        for ((shard, _), &bucket) in slot_hashes.clone().zip(&buckets) {
+            prefetched ^= u64::from(shard.index.prefetch(bucket as usize));
         }
         candidates.clear();
-        for (shard, place) in places.clone() {
-            candidates.push(shard.index.find(place, |_| true));
+        for (shard, slot_hash) in slot_hashes.clone() {
+            candidates.push(shard.index.find(slot_hash, |_| true));
         }
-        for ((shard, _), candidate) in places.zip(&*candidates) {
-            touched ^= candidate.map_or(0, |id| shard.slots.touch(id));
+        for ((shard, _), candidate) in slot_hashes.zip(&*candidates) {
+            prefetched ^= candidate.map_or(0, |id| shard.slots.prefetch(id));
         }
         // Nothing waits for it, but it has to be loaded.
-        black_box(touched);
+        black_box(prefetched);
     }
 
     /// The slot of a key, due or not, by its [candidate](Self::find_candidates), of
@@ -214,23 +214,23 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn confirm<Q>(
         &self,
         candidate: Option<SlotId>,
-        place: Place,
+        slot_hash: SlotHash,
         key: &Q,
     ) -> Option<SlotId>
     where
         Q: Equivalent<K> + ?Sized,
     {
         let id = candidate?;
-        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(place, key) }
+        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(slot_hash, key) }
     }
 
     #[cold]
     #[inline(never)]
-    fn find_other<Q>(&self, place: Place, key: &Q) -> Option<SlotId>
+    fn find_other<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        self.find(place, key)
+        self.find(slot_hash, key)
     }
 
     #[inline]
@@ -244,8 +244,8 @@ impl<K, V> Shard<K, V> {
     }
 
     /// The slot of that number, if it is occupied.
-    pub(crate) fn occupied(&self, index: usize) -> Option<SlotId> {
-        self.slots.occupied(index)
+    pub(crate) fn get_occupied(&self, index: usize) -> Option<SlotId> {
+        self.slots.get_occupied(index)
     }
 
     #[inline]
@@ -260,7 +260,7 @@ impl<K, V> Shard<K, V> {
 
     /// The tick at which an entry is due; `None` for never.
     pub(crate) fn deadline(&self, id: SlotId) -> Option<u64> {
-        self.slots.is_filed(id).then(|| self.wheel.deadline(&self.slots, id))
+        self.slots.is_linked(id).then(|| self.wheel.deadline(&self.slots, id))
     }
 
     /// Moves an entry's deadline.
@@ -288,22 +288,22 @@ impl<K, V> Shard<K, V> {
         now: u64,
         budget: &mut usize,
     ) -> (SlotId, Option<Removed<K, V>>) {
-        let place = hash.place();
-        self.note_insertion(hash);
+        let slot_hash = hash.slot_hash();
+        self.record_insertion(hash);
         let (id, displaced) = if self.slots.is_full() {
-            let (id, cause) = self.make_room(place, now, budget);
-            let (key, value) = self.slots.refill(id, key, value, place);
+            let (id, cause) = self.evict_one(slot_hash, now, budget);
+            let (key, value) = self.slots.reuse(id, key, value, slot_hash);
             (id, Some(Removed { key, value, cause }))
         } else {
-            let recalled = self.policy.recall(place);
-            let id = self.slots.insert(key, value, place);
-            self.policy.admit(id, recalled);
+            let is_ghost_hit = self.policy.take_ghost(slot_hash);
+            let id = self.slots.insert(key, value, slot_hash);
+            self.policy.admit(id, is_ghost_hit);
             (id, None)
         };
         if self.index.is_full() {
             self.rebuild_index();
         } else {
-            self.index.insert(id, place);
+            self.index.insert(id, slot_hash);
         }
         self.set_deadline(id, deadline, now);
         (id, displaced)
@@ -321,7 +321,7 @@ impl<K, V> Shard<K, V> {
         deadline: Option<u64>,
         now: u64,
     ) -> Removed<K, V> {
-        self.note_insertion(hash);
+        self.record_insertion(hash);
         let cause =
             if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
         self.count_removal(cause);
@@ -331,7 +331,7 @@ impl<K, V> Shard<K, V> {
     }
 
     #[inline]
-    fn note_insertion(&mut self, hash: KeyHash) {
+    fn record_insertion(&mut self, hash: KeyHash) {
         self.stats.inserts += 1;
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Insert);
@@ -341,12 +341,12 @@ impl<K, V> Shard<K, V> {
     /// Compares the number of entries with its peak: after an insertion, once
     /// the call has freed what was due.
     #[inline]
-    pub(crate) fn note_peak(&mut self) {
+    pub(crate) fn record_peak(&mut self) {
         self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
     }
 
     /// Counts an entry that came and went within one call, never to be found.
-    pub(crate) fn pass_by(&mut self) {
+    pub(crate) fn record_expired_on_arrival(&mut self) {
         self.stats.inserts += 1;
         self.stats.expired += 1;
     }
@@ -357,11 +357,11 @@ impl<K, V> Shard<K, V> {
         if self.is_due(id, now) {
             self.wheel.remove(&mut self.slots, id);
             self.policy.expire(id, &self.slots);
-            return self.take_out(id, RemovalCause::Expired);
+            return self.finish_removal(id, RemovalCause::Expired);
         }
         self.wheel.remove(&mut self.slots, id);
         self.policy.remove(id);
-        self.take_out(id, cause)
+        self.finish_removal(id, cause)
     }
 
     /// Whether [`reap_one`](Self::reap_one) has anything to do.
@@ -374,8 +374,8 @@ impl<K, V> Shard<K, V> {
     /// wheel costs one of `budget`.
     #[inline]
     pub(crate) fn reap_one(&mut self, now: u64, budget: &mut usize) -> Option<Removed<K, V>> {
-        let id = self.pop_due(now, budget)?;
-        Some(self.take_out(id, RemovalCause::Expired))
+        let id = self.pop_expired(now, budget)?;
+        Some(self.finish_removal(id, RemovalCause::Expired))
     }
 
     /// See [`Wheel::next_event`].
@@ -394,48 +394,53 @@ impl<K, V> Shard<K, V> {
     /// newcomer of that place. The slot is to be filled again at once, and if it is still
     /// in the wheel, given another deadline there.
     #[inline(always)]
-    fn make_room(&mut self, place: Place, now: u64, budget: &mut usize) -> (SlotId, RemovalCause) {
+    fn evict_one(
+        &mut self,
+        slot_hash: SlotHash,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, RemovalCause) {
         let (id, cause) = if self.has_work(now) {
-            self.turn_over_with_work(place, now, budget)
+            self.evict_one_after_expiry(slot_hash, now, budget)
         } else {
-            (self.policy.turn_over(place, &mut self.slots), RemovalCause::Evicted)
+            (self.policy.replace(slot_hash, &mut self.slots), RemovalCause::Evicted)
         };
         self.count_removal(cause);
-        self.index.remove(id, self.slots.place(id));
+        self.index.remove(id, self.slots.slot_hash(id));
         (id, cause)
     }
 
     #[inline(never)]
-    fn turn_over_with_work(
+    fn evict_one_after_expiry(
         &mut self,
-        place: Place,
+        slot_hash: SlotHash,
         now: u64,
         budget: &mut usize,
     ) -> (SlotId, RemovalCause) {
-        let recalled = self.policy.recall(place);
-        let (id, is_due) = if let Some(id) = self.pop_due(now, budget) {
+        let is_ghost_hit = self.policy.take_ghost(slot_hash);
+        let (id, is_due) = if let Some(id) = self.pop_expired(now, budget) {
             (id, true)
         } else {
             let id = self.policy.evict(&mut self.slots);
             (id, self.is_due(id, now))
         };
-        self.policy.admit(id, recalled);
+        self.policy.admit(id, is_ghost_hit);
         (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
     }
 
     /// An entry that is due: the wheel and the policy have let go of it.
     #[inline]
-    fn pop_due(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
-        let id = self.wheel.pop_due(&mut self.slots, now, budget)?;
+    fn pop_expired(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
+        let id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
         self.policy.expire(id, &self.slots);
         Some(id)
     }
 
     /// The last step of every removal: the wheel and the policy have let go.
     #[inline]
-    fn take_out(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
+    fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
         self.count_removal(cause);
-        self.index.remove(id, self.slots.place(id));
+        self.index.remove(id, self.slots.slot_hash(id));
         let (key, value) = self.slots.remove(id);
         Removed { key, value, cause }
     }
@@ -453,7 +458,7 @@ impl<K, V> Shard<K, V> {
     #[cold]
     fn rebuild_index(&mut self) {
         self.stats.rebuilds += 1;
-        self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.place(id))));
+        self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.slot_hash(id))));
     }
 }
 
@@ -464,17 +469,17 @@ impl<K, V> Shard<K, V> {
         use std::collections::BTreeSet;
 
         let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
-        assert!(occupied.len() <= self.slots.limit());
+        assert!(occupied.len() <= self.slots.capacity());
         assert_eq!(self.index.len(), occupied.len(), "invariant 1");
         for id in self.slots.ids() {
-            let found = self.index.find(self.slots.place(id), |other| other == id);
+            let found = self.index.find(self.slots.slot_hash(id), |other| other == id);
             assert_eq!(found, Some(id), "invariant 1");
         }
-        let filed = self.wheel.check(&self.slots);
+        let linked = self.wheel.check(&self.slots);
         for id in self.slots.ids() {
-            assert_eq!(filed.contains(&id.index()), self.slots.is_filed(id), "invariant 2");
+            assert_eq!(linked.contains(&id.index()), self.slots.is_linked(id), "invariant 2");
         }
-        assert!(filed.is_subset(&occupied), "invariant 2");
+        assert!(linked.is_subset(&occupied), "invariant 2");
         self.policy.check(&occupied);
         let stats = self.stats();
         assert_eq!(

@@ -17,8 +17,8 @@
 //! - `next`, `previous`: neighbours in a list of the timing wheel. All ones in
 //!   `next` means: in no list.
 //! - `count`: how often the entry was used of late, for the eviction policy.
-//! - `place`: the hash bits that the index and the policy need ([`Place`]).
-//! - `stamp`: the deadline ([`Stamp`]).
+//! - `slot_hash`: the hash bits that the index and the policy need ([`SlotHash`]).
+//! - `packed_deadline`: the deadline ([`PackedDeadline`]).
 //! - `list`: which list of the wheel ([`ListId`]).
 //! - The lowest bit of `links` is always set. The compiler marks vacant slots by
 //!   its absence, so that `Slab`'s own tag takes no memory.
@@ -29,28 +29,30 @@ use std::num::NonZeroU64;
 use slab::Slab;
 
 use super::eviction::counts::{COUNT_BITS, COUNT_MAX, Counts};
-use super::key_hash::Place;
+use super::key_hash::SlotHash;
 use super::slot_id::SlotId;
-use super::wheel::{ListId, Stamp, Timers};
+use super::wheel::Timers;
+use super::wheel::deadline::PackedDeadline;
+use super::wheel::level::ListId;
 use crate::error::BuildError;
 use crate::panic::FirstPanic;
 
 const COUNT_SHIFT: u32 = 1;
 const NEXT_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
 const PREVIOUS_SHIFT: u32 = NEXT_SHIFT + SlotId::LINK_BITS;
-const PLACE_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
-const PLACE_UPPER_BITS: u32 = u64::BITS - PLACE_UPPER_SHIFT;
-const STAMP_SHIFT: u32 = u64::BITS - Stamp::BITS;
-const LIST_SHIFT: u32 = STAMP_SHIFT - ListId::BITS;
-const PLACE_LOWER_BITS: u32 = LIST_SHIFT;
-const _: () = assert!(PLACE_UPPER_BITS + PLACE_LOWER_BITS == Place::BITS);
+const HASH_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
+const HASH_UPPER_BITS: u32 = u64::BITS - HASH_UPPER_SHIFT;
+const DEADLINE_SHIFT: u32 = u64::BITS - PackedDeadline::BITS;
+const LIST_SHIFT: u32 = DEADLINE_SHIFT - ListId::BITS;
+const HASH_LOWER_BITS: u32 = LIST_SHIFT;
+const _: () = assert!(HASH_UPPER_BITS + HASH_LOWER_BITS == SlotHash::BITS);
 
-const PLACE_UPPER_MASK: u64 = !0 << PLACE_UPPER_SHIFT;
-const PLACE_LOWER_MASK: u64 = (1 << PLACE_LOWER_BITS) - 1;
+const HASH_UPPER_MASK: u64 = !0 << HASH_UPPER_SHIFT;
+const HASH_LOWER_MASK: u64 = (1 << HASH_LOWER_BITS) - 1;
 const LIST_MASK: u64 = ((1 << ListId::BITS) - 1) << LIST_SHIFT;
 const LINK_MASK: u64 = (1 << SlotId::LINK_BITS) - 1;
 const COUNT_MASK: u64 = ((1 << COUNT_BITS) - 1) << COUNT_SHIFT;
-const UNFILED: u64 = LINK_MASK << NEXT_SHIFT;
+const UNLINKED: u64 = LINK_MASK << NEXT_SHIFT;
 
 /// One entry.
 #[derive(Debug)]
@@ -63,19 +65,19 @@ struct Slot<K, V> {
 
 impl<K, V> Slot<K, V> {
     #[inline]
-    fn new(key: K, value: V, place: Place) -> Self {
-        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNFILED, timing: 0 };
-        slot.set_place_and_count(place, 0);
+    fn new(key: K, value: V, slot_hash: SlotHash) -> Self {
+        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNLINKED, timing: 0 };
+        slot.set_hash_and_count(slot_hash, 0);
         slot
     }
 
     #[inline]
-    fn set_place_and_count(&mut self, place: Place, count: u8) {
-        let upper = place.bits() >> PLACE_LOWER_BITS;
+    fn set_hash_and_count(&mut self, slot_hash: SlotHash, count: u8) {
+        let upper = slot_hash.bits() >> HASH_LOWER_BITS;
         let count = u64::from(count) << COUNT_SHIFT;
-        self.set_links(PLACE_UPPER_MASK | COUNT_MASK, upper << PLACE_UPPER_SHIFT | count);
-        let lower = place.bits() & PLACE_LOWER_MASK;
-        self.timing = self.timing & !PLACE_LOWER_MASK | lower;
+        self.set_links(HASH_UPPER_MASK | COUNT_MASK, upper << HASH_UPPER_SHIFT | count);
+        let lower = slot_hash.bits() & HASH_LOWER_MASK;
+        self.timing = self.timing & !HASH_LOWER_MASK | lower;
     }
 
     #[inline]
@@ -92,7 +94,7 @@ impl<K, V> Slot<K, V> {
 
     /// Counts one more use. Writes nothing once the count is at its maximum.
     #[inline]
-    fn raise_count(&mut self) {
+    fn increment_count(&mut self) {
         if self.links.get() & COUNT_MASK != COUNT_MASK {
             self.links = NonZeroU64::MIN | (self.links.get() + (1 << COUNT_SHIFT));
         }
@@ -114,17 +116,17 @@ enum SlabEntry<K, V> {
 pub(crate) struct Slots<K, V> {
     slab: Slab<Slot<K, V>>,
     /// `Slab::capacity` may be more than was asked for.
-    limit: usize,
+    capacity: usize,
 }
 
 impl<K, V> Slots<K, V> {
     pub(crate) const SLOT_BYTES: usize = size_of::<SlabEntry<K, V>>();
 
-    pub(crate) fn new(limit: usize) -> Result<Self, BuildError> {
-        assert!(limit <= SlotId::COUNT_MAX, "{limit} slots cannot be numbered");
+    pub(crate) fn new(capacity: usize) -> Result<Self, BuildError> {
+        assert!(capacity <= SlotId::COUNT_MAX, "{capacity} slots cannot be numbered");
         // `Slab` allocates or aborts, so find out first whether it can be had.
-        BuildError::probe(limit.saturating_mul(Self::SLOT_BYTES))?;
-        Ok(Self { slab: Slab::with_capacity(limit), limit })
+        BuildError::probe(capacity.saturating_mul(Self::SLOT_BYTES))?;
+        Ok(Self { slab: Slab::with_capacity(capacity), capacity })
     }
 
     #[inline]
@@ -134,34 +136,34 @@ impl<K, V> Slots<K, V> {
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.slab.len() == self.limit
+        self.slab.len() == self.capacity
     }
 
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Fills a vacant slot; the entry has no deadline and a count of zero.
     #[inline]
-    pub(crate) fn insert(&mut self, key: K, value: V, place: Place) -> SlotId {
-        assert!(!self.is_full(), "all {} slots are taken", self.limit);
-        SlotId::new(self.slab.insert(Slot::new(key, value, place)))
+    pub(crate) fn insert(&mut self, key: K, value: V, slot_hash: SlotHash) -> SlotId {
+        assert!(!self.is_full(), "all {} slots are taken", self.capacity);
+        SlotId::new(self.slab.insert(Slot::new(key, value, slot_hash)))
     }
 
     /// Puts another entry, with a count of zero, into an occupied slot, which keeps
     /// its place in the wheel and its deadline; whoever calls has taken the old entry
     /// out of every other structure, and gives the new one its own deadline.
     #[inline]
-    pub(crate) fn refill(&mut self, id: SlotId, key: K, value: V, place: Place) -> (K, V) {
+    pub(crate) fn reuse(&mut self, id: SlotId, key: K, value: V, slot_hash: SlotHash) -> (K, V) {
         let slot = &mut self.slab[id.index()];
-        slot.set_place_and_count(place, 0);
+        slot.set_hash_and_count(slot_hash, 0);
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
     /// Vacates a slot; whoever calls has taken it out of every other structure.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId) -> (K, V) {
-        debug_assert!(!self.is_filed(id), "{id:?} is still in the wheel");
+        debug_assert!(!self.is_linked(id), "{id:?} is still in the wheel");
         let slot = self.slab.remove(id.index());
         (slot.key, slot.value)
     }
@@ -171,14 +173,14 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(crate) fn replace(&mut self, id: SlotId, key: K, value: V) -> (K, V) {
         let slot = &mut self.slab[id.index()];
-        slot.raise_count();
+        slot.increment_count();
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
     /// Something that depends on all of a slot but key and value: to fetch it from
     /// memory.
     #[inline]
-    pub(crate) fn touch(&self, id: SlotId) -> u64 {
+    pub(crate) fn prefetch(&self, id: SlotId) -> u64 {
         let slot = &self.slab[id.index()];
         slot.links.get() ^ slot.timing
     }
@@ -201,9 +203,9 @@ impl<K, V> Slots<K, V> {
 
     /// The value, of which it counts one more use.
     #[inline]
-    pub(crate) fn use_value(&mut self, id: SlotId) -> &mut V {
+    pub(crate) fn access(&mut self, id: SlotId) -> &mut V {
         let slot = &mut self.slab[id.index()];
-        slot.raise_count();
+        slot.increment_count();
         &mut slot.value
     }
 
@@ -214,7 +216,7 @@ impl<K, V> Slots<K, V> {
 
     /// The slot of that number, if it is occupied.
     #[inline]
-    pub(crate) fn occupied(&self, index: usize) -> Option<SlotId> {
+    pub(crate) fn get_occupied(&self, index: usize) -> Option<SlotId> {
         self.slab.contains(index).then(|| SlotId::new(index))
     }
 }
@@ -239,19 +241,20 @@ impl<K, V> Drop for Slots<K, V> {
 
 impl<K, V> Timers for Slots<K, V> {
     #[inline]
-    fn stamp(&self, id: SlotId) -> Stamp {
-        Stamp::from_bits(self.slab[id.index()].timing >> STAMP_SHIFT)
+    fn packed_deadline(&self, id: SlotId) -> PackedDeadline {
+        PackedDeadline::from_bits(self.slab[id.index()].timing >> DEADLINE_SHIFT)
     }
 
     #[inline]
-    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
+    fn set_packed_deadline(&mut self, id: SlotId, packed_deadline: PackedDeadline) {
         let timing = &mut self.slab[id.index()].timing;
-        *timing = (stamp.bits() << STAMP_SHIFT) | (*timing & ((1 << STAMP_SHIFT) - 1));
+        *timing =
+            (packed_deadline.bits() << DEADLINE_SHIFT) | (*timing & ((1 << DEADLINE_SHIFT) - 1));
     }
 
     #[inline]
     fn list(&self, id: SlotId) -> ListId {
-        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        debug_assert!(self.is_linked(id), "{id:?} is in no list");
         ListId::from_bits((self.slab[id.index()].timing & LIST_MASK) >> LIST_SHIFT)
     }
 
@@ -263,13 +266,13 @@ impl<K, V> Timers for Slots<K, V> {
 
     #[inline]
     fn next(&self, id: SlotId) -> Option<SlotId> {
-        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        debug_assert!(self.is_linked(id), "{id:?} is in no list");
         SlotId::from_link(self.slab[id.index()].links(NEXT_SHIFT))
     }
 
     #[inline]
     fn previous(&self, id: SlotId) -> Option<SlotId> {
-        debug_assert!(self.is_filed(id), "{id:?} is in no list");
+        debug_assert!(self.is_linked(id), "{id:?} is in no list");
         SlotId::from_link(self.slab[id.index()].links(PREVIOUS_SHIFT))
     }
 
@@ -293,13 +296,13 @@ impl<K, V> Timers for Slots<K, V> {
     }
 
     #[inline]
-    fn is_filed(&self, id: SlotId) -> bool {
-        self.slab[id.index()].links.get() & UNFILED != UNFILED
+    fn is_linked(&self, id: SlotId) -> bool {
+        self.slab[id.index()].links.get() & UNLINKED != UNLINKED
     }
 
     #[inline]
-    fn set_unfiled(&mut self, id: SlotId) {
-        self.slab[id.index()].set_links(UNFILED, UNFILED);
+    fn set_unlinked(&mut self, id: SlotId) {
+        self.slab[id.index()].set_links(UNLINKED, UNLINKED);
     }
 }
 
@@ -316,11 +319,11 @@ impl<K, V> Counts for Slots<K, V> {
     }
 
     #[inline]
-    fn place(&self, id: SlotId) -> Place {
+    fn slot_hash(&self, id: SlotId) -> SlotHash {
         let slot = &self.slab[id.index()];
-        let upper = slot.links.get() >> PLACE_UPPER_SHIFT;
-        let lower = slot.timing & PLACE_LOWER_MASK;
-        Place::from_bits((upper << PLACE_LOWER_BITS) | lower)
+        let upper = slot.links.get() >> HASH_UPPER_SHIFT;
+        let lower = slot.timing & HASH_LOWER_MASK;
+        SlotHash::from_bits((upper << HASH_LOWER_BITS) | lower)
     }
 }
 
@@ -341,37 +344,42 @@ mod tests {
     fn fields_do_not_disturb_each_other() {
         let mut slots = Slots::<u64, u64>::new(4).unwrap();
         let highest = SlotId::new(SlotId::COUNT_MAX - 1);
-        for place in [0, 1, 0x7ff, 0x800, 0xff_ffff, 0xa5_a5a5].map(Place::from_bits) {
-            let id = slots.insert(u64::MAX, 0, place);
-            assert!(!slots.is_filed(id));
+        for slot_hash in [0, 1, 0x7ff, 0x800, 0xff_ffff, 0xa5_a5a5].map(SlotHash::from_bits) {
+            let id = slots.insert(u64::MAX, 0, slot_hash);
+            assert!(!slots.is_linked(id));
             slots.set_previous(id, None);
             slots.set_next(id, None);
             for link in [None, Some(highest), Some(SlotId::new(0))] {
                 let list = ListId::from_bits(SlotId::link(link) & 703);
-                for stamp in [0, 1, (1 << Stamp::BITS) - 1].map(Stamp::from_bits) {
+                for packed_deadline in
+                    [0, 1, (1 << PackedDeadline::BITS) - 1].map(PackedDeadline::from_bits)
+                {
                     for count in [0, 3, 1, 2] {
                         slots.set_next(id, link);
-                        slots.set_stamp(id, stamp);
+                        slots.set_packed_deadline(id, packed_deadline);
                         slots.set_list(id, list);
                         slots.set_count(id, count);
                         slots.set_previous(id, Some(highest));
-                        assert!(slots.is_filed(id));
+                        assert!(slots.is_linked(id));
                         assert_eq!(slots.next(id), link);
                         assert_eq!(slots.previous(id), Some(highest));
-                        assert_eq!((slots.stamp(id), slots.list(id)), (stamp, list));
+                        assert_eq!(
+                            (slots.packed_deadline(id), slots.list(id)),
+                            (packed_deadline, list)
+                        );
                         assert_eq!(slots.count(id), count);
-                        assert_eq!(slots.place(id), place);
+                        assert_eq!(slots.slot_hash(id), slot_hash);
                         assert_eq!(slots.entry(id), (&u64::MAX, &0));
                         slots.set_previous(id, None);
                         assert_eq!(slots.previous(id), None);
                         slots.set_links(id, Some(highest), link);
                         assert_eq!((slots.previous(id), slots.next(id)), (Some(highest), link));
-                        assert_eq!((slots.count(id), slots.place(id)), (count, place));
+                        assert_eq!((slots.count(id), slots.slot_hash(id)), (count, slot_hash));
                     }
                 }
             }
-            slots.set_unfiled(id);
-            assert_eq!(slots.place(id), place);
+            slots.set_unlinked(id);
+            assert_eq!(slots.slot_hash(id), slot_hash);
             assert_eq!(slots.remove(id), (u64::MAX, 0));
         }
     }
@@ -379,26 +387,26 @@ mod tests {
     #[test]
     fn a_count_saturates() {
         let mut slots = Slots::<u64, u64>::new(1).unwrap();
-        let id = slots.insert(1, 1, Place::from_bits(0xff_ffff));
+        let id = slots.insert(1, 1, SlotHash::from_bits(0xff_ffff));
         for expected in [1, 2, 3, 3, 3] {
-            slots.use_value(id);
+            slots.access(id);
             assert_eq!(slots.count(id), expected);
         }
-        assert_eq!(slots.place(id), Place::from_bits(0xff_ffff));
+        assert_eq!(slots.slot_hash(id), SlotHash::from_bits(0xff_ffff));
     }
 
     /// And stays where it is in the wheel.
     #[test]
-    fn a_refilled_slot_starts_anew() {
+    fn a_reused_slot_starts_afresh() {
         let mut slots = Slots::<u64, u64>::new(2).unwrap();
-        let id = slots.insert(1, 1, Place::from_bits(0xa5_a5a5));
-        let neighbour = slots.insert(2, 2, Place::from_bits(2));
+        let id = slots.insert(1, 1, SlotHash::from_bits(0xa5_a5a5));
+        let neighbour = slots.insert(2, 2, SlotHash::from_bits(2));
         slots.set_links(id, None, Some(neighbour));
         slots.set_list(id, ListId::from_bits(7));
-        slots.use_value(id);
-        assert_eq!(slots.refill(id, 3, 3, Place::from_bits(0x5a_5a5a)), (1, 1));
+        slots.access(id);
+        assert_eq!(slots.reuse(id, 3, 3, SlotHash::from_bits(0x5a_5a5a)), (1, 1));
         assert_eq!((slots.entry(id), slots.count(id)), ((&3, &3), 0));
-        assert_eq!(slots.place(id), Place::from_bits(0x5a_5a5a));
+        assert_eq!(slots.slot_hash(id), SlotHash::from_bits(0x5a_5a5a));
         assert_eq!((slots.previous(id), slots.next(id)), (None, Some(neighbour)));
         assert_eq!(slots.list(id), ListId::from_bits(7));
     }
@@ -406,10 +414,10 @@ mod tests {
     #[test]
     fn the_slot_freed_last_is_taken_first() {
         let mut slots = Slots::<u64, u64>::new(8).unwrap();
-        let ids: Vec<_> = (0..5).map(|i| slots.insert(i, i, Place::from_bits(i))).collect();
+        let ids: Vec<_> = (0..5).map(|i| slots.insert(i, i, SlotHash::from_bits(i))).collect();
         slots.remove(ids[1]);
         slots.remove(ids[3]);
-        assert_eq!(slots.insert(5, 5, Place::from_bits(5)), ids[3]);
-        assert_eq!(slots.insert(6, 6, Place::from_bits(6)), ids[1]);
+        assert_eq!(slots.insert(5, 5, SlotHash::from_bits(5)), ids[3]);
+        assert_eq!(slots.insert(6, 6, SlotHash::from_bits(6)), ids[1]);
     }
 }

@@ -47,15 +47,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             }
             panics.finish(());
 
-            let places = chunk.iter().map(|(hash, _)| (self.shard_of(*hash), hash.place()));
-            Shard::find_candidates(places, &mut found);
+            let slot_hashes =
+                chunk.iter().map(|(hash, _)| (self.shard_of(*hash), hash.slot_hash()));
+            Shard::find_candidates(slot_hashes, &mut found);
             for (found, (hash, key)) in found.iter_mut().zip(&chunk) {
-                *found = self.shard_of(*hash).confirm(*found, hash.place(), *key);
+                *found = self.shard_of(*hash).confirm(*found, hash.slot_hash(), *key);
             }
             for ((&found, &(hash, _)), position) in found.iter().zip(&chunk).zip(done..) {
                 // For each of them: `each` may take long.
                 let now = self.time.read();
-                let live = self.shards[hash.shard(shards)].use_found(found, hash, now);
+                let live = self.shards[hash.shard(shards)].record_access(found, hash, now);
                 each(position, live.map(|(_, value)| &*value));
             }
             done += chunk.len();
@@ -104,9 +105,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             let mut panics = FirstPanic::default();
             let now = self.begin_ttl(&mut panics);
             panics.finish(());
-            let places = chunk.iter().map(|entry| (self.shard_of(entry.hash), entry.hash.place()));
+            let slot_hashes =
+                chunk.iter().map(|entry| (self.shard_of(entry.hash), entry.hash.slot_hash()));
             // What they are is found out anew: each insertion may change it.
-            Shard::find_candidates(places, &mut candidates);
+            Shard::find_candidates(slot_hashes, &mut candidates);
             for Entry { hash, key, value, .. } in chunk.drain(..) {
                 // Listeners and drops may have taken long.
                 let has_been_out = needs_drop::<(K, V)>() || self.listener.is_some();

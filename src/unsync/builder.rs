@@ -11,7 +11,7 @@ use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::Shard;
-use crate::shard::eviction::{Eviction, Policies};
+use crate::shard::eviction::{Eviction, PolicyFactory};
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, ClockSource};
 
@@ -179,9 +179,9 @@ impl<K, V, S> Builder<K, V, S> {
         shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
             requested_bytes: geometry.shards * size_of::<Shard<K, V>>(),
         })?;
-        let mut policies = Policies::new(self.settings.eviction);
+        let mut factory = PolicyFactory::new(self.settings.eviction);
         for _ in 0..geometry.shards {
-            shards.push(Shard::new(&geometry, &mut policies, time.latest().tick)?);
+            shards.push(Shard::new(&geometry, &mut factory, time.latest().tick)?);
         }
         Ok(Cache {
             shards: shards.into_boxed_slice(),

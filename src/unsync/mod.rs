@@ -119,7 +119,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shards.len() * self.shards[0].limit()
+        self.shards.len() * self.shards[0].capacity()
     }
 
     /// The bytes that building the cache has requested.
@@ -267,8 +267,8 @@ impl<K, V, S> Cache<K, V, S> {
         for shard in 0..self.shards.len() {
             // Downwards: the lowest slots, the first to be taken once more, are
             // those that have been touched for sure.
-            for index in (0..self.shards[shard].limit()).rev() {
-                let Some(id) = self.shards[shard].occupied(index) else { continue };
+            for index in (0..self.shards[shard].capacity()).rev() {
+                let Some(id) = self.shards[shard].get_occupied(index) else { continue };
                 let is_out = self.shards[shard].is_due(id, now) || {
                     let (key, value) = self.shards[shard].entry(id);
                     match panics.catch(|| is_out(key, value)) {
@@ -528,7 +528,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let hash = KeyHash::new(&self.hasher, key);
         let now = self.time.peek().tick;
         let shard = &self.shards[hash.shard(self.shards.len())];
-        shard.find_live(hash.place(), key, now).map(|id| shard.value(id))
+        shard.find_live(hash.slot_hash(), key, now).map(|id| shard.value(id))
     }
 
     /// Whether a key has a live entry. No use is counted, nothing is freed.
@@ -659,7 +659,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let hash = KeyHash::new(&self.hasher, key);
         let now = self.time.peek();
         let shard = &self.shards[hash.shard(self.shards.len())];
-        let id = shard.find_live(hash.place(), key, now.tick)?;
+        let id = shard.find_live(hash.slot_hash(), key, now.tick)?;
         Some(shard.deadline(id).map_or(Duration::MAX, |tick| self.time.until(tick, now)))
     }
 
@@ -683,7 +683,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut panics = FirstPanic::default();
         let now = self.begin_ttl(&mut panics);
         let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].find_live(hash.place(), key, now);
+        let found = self.shards[shard].find_live(hash.slot_hash(), key, now);
         if let Some(id) = found {
             if let Some(value) = self.reschedule(shard, id, ttl, now, &mut panics) {
                 panics.drop(value);
@@ -779,10 +779,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         }
         let value = Given::new(value);
         let key = key.to_owned();
-        let (replaced, place) = self.put(key, value.take(), ttl);
+        let (replaced, slot_hash) = self.put(key, value.take(), ttl);
         // Nothing, unless the key's `Eq` has changed its mind.
         drop(replaced);
-        let (shard, id) = place.expect("a TTL above zero puts the value in");
+        let (shard, id) = slot_hash.expect("a TTL above zero puts the value in");
         Ok(self.shards[shard].value(id))
     }
 
@@ -819,7 +819,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let shard = hash.shard(self.shards.len());
         let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
         let mut budget = self.reap_limit;
-        let found = self.shards[shard].find(hash.place(), key.get());
+        let found = self.shards[shard].find(hash.slot_hash(), key.get());
         let (key, value) = (key.take(), value.take());
         let (id, displaced) = if let Some(id) = found {
             (id, Some(self.shards[shard].replace(hash, id, key, value, deadline, now)))
@@ -845,8 +845,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         mut panics: FirstPanic,
     ) -> Option<V> {
         let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].find(hash.place(), key.get());
-        self.shards[shard].pass_by();
+        let found = self.shards[shard].find(hash.slot_hash(), key.get());
+        self.shards[shard].record_expired_on_arrival();
         let replaced = found.and_then(|id| {
             let removed = self.shards[shard].remove(id, now, RemovalCause::Replaced);
             self.deliver(removed, &mut panics)
@@ -864,7 +864,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let shard = &mut self.shards[hash.shard(self.shards.len())];
-        let id = shard.find(hash.place(), key)?;
+        let id = shard.find(hash.slot_hash(), key)?;
         let removed = shard.remove(id, now, RemovalCause::Removed);
         self.deliver(removed, panics)
     }

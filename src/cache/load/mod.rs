@@ -182,7 +182,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             let now = state.tick(self.read_clock());
             {
                 let _mark = self.mark_in_debug_builds();
-                if let Some(id) = state.shard.find_live(hash.place(), key, now) {
+                if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
                     return Outcome::Found(state.shard.value(id).clone());
                 }
             }
@@ -270,7 +270,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
                 let now = state.tick(reading);
                 let _mark = inner.mark_in_debug_builds();
                 let is_wanted = state.overrulings == before
-                    && state.shard.find_live(hash.place(), key, now).is_none();
+                    && state.shard.find_live(hash.slot_hash(), key, now).is_none();
                 (is_wanted, None)
             }
             Tracking::Ended => unreachable!("a load ends once"),

@@ -19,16 +19,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::bitmap::zeroed;
+use super::bit_set::zeroed;
 use super::counts::{COUNT_MAX, Counts};
 use super::s3_clock::{Parameters, S3Clock};
 use crate::error::BuildError;
 use crate::shard::index::{Index, buckets_log2_for};
-use crate::shard::key_hash::{KeyHash, Place};
+use crate::shard::key_hash::{KeyHash, SlotHash};
 use crate::shard::slot_id::SlotId;
 
 /// The sets to choose from, the best single one first.
-const SETS: [Parameters; 4] = [
+const CANDIDATES: [Parameters; 4] = [
     Parameters::USUAL,
     // For loops and scans: what is in the main segment stays unless misses pay
     // for its eviction.
@@ -36,7 +36,7 @@ const SETS: [Parameters; 4] = [
         small_percent: 2,
         small_min: 2,
         ghost_lanes: 6,
-        is_strict: true,
+        budgeted_sweep: true,
         clears_counts: false,
         demotes: false,
     },
@@ -45,7 +45,7 @@ const SETS: [Parameters; 4] = [
         small_percent: 90,
         small_min: 1,
         ghost_lanes: 3,
-        is_strict: false,
+        budgeted_sweep: false,
         clears_counts: false,
         demotes: false,
     },
@@ -54,7 +54,7 @@ const SETS: [Parameters; 4] = [
         small_percent: 0,
         small_min: 0,
         ghost_lanes: 3,
-        is_strict: false,
+        budgeted_sweep: false,
         clears_counts: true,
         demotes: false,
     },
@@ -66,15 +66,15 @@ const SHADOW_SLOTS_MIN: usize = 52;
 /// A set is given up when it is behind by more than so many eighths of a shadow's
 /// slots; and at once for the first one, if that is the best. The first set, which is
 /// right most of the time, is harder to leave: each change costs some entries.
-const LEAVE_FIRST_EIGHTHS: i64 = 3;
-const LEAVE_OTHERS_EIGHTHS: i64 = 2;
+const HYSTERESIS_DEFAULT_EIGHTHS: i64 = 3;
+const HYSTERESIS_EIGHTHS: i64 = 2;
 
 /// Load of a shadow's index at most: it is put in order often, but is small, and looked
 /// at seldom.
 const LOAD_PERCENT: usize = 95;
 
 /// Which set is used, for all shards of a cache.
-type Choice = Arc<AtomicUsize>;
+type Selection = Arc<AtomicUsize>;
 
 /// What a shadow is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,41 +89,43 @@ pub(crate) enum Access {
 
 /// The policies of a cache's shards, which follow one choice.
 #[derive(Debug, Default)]
-pub(crate) struct Family {
-    choice: Option<Choice>,
+pub(crate) struct AdaptiveGroup {
+    selection: Option<Selection>,
 }
 
-impl Family {
+impl AdaptiveGroup {
     /// The policy of the next shard; the first one gets the chooser.
     pub(crate) fn policy(&mut self, slots: usize) -> Result<Adaptive, BuildError> {
-        let (choice, chooser) = if let Some(choice) = &self.choice {
-            (Choice::clone(choice), None)
+        let (selection, chooser) = if let Some(selection) = &self.selection {
+            (Selection::clone(selection), None)
         } else {
-            BuildError::probe(CHOICE_BYTES)?;
-            let choice = self.choice.insert(Choice::default());
-            (Choice::clone(choice), Some(Chooser::new(slots)?))
+            BuildError::probe(SELECTION_BYTES)?;
+            let selection = self.selection.insert(Selection::default());
+            (Selection::clone(selection), Some(Chooser::new(slots)?))
         };
-        let policy = S3Clock::new(slots, SETS[0])?;
-        Ok(Adaptive { policy, choice, current: 0, chooser })
+        let policy = S3Clock::new(slots, CANDIDATES[0])?;
+        Ok(Adaptive { policy, selection, active: 0, chooser })
     }
 
     /// Bytes that the first shard's policy requests beyond those of the others.
     pub(crate) fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
         let shadow_bytes = Shadow::heap_bytes(Sampler::for_shard(slots).shadow_slots(slots))?;
-        Ok(CHOICE_BYTES + size_of::<[Shadow; SETS.len()]>() + SETS.len() * shadow_bytes)
+        Ok(SELECTION_BYTES
+            + size_of::<[Shadow; CANDIDATES.len()]>()
+            + CANDIDATES.len() * shadow_bytes)
     }
 }
 
 /// Two counters of the `Arc`, and the number.
-const CHOICE_BYTES: usize = 3 * size_of::<usize>();
+const SELECTION_BYTES: usize = 3 * size_of::<usize>();
 
 /// The policy of one shard, under the set that was chosen.
 #[derive(Debug)]
 pub(crate) struct Adaptive {
     policy: S3Clock,
-    choice: Choice,
+    selection: Selection,
     /// The set that the policy has.
-    current: usize,
+    active: usize,
     chooser: Option<Chooser>,
 }
 
@@ -142,26 +144,26 @@ impl Adaptive {
 
     pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
         let Some(chooser) = &mut self.chooser else { return };
-        let chosen = chooser.observe(hash, access, self.choice.load(Ordering::Relaxed));
-        self.choice.store(chosen, Ordering::Relaxed);
+        let chosen = chooser.observe(hash, access, self.selection.load(Ordering::Relaxed));
+        self.selection.store(chosen, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(crate) fn recall(&mut self, place: Place) -> bool {
-        self.policy.recall(place)
+    pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
+        self.policy.take_ghost(slot_hash)
     }
 
     #[inline]
-    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
-        self.policy.admit(id, recalled);
+    pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
+        self.policy.admit(id, is_ghost_hit);
     }
 
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
-        let chosen = self.choice.load(Ordering::Relaxed);
-        if chosen != self.current {
-            self.current = chosen;
-            self.policy.set_parameters(SETS[chosen]);
+        let chosen = self.selection.load(Ordering::Relaxed);
+        if chosen != self.active {
+            self.active = chosen;
+            self.policy.set_parameters(CANDIDATES[chosen]);
         }
         self.policy.evict(counts)
     }
@@ -214,40 +216,40 @@ impl Sampler {
 struct Chooser {
     shadows: Box<[Shadow]>,
     /// Hits less the best one's, and not less than minus a shadow's slots.
-    scores: [i64; SETS.len()],
+    scores: [i64; CANDIDATES.len()],
 }
 
 impl Chooser {
     fn new(slots: usize) -> Result<Self, BuildError> {
         let slots = Sampler::for_shard(slots).shadow_slots(slots);
         let mut shadows = Vec::new();
-        BuildError::probe(size_of::<[Shadow; SETS.len()]>())?;
-        shadows.reserve_exact(SETS.len());
-        for set in SETS {
+        BuildError::probe(size_of::<[Shadow; CANDIDATES.len()]>())?;
+        shadows.reserve_exact(CANDIDATES.len());
+        for set in CANDIDATES {
             shadows.push(Shadow::new(slots, set)?);
         }
-        Ok(Self { shadows: shadows.into_boxed_slice(), scores: [0; SETS.len()] })
+        Ok(Self { shadows: shadows.into_boxed_slice(), scores: [0; CANDIDATES.len()] })
     }
 
-    /// Shows a key to all shadows; the choice, which was `current` before.
-    fn observe(&mut self, hash: KeyHash, access: Access, current: usize) -> usize {
+    /// Shows a key to all shadows; the choice, which was `active` before.
+    fn observe(&mut self, hash: KeyHash, access: Access, active: usize) -> usize {
         for (shadow, score) in self.shadows.iter_mut().zip(&mut self.scores) {
             *score += i64::from(shadow.observe(hash, access));
         }
         let best = self.scores.into_iter().max().unwrap_or(0);
-        let floor = -(self.shadows[0].tags.tags.len() as i64);
+        let floor = -(self.shadows[0].slots.keys.len() as i64);
         for score in &mut self.scores {
             *score = (*score - best).max(floor);
         }
-        let eighths = match (current, self.scores[0]) {
-            (0, _) => LEAVE_FIRST_EIGHTHS,
+        let eighths = match (active, self.scores[0]) {
+            (0, _) => HYSTERESIS_DEFAULT_EIGHTHS,
             (_, 0) => 0,
-            _ => LEAVE_OTHERS_EIGHTHS,
+            _ => HYSTERESIS_EIGHTHS,
         };
-        if self.scores[current] * 8 >= floor * eighths {
-            return current;
+        if self.scores[active] * 8 >= floor * eighths {
+            return active;
         }
-        self.scores.iter().position(|&score| score == 0).unwrap_or(current)
+        self.scores.iter().position(|&score| score == 0).unwrap_or(active)
     }
 }
 
@@ -255,7 +257,7 @@ impl Chooser {
 #[derive(Debug)]
 struct Shadow {
     index: Index,
-    tags: Tags,
+    slots: SampledKeys,
     /// Slots are filled one after the other; later, a victim's is taken at once.
     used: usize,
     policy: S3Clock,
@@ -263,20 +265,20 @@ struct Shadow {
 
 /// The shadow's slots.
 #[derive(Debug)]
-struct Tags {
-    tags: Box<[u32]>,
+struct SampledKeys {
+    keys: Box<[u32]>,
     counts: Box<[u8]>,
 }
 
-impl Counts for Tags {
+impl Counts for SampledKeys {
     fn count(&self, id: SlotId) -> u8 {
         self.counts[id.index()]
     }
     fn set_count(&mut self, id: SlotId, count: u8) {
         self.counts[id.index()] = count;
     }
-    fn place(&self, id: SlotId) -> Place {
-        Place::from_tag(self.tags[id.index()])
+    fn slot_hash(&self, id: SlotId) -> SlotHash {
+        SlotHash::from_sample_key(self.keys[id.index()])
     }
 }
 
@@ -284,7 +286,7 @@ impl Shadow {
     fn new(slots: usize, parameters: Parameters) -> Result<Self, BuildError> {
         Ok(Self {
             index: Index::new(buckets_log2_for(slots, LOAD_PERCENT))?,
-            tags: Tags { tags: zeroed(slots)?, counts: zeroed(slots)? },
+            slots: SampledKeys { keys: zeroed(slots)?, counts: zeroed(slots)? },
             used: 0,
             policy: S3Clock::new(slots, parameters)?,
         })
@@ -292,18 +294,19 @@ impl Shadow {
 
     fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
         let index_bytes = Index::heap_bytes(buckets_log2_for(slots, LOAD_PERCENT))?;
-        let tags_bytes = slots * (size_of::<u32>() + size_of::<u8>());
-        Ok(index_bytes + tags_bytes + S3Clock::heap_bytes(slots))
+        let sample_keys_bytes = slots * (size_of::<u32>() + size_of::<u8>());
+        Ok(index_bytes + sample_keys_bytes + S3Clock::heap_bytes(slots))
     }
 
     /// Whether it would have answered.
     fn observe(&mut self, hash: KeyHash, access: Access) -> bool {
-        let tags = &self.tags.tags;
-        let found = self.index.find(hash.place(), |id| tags[id.index()] == hash.tag());
+        let sample_keys = &self.slots.keys;
+        let found =
+            self.index.find(hash.slot_hash(), |id| sample_keys[id.index()] == hash.sample_key());
         match (found, access) {
             (Some(_), Access::Insert) | (None, Access::Miss) => false,
             (Some(id), Access::Hit | Access::Miss) => {
-                let count = &mut self.tags.counts[id.index()];
+                let count = &mut self.slots.counts[id.index()];
                 *count = (*count + 1).min(COUNT_MAX);
                 true
             }
@@ -316,23 +319,23 @@ impl Shadow {
     }
 
     fn insert(&mut self, hash: KeyHash) {
-        let recalled = self.policy.recall(hash.place());
-        let id = if self.used < self.tags.tags.len() {
+        let is_ghost_hit = self.policy.take_ghost(hash.slot_hash());
+        let id = if self.used < self.slots.keys.len() {
             self.used += 1;
             SlotId::new(self.used - 1)
         } else {
-            let victim = self.policy.evict(&mut self.tags);
-            self.index.remove(victim, self.tags.place(victim));
+            let victim = self.policy.evict(&mut self.slots);
+            self.index.remove(victim, self.slots.slot_hash(victim));
             victim
         };
         if self.index.is_full() {
             let others = (0..self.used).map(SlotId::new).filter(|&other| other != id);
-            self.index.rebuild(others.map(|id| (id, self.tags.place(id))));
+            self.index.rebuild(others.map(|id| (id, self.slots.slot_hash(id))));
         }
-        self.tags.tags[id.index()] = hash.tag();
-        self.tags.counts[id.index()] = 0;
-        self.index.insert(id, hash.place());
-        self.policy.admit(id, recalled);
+        self.slots.keys[id.index()] = hash.sample_key();
+        self.slots.counts[id.index()] = 0;
+        self.index.insert(id, hash.slot_hash());
+        self.policy.admit(id, is_ghost_hit);
     }
 }
 
@@ -348,7 +351,7 @@ mod tests {
         let accesses: Vec<_> = accesses.collect();
         let from = accesses.len() / 3 * 2;
         let mut shadows: Vec<_> =
-            sets.iter().map(|&set| Shadow::new(SLOTS, SETS[set]).unwrap()).collect();
+            sets.iter().map(|&set| Shadow::new(SLOTS, CANDIDATES[set]).unwrap()).collect();
         let mut hits = vec![0u32; sets.len()];
         for (number, key) in accesses.iter().enumerate() {
             for (shadow, hits) in shadows.iter_mut().zip(&mut hits) {
@@ -363,14 +366,14 @@ mod tests {
         let hasher = foldhash::fast::FixedState::with_seed(5);
         let mut chooser = Chooser::new(SLOTS).unwrap();
         let sampler = Sampler::for_shard(SLOTS);
-        let mut choice = 0;
+        let mut selection = 0;
         for key in accesses {
             let hash = KeyHash::new(&hasher, &key);
             if sampler.picks(hash) {
-                choice = chooser.observe(hash, Access::Hit, choice);
+                selection = chooser.observe(hash, Access::Hit, selection);
             }
         }
-        choice
+        selection
     }
 
     /// A loop over half as many keys again as there are slots.
@@ -419,9 +422,9 @@ mod tests {
     fn a_little_behind_is_good_enough() {
         let hasher = foldhash::fast::FixedState::with_seed(5);
         let mut chooser = Chooser::new(SLOTS).unwrap();
-        let floor = -(chooser.shadows[0].tags.tags.len() as i64);
+        let floor = -(chooser.shadows[0].slots.keys.len() as i64);
         let (to_leave_first, to_leave) = (floor * 3 / 8, floor / 4);
-        for (current, best, behind, expected) in [
+        for (active, best, behind, expected) in [
             (0, 1, 0, 0),
             (0, 1, to_leave_first, 0),
             (0, 1, to_leave_first - 1, 1),
@@ -431,10 +434,10 @@ mod tests {
             (2, 0, 0, 2),
             (2, 0, -1, 0),
         ] {
-            chooser.scores = [behind; SETS.len()];
+            chooser.scores = [behind; CANDIDATES.len()];
             chooser.scores[best] = 0;
-            let choice = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, current);
-            assert_eq!(choice, expected, "{current} is {behind} behind {best}, of {floor}");
+            let selection = chooser.observe(KeyHash::new(&hasher, &1), Access::Miss, active);
+            assert_eq!(selection, expected, "{active} is {behind} behind {best}, of {floor}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a policy knows of the slots: how often each was used.
 
-use crate::shard::key_hash::Place;
+use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
 /// Bits that a count has.
@@ -13,5 +13,5 @@ pub(crate) const COUNT_MAX: u8 = (1 << COUNT_BITS) - 1;
 pub(crate) trait Counts {
     fn count(&self, id: SlotId) -> u8;
     fn set_count(&mut self, id: SlotId, count: u8);
-    fn place(&self, id: SlotId) -> Place;
+    fn slot_hash(&self, id: SlotId) -> SlotHash;
 }

@@ -3,7 +3,7 @@
 use super::counts::Counts;
 use super::queue::{Links, Queue};
 use crate::error::BuildError;
-use crate::shard::key_hash::Place;
+use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
 /// The order of insertion, exactly: an entry that is overwritten keeps its turn.
@@ -22,8 +22,8 @@ impl Fifo {
         Links::heap_bytes(slots)
     }
 
-    #[expect(clippy::unused_self, reason = "the policies' common shape")]
-    pub(crate) fn recall(&self, _: Place) -> bool {
+    #[expect(clippy::unused_self, reason = "the factory' common shape")]
+    pub(crate) fn take_ghost(&self, _: SlotHash) -> bool {
         false
     }
 

@@ -1,8 +1,8 @@
 //! A memory of evicted keys: fingerprints in buckets, no keys and no order.
 
-use super::bitmap::zeroed;
+use super::bit_set::zeroed;
 use crate::error::BuildError;
-use crate::shard::key_hash::Place;
+use crate::shard::key_hash::SlotHash;
 
 const LANES: u32 = 6;
 const LANE_BITS: u32 = 10;
@@ -37,25 +37,25 @@ impl Ghost {
     /// fingerprint from its lowest, after scrambling. Both from 24 bits: more
     /// than 2^14 buckets, in shards of 44,000 entries, share bits with it.
     #[inline]
-    fn locate(&self, place: Place) -> (usize, u64) {
-        let bits = place.scrambled();
-        let bucket = ((bits * self.buckets.len() as u64) >> Place::BITS) as usize;
+    fn bucket_and_fingerprint(&self, slot_hash: SlotHash) -> (usize, u64) {
+        let bits = slot_hash.permuted();
+        let bucket = ((bits * self.buckets.len() as u64) >> SlotHash::BITS) as usize;
         // Not zero, which marks an empty lane: the last value serves twice.
         (bucket, (bits & LANE_MASK).max(1))
     }
 
     #[inline]
-    pub(crate) fn remember(&mut self, place: Place) {
-        let (bucket, fingerprint) = self.locate(place);
+    pub(crate) fn remember(&mut self, slot_hash: SlotHash) {
+        let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);
         let lanes = &mut self.buckets[bucket];
         *lanes = ((*lanes << LANE_BITS) | fingerprint) & BUCKET_MASK;
     }
 
     /// Looks a key up in the `lanes` newest lanes of its bucket, and forgets it.
     #[inline]
-    pub(crate) fn recall(&mut self, place: Place, lanes: u32) -> bool {
+    pub(crate) fn take(&mut self, slot_hash: SlotHash, lanes: u32) -> bool {
         debug_assert!(lanes <= LANES, "there are {LANES} lanes, not {lanes}");
-        let (bucket, fingerprint) = self.locate(place);
+        let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);
         let bucket = &mut self.buckets[bucket];
         // All lanes at once: the lowest bit set is the highest of the first lane whose
         // subtraction borrows, which is one that does not differ.
@@ -84,16 +84,18 @@ mod tests {
     #[test]
     fn remembers_the_newest_and_forgets_what_it_recalls() {
         let mut ghost = Ghost::new(6).unwrap();
-        let places: Vec<_> = (1..=7).map(|i| Place::from_bits(i * 0x01_2345)).collect();
-        for &place in &places {
-            ghost.remember(place);
+        let slot_hashes: Vec<_> = (1..=7).map(|i| SlotHash::from_bits(i * 0x01_2345)).collect();
+        for &slot_hash in &slot_hashes {
+            ghost.remember(slot_hash);
         }
-        assert!(!ghost.recall(places[0], LANES), "pushed out");
-        assert!(!ghost.recall(places[3], 3), "the fourth newest");
-        assert!(ghost.recall(places[3], 4));
-        assert!(!ghost.recall(places[3], LANES), "taken out");
-        for &place in [&places[1], &places[2], &places[4], &places[5], &places[6]] {
-            assert!(ghost.recall(place, LANES));
+        assert!(!ghost.take(slot_hashes[0], LANES), "pushed out");
+        assert!(!ghost.take(slot_hashes[3], 3), "the fourth newest");
+        assert!(ghost.take(slot_hashes[3], 4));
+        assert!(!ghost.take(slot_hashes[3], LANES), "taken out");
+        for &slot_hash in
+            [&slot_hashes[1], &slot_hashes[2], &slot_hashes[4], &slot_hashes[5], &slot_hashes[6]]
+        {
+            assert!(ghost.take(slot_hash, LANES));
         }
         assert_eq!(ghost.buckets[0], 0);
     }
@@ -103,11 +105,11 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(3);
         let mut ghost = Ghost::new(25_000).unwrap();
         for _ in 0..100_000 {
-            ghost.remember(Place::from_bits(random.u64(..1 << Place::BITS)));
+            ghost.remember(SlotHash::from_bits(random.u64(..1 << SlotHash::BITS)));
         }
         let strangers = 100_000;
         let taken = (0..strangers)
-            .filter(|_| ghost.recall(Place::from_bits(random.u64(..1 << Place::BITS)), 3))
+            .filter(|_| ghost.take(SlotHash::from_bits(random.u64(..1 << SlotHash::BITS)), 3))
             .count();
         assert!(taken < strangers / 250, "{taken} of {strangers}");
     }

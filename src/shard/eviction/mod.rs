@@ -5,7 +5,7 @@
 //! and calls the policy when a slot is filled or vacated.
 
 mod adaptive;
-mod bitmap;
+mod bit_set;
 pub(crate) mod counts;
 mod fifo;
 mod ghost;
@@ -13,11 +13,11 @@ mod queue;
 mod s3_clock;
 mod s3_fifo;
 
-use super::key_hash::{KeyHash, Place};
+use super::key_hash::{KeyHash, SlotHash};
 use super::slot_id::SlotId;
 use crate::error::BuildError;
 
-use adaptive::{Adaptive, Family};
+use adaptive::{Adaptive, AdaptiveGroup};
 use counts::Counts;
 use fifo::Fifo;
 use s3_clock::{Parameters, S3Clock};
@@ -85,14 +85,14 @@ macro_rules! each {
 
 /// Makes the policies of a cache's shards.
 #[derive(Debug)]
-pub(crate) struct Policies {
+pub(crate) struct PolicyFactory {
     eviction: Eviction,
-    family: Family,
+    group: AdaptiveGroup,
 }
 
-impl Policies {
+impl PolicyFactory {
     pub(crate) fn new(eviction: Eviction) -> Self {
-        Self { eviction, family: Family::default() }
+        Self { eviction, group: AdaptiveGroup::default() }
     }
 
     /// The policy of the next shard, with all that it allocates.
@@ -101,7 +101,7 @@ impl Policies {
             Eviction::Fifo => Policy::Fifo(Fifo::new(slots)?),
             Eviction::S3Fifo => Policy::S3Fifo(S3Fifo::new(slots)?),
             Eviction::S3Clock => Policy::S3Clock(S3Clock::new(slots, Parameters::USUAL)?),
-            Eviction::Adaptive => Policy::Adaptive(self.family.policy(slots)?),
+            Eviction::Adaptive => Policy::Adaptive(self.group.policy(slots)?),
         })
     }
 
@@ -115,7 +115,7 @@ impl Policies {
             Eviction::Fifo => (Fifo::heap_bytes(slots), 0),
             Eviction::S3Fifo => (S3Fifo::heap_bytes(slots), 0),
             Eviction::S3Clock => (S3Clock::heap_bytes(slots), 0),
-            Eviction::Adaptive => (Adaptive::heap_bytes(slots), Family::heap_bytes(slots)?),
+            Eviction::Adaptive => (Adaptive::heap_bytes(slots), AdaptiveGroup::heap_bytes(slots)?),
         };
         Ok(each.saturating_mul(shards).saturating_add(once))
     }
@@ -141,14 +141,14 @@ impl Policy {
     /// Whether a key that is not in the cache was evicted of late. Asked once for
     /// each newcomer, before room is made for it; the answer goes to `admit`.
     #[inline]
-    pub(crate) fn recall(&mut self, place: Place) -> bool {
-        each!(self, policy => policy.recall(place))
+    pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
+        each!(self, policy => policy.take_ghost(slot_hash))
     }
 
     /// A newcomer has taken slot `id`.
     #[inline]
-    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
-        each!(self, policy => policy.admit(id, recalled));
+    pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
+        each!(self, policy => policy.admit(id, is_ghost_hit));
     }
 
     /// Chooses the entry to evict, of a full shard. The next to be
@@ -159,14 +159,14 @@ impl Policy {
         each!(self, policy => policy.evict(counts))
     }
 
-    /// [`recall`](Self::recall), [`evict`](Self::evict) and [`admit`](Self::admit) in one
+    /// [`take_ghost`](Self::take_ghost), [`evict`](Self::evict) and [`admit`](Self::admit) in one
     /// go: the slot in which a newcomer displaces the policy's choice.
     #[inline]
-    pub(crate) fn turn_over(&mut self, place: Place, counts: &mut impl Counts) -> SlotId {
+    pub(crate) fn replace(&mut self, slot_hash: SlotHash, counts: &mut impl Counts) -> SlotId {
         each!(self, policy => {
-            let recalled = policy.recall(place);
+            let is_ghost_hit = policy.take_ghost(slot_hash);
             let id = policy.evict(counts);
-            policy.admit(id, recalled);
+            policy.admit(id, is_ghost_hit);
             id
         })
     }
@@ -208,8 +208,8 @@ mod tests {
         fn set_count(&mut self, id: SlotId, count: u8) {
             self.0[id.index()] = count;
         }
-        fn place(&self, id: SlotId) -> Place {
-            Place::from_bits(id.index() as u64)
+        fn slot_hash(&self, id: SlotId) -> SlotHash {
+            SlotHash::from_bits(id.index() as u64)
         }
     }
 

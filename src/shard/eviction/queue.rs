@@ -1,6 +1,6 @@
 //! First-in-first-out queues over slots, linked so that any member can leave.
 
-use super::bitmap::zeroed;
+use super::bit_set::zeroed;
 use crate::error::BuildError;
 use crate::shard::slot_id::SlotId;
 

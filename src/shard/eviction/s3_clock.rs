@@ -20,11 +20,11 @@
 //! and what makes room in the main segment for a recalled key gets another stay
 //! in the small one.
 
-use super::bitmap::{Bitmap, Marks};
+use super::bit_set::{BitSet, HierarchicalBitSet};
 use super::counts::Counts;
 use super::ghost::Ghost;
 use crate::error::BuildError;
-use crate::shard::key_hash::Place;
+use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
 /// What the behaviour depends on. Another set may be put in at any time, since
@@ -41,7 +41,7 @@ pub(crate) struct Parameters {
     /// too early.
     pub(crate) ghost_lanes: u32,
     /// Whether the main hand's steps have to be earned by misses.
-    pub(crate) is_strict: bool,
+    pub(crate) budgeted_sweep: bool,
     /// Whether the main hand clears the counts that it passes, rather than lower
     /// them: then a use buys one round, however many there were.
     pub(crate) clears_counts: bool,
@@ -56,7 +56,7 @@ impl Parameters {
         small_percent: 10,
         small_min: 5,
         ghost_lanes: 3,
-        is_strict: false,
+        budgeted_sweep: false,
         clears_counts: false,
         demotes: true,
     };
@@ -82,14 +82,14 @@ const GHOST_QUARTERS: usize = 9;
 /// Some of the slots, and the hand that goes round them.
 #[derive(Debug)]
 struct Segment {
-    slots: Bitmap,
+    slots: HierarchicalBitSet,
     len: usize,
     hand: usize,
 }
 
 impl Segment {
     fn new(slots: usize) -> Result<Self, BuildError> {
-        Ok(Self { slots: Bitmap::new(slots)?, len: 0, hand: 0 })
+        Ok(Self { slots: HierarchicalBitSet::new(slots)?, len: 0, hand: 0 })
     }
 
     #[inline]
@@ -107,7 +107,7 @@ impl Segment {
     /// The member that the hand comes to; the hand then stands behind it.
     #[inline]
     fn step(&mut self) -> Option<SlotId> {
-        let next = self.slots.next_round(self.hand);
+        let next = self.slots.next_wrapping(self.hand);
         if let Some(id) = next {
             self.hand = id.index() + 1;
         }
@@ -122,15 +122,15 @@ pub(crate) struct S3Clock {
     small: Segment,
     main: Segment,
     /// Those of the small segment that come from the main one.
-    demoted: Marks,
+    demoted: BitSet,
     /// The latest newcomer: its uses up to the next one's arrival are one burst.
     newest: Option<SlotId>,
     /// The slot of the latest victim is still in the small segment, where the newcomer
     /// that takes it most likely belongs.
-    is_successor_small: bool,
+    victim_slot_stays_small: bool,
     /// The latest victim, to be remembered: at the next miss, whose own look into the
     /// ghost its cache miss then overlaps.
-    victim: Option<Place>,
+    victim: Option<SlotHash>,
     parameters: Parameters,
     slots: usize,
     small_target: usize,
@@ -145,9 +145,9 @@ impl S3Clock {
         Ok(Self {
             small: Segment::new(slots)?,
             main: Segment::new(slots)?,
-            demoted: Marks::new(slots)?,
+            demoted: BitSet::new(slots)?,
             newest: None,
-            is_successor_small: false,
+            victim_slot_stays_small: false,
             victim: None,
             parameters,
             slots,
@@ -164,26 +164,26 @@ impl S3Clock {
     }
 
     pub(crate) fn heap_bytes(slots: usize) -> usize {
-        2 * Bitmap::heap_bytes(slots)
-            + Marks::heap_bytes(slots)
+        2 * HierarchicalBitSet::heap_bytes(slots)
+            + BitSet::heap_bytes(slots)
             + Ghost::heap_bytes(ghost_keys(slots))
     }
 
     #[inline]
-    pub(crate) fn recall(&mut self, place: Place) -> bool {
+    pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
         self.credit = (self.credit + CREDIT_PER_MISS).min(CREDIT_MAX);
         if let Some(victim) = self.victim.take() {
             self.ghost.remember(victim);
         }
-        self.ghost.recall(place, self.parameters.ghost_lanes)
+        self.ghost.take(slot_hash, self.parameters.ghost_lanes)
     }
 
     #[inline]
-    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
+    pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
         self.newest = Some(id);
         let has_refused = std::mem::take(&mut self.has_refused);
-        let is_small = std::mem::take(&mut self.is_successor_small);
-        if (recalled && !has_refused) || self.small_target == 0 {
+        let is_small = std::mem::take(&mut self.victim_slot_stays_small);
+        if (is_ghost_hit && !has_refused) || self.small_target == 0 {
             if is_small {
                 self.small.remove(id);
             }
@@ -233,7 +233,7 @@ impl S3Clock {
     #[inline]
     pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
         if self.main.slots.contains(id) || counts.count(id) >= PROMOTE_FROM {
-            self.ghost.remember(counts.place(id));
+            self.ghost.remember(counts.slot_hash(id));
         }
         self.remove(id);
     }
@@ -258,24 +258,24 @@ impl S3Clock {
     #[inline]
     fn demote(&mut self, id: SlotId) {
         self.small.insert(id);
-        self.demoted.set(id);
+        self.demoted.insert(id);
     }
 
     /// What has had its time in the main segment is not remembered: in a loop all
     /// would come back to it, each driving another out.
     #[inline]
     fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
-        if !self.demoted.take(id) {
-            self.victim = Some(counts.place(id));
+        if !self.demoted.remove(id) {
+            self.victim = Some(counts.slot_hash(id));
         }
-        self.is_successor_small = true;
+        self.victim_slot_stays_small = true;
         id
     }
 
     #[inline]
     fn remove_small(&mut self, id: SlotId) {
         self.small.remove(id);
-        self.demoted.take(id);
+        self.demoted.remove(id);
     }
 
     /// The hand lowers the counts that it passes and takes the first zero. In a
@@ -283,7 +283,7 @@ impl S3Clock {
     #[inline]
     fn sweep_main(&mut self, counts: &mut impl Counts) -> Option<SlotId> {
         for _ in 0..STEPS_MAX {
-            if self.parameters.is_strict {
+            if self.parameters.budgeted_sweep {
                 if self.credit < CREDIT_PER_STEP {
                     self.has_refused = true;
                     return None;
@@ -348,10 +348,11 @@ mod tests {
     #[test]
     fn a_strict_sweep_goes_as_far_as_misses_have_paid() {
         for (misses, steps) in [(0, 0), (1, 0), (2, 1), (3, 1), (8, 4), (16, 8), (99, 8)] {
-            let mut policy = all_in_main(20, Parameters { is_strict: true, ..Parameters::USUAL });
+            let mut policy =
+                all_in_main(20, Parameters { budgeted_sweep: true, ..Parameters::USUAL });
             let mut counts = Used(vec![0; 20]);
             for miss in 0..misses {
-                policy.recall(Place::from_bits(miss));
+                policy.take_ghost(SlotHash::from_bits(miss));
             }
             let victims: Vec<_> =
                 std::iter::from_fn(|| policy.sweep_main(&mut counts).map(SlotId::index)).collect();
@@ -383,7 +384,7 @@ mod tests {
     }
 
     /// Each of these slots is vacated next, and taken by a newcomer.
-    fn turn_over(policy: &mut S3Clock, counts: &mut Used, slots: &[usize]) {
+    fn replace(policy: &mut S3Clock, counts: &mut Used, slots: &[usize]) {
         for &slot in slots {
             assert_eq!(policy.evict(counts), id(slot));
             policy.admit(id(slot), false);
@@ -397,9 +398,9 @@ mod tests {
         for (used_before, used_after, stays) in [(0, 0, false), (3, 0, false), (0, 1, true)] {
             let mut counts = Used(vec![0; 10]);
             let mut policy = half_in_main();
-            turn_over(&mut policy, &mut counts, &[5]);
+            replace(&mut policy, &mut counts, &[5]);
             counts.0[5] = used_before;
-            turn_over(&mut policy, &mut counts, &[6, 7, 8, 9]);
+            replace(&mut policy, &mut counts, &[6, 7, 8, 9]);
             counts.0[5] += used_after;
             // If it stays, the main segment gives its first.
             let expected = if stays { id(0) } else { id(5) };
@@ -414,7 +415,7 @@ mod tests {
         let mut policy = half_in_main();
         assert_eq!(policy.evict(counts), id(5));
         policy.admit(id(5), true);
-        turn_over(&mut policy, counts, &[6]);
+        replace(&mut policy, counts, &[6]);
         assert!(policy.small.slots.contains(id(0)) && policy.demoted.contains(id(0)));
         policy
     }
@@ -424,9 +425,11 @@ mod tests {
     fn what_made_room_for_a_recalled_key_gets_another_stay() {
         let mut counts = Used(vec![0; 10]);
         let mut policy = with_one_demoted(&mut counts);
-        turn_over(&mut policy, &mut counts, &[7, 8, 9, 0]);
+        replace(&mut policy, &mut counts, &[7, 8, 9, 0]);
         assert!(!policy.demoted.contains(id(0)), "the next one in its slot is a newcomer");
-        assert!(policy.recall(Place::from_bits(9)) && !policy.recall(Place::from_bits(0)));
+        assert!(
+            policy.take_ghost(SlotHash::from_bits(9)) && !policy.take_ghost(SlotHash::from_bits(0))
+        );
     }
 
     /// Once it is used there, it goes back, in the place of the next one.
@@ -435,7 +438,7 @@ mod tests {
         let mut counts = Used(vec![0; 10]);
         let mut policy = with_one_demoted(&mut counts);
         counts.0[0] = 1;
-        turn_over(&mut policy, &mut counts, &[7, 8, 9]);
+        replace(&mut policy, &mut counts, &[7, 8, 9]);
         assert_eq!(policy.evict(&mut counts), id(1));
         assert!(policy.main.slots.contains(id(0)) && !policy.demoted.contains(id(0)));
     }

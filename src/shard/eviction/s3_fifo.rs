@@ -1,12 +1,12 @@
 //! S3-FIFO as published: "FIFO queues are all you need for cache eviction",
 //! Yang, Zhang, Qiu, Yue and Rashmi, SOSP 2023.
 
-use super::bitmap::Bitmap;
+use super::bit_set::HierarchicalBitSet;
 use super::counts::Counts;
 use super::ghost::Ghost;
 use super::queue::{Links, Queue};
 use crate::error::BuildError;
-use crate::shard::key_hash::Place;
+use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
 /// The small queue gets one slot in ten.
@@ -30,7 +30,7 @@ pub(crate) struct S3Fifo {
     small: Queue,
     main: Queue,
     links: Links,
-    in_main: Bitmap,
+    in_main: HierarchicalBitSet,
     small_target: usize,
     ghost: Ghost,
 }
@@ -41,7 +41,7 @@ impl S3Fifo {
             small: Queue::default(),
             main: Queue::default(),
             links: Links::new(slots)?,
-            in_main: Bitmap::new(slots)?,
+            in_main: HierarchicalBitSet::new(slots)?,
             small_target: small_target(slots),
             ghost: Ghost::new(slots - small_target(slots))?,
         })
@@ -49,16 +49,16 @@ impl S3Fifo {
 
     pub(crate) fn heap_bytes(slots: usize) -> usize {
         Links::heap_bytes(slots)
-            + Bitmap::heap_bytes(slots)
+            + HierarchicalBitSet::heap_bytes(slots)
             + Ghost::heap_bytes(slots - small_target(slots))
     }
 
-    pub(crate) fn recall(&mut self, place: Place) -> bool {
-        self.ghost.recall(place, GHOST_LANES)
+    pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
+        self.ghost.take(slot_hash, GHOST_LANES)
     }
 
-    pub(crate) fn admit(&mut self, id: SlotId, recalled: bool) {
-        if recalled {
+    pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
+        if is_ghost_hit {
             self.push_main(id);
         } else {
             self.small.push(&mut self.links, id);
@@ -71,7 +71,7 @@ impl S3Fifo {
             let oldest = self.small.oldest().expect("a full shard has entries");
             self.small.remove(&mut self.links, oldest);
             if counts.count(oldest) <= PROMOTE_ABOVE || turns == 0 {
-                self.ghost.remember(counts.place(oldest));
+                self.ghost.remember(counts.slot_hash(oldest));
                 return oldest;
             }
             turns -= 1;

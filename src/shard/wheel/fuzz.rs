@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
 
+use super::level::*;
 use super::*;
 
 const TIMERS: usize = 32;
@@ -51,51 +52,51 @@ enum Tick {
 
 #[derive(Clone)]
 struct Timer {
-    stamp: Stamp,
+    packed_deadline: PackedDeadline,
     list: ListId,
-    next: Option<SlotId>,
-    previous: Option<SlotId>,
-    is_filed: bool,
+    next: Option<TimerId>,
+    previous: Option<TimerId>,
+    is_linked: bool,
 }
 
 struct Table(Vec<Timer>);
 
 impl Timers for Table {
-    fn stamp(&self, id: SlotId) -> Stamp {
-        self.0[id.index()].stamp
+    fn packed_deadline(&self, id: TimerId) -> PackedDeadline {
+        self.0[id.index()].packed_deadline
     }
-    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
-        self.0[id.index()].stamp = stamp;
+    fn set_packed_deadline(&mut self, id: TimerId, packed_deadline: PackedDeadline) {
+        self.0[id.index()].packed_deadline = packed_deadline;
     }
-    fn list(&self, id: SlotId) -> ListId {
-        assert!(self.is_filed(id), "{id:?} is in no list");
+    fn list(&self, id: TimerId) -> ListId {
+        assert!(self.is_linked(id), "{id:?} is in no list");
         self.0[id.index()].list
     }
-    fn set_list(&mut self, id: SlotId, list: ListId) {
+    fn set_list(&mut self, id: TimerId, list: ListId) {
         self.0[id.index()].list = list;
     }
-    fn next(&self, id: SlotId) -> Option<SlotId> {
-        assert!(self.is_filed(id), "{id:?} is in no list");
+    fn next(&self, id: TimerId) -> Option<TimerId> {
+        assert!(self.is_linked(id), "{id:?} is in no list");
         self.0[id.index()].next
     }
-    fn previous(&self, id: SlotId) -> Option<SlotId> {
-        assert!(self.is_filed(id), "{id:?} is in no list");
+    fn previous(&self, id: TimerId) -> Option<TimerId> {
+        assert!(self.is_linked(id), "{id:?} is in no list");
         self.0[id.index()].previous
     }
-    fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
+    fn set_next(&mut self, id: TimerId, next: Option<TimerId>) {
         let timer = &mut self.0[id.index()];
         timer.next = next;
-        timer.is_filed = true;
+        timer.is_linked = true;
     }
-    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
+    fn set_previous(&mut self, id: TimerId, previous: Option<TimerId>) {
         self.0[id.index()].previous = previous;
     }
-    fn is_filed(&self, id: SlotId) -> bool {
-        self.0[id.index()].is_filed
+    fn is_linked(&self, id: TimerId) -> bool {
+        self.0[id.index()].is_linked
     }
-    fn set_unfiled(&mut self, id: SlotId) {
-        assert!(self.is_filed(id), "{id:?} is unfiled twice");
-        self.0[id.index()].is_filed = false;
+    fn set_unlinked(&mut self, id: TimerId) {
+        assert!(self.is_linked(id), "{id:?} is unfiled twice");
+        self.0[id.index()].is_linked = false;
     }
 }
 
@@ -105,7 +106,7 @@ struct Run {
     now: u64,
     /// The latest that `now` has been: it may go back.
     latest: u64,
-    /// What each timer was last filed for, and the same in order.
+    /// What each timer was last linked for, and the same in order.
     deadlines: [Option<u64>; TIMERS],
     sorted: BTreeSet<(u64, usize)>,
 }
@@ -118,11 +119,11 @@ pub(crate) fn run(script: Script) {
     }
     .min(u64::MAX - 1);
     let timer = Timer {
-        stamp: Stamp::from_bits(0),
+        packed_deadline: PackedDeadline::from_bits(0),
         list: ListId::from_bits(0),
         next: None,
         previous: None,
-        is_filed: false,
+        is_linked: false,
     };
     let mut run = Run {
         wheel: Wheel::new(origin),
@@ -146,9 +147,9 @@ impl Run {
                 let timer = usize::from(timer) % TIMERS;
                 let deadline = self.deadline(&deadline);
                 self.forget(timer);
-                self.wheel.remove(&mut self.table, SlotId::new(timer));
+                self.wheel.remove(&mut self.table, TimerId::new(timer));
                 let state = (self.wheel.has_work(self.now), self.wheel.elapsed);
-                self.wheel.insert(&mut self.table, SlotId::new(timer), deadline, self.now);
+                self.wheel.insert(&mut self.table, TimerId::new(timer), deadline, self.now);
                 self.note(timer, deadline, state);
             }
             Step::Reschedule { timer, deadline } => {
@@ -156,13 +157,13 @@ impl Run {
                 let deadline = self.deadline(&deadline);
                 self.forget(timer);
                 let state = (self.wheel.has_work(self.now), self.wheel.elapsed);
-                self.wheel.reschedule(&mut self.table, SlotId::new(timer), deadline, self.now);
+                self.wheel.reschedule(&mut self.table, TimerId::new(timer), deadline, self.now);
                 self.note(timer, deadline, state);
             }
             Step::Remove { timer } => {
                 let timer = usize::from(timer) % TIMERS;
                 self.forget(timer);
-                self.wheel.remove(&mut self.table, SlotId::new(timer));
+                self.wheel.remove(&mut self.table, TimerId::new(timer));
             }
             Step::Pop { budget } => {
                 let mut budget = usize::from(budget);
@@ -223,8 +224,8 @@ impl Run {
 
     fn round(&mut self, timer: usize) {
         let Some(deadline) = self.deadlines[timer] else { return };
-        let told = self.wheel.deadline(&self.table, SlotId::new(timer));
-        let rounded = rounded(deadline, told, self.wheel.elapsed, self.now);
+        let actual = self.wheel.deadline(&self.table, TimerId::new(timer));
+        let rounded = expected_deadline(deadline, actual, self.wheel.elapsed, self.now);
         self.sorted.remove(&(deadline, timer));
         self.sorted.insert((rounded, timer));
         self.deadlines[timer] = Some(rounded);
@@ -232,7 +233,7 @@ impl Run {
 
     fn pop(&mut self, budget: &mut usize) -> bool {
         let before = *budget;
-        let popped = self.wheel.pop_due(&mut self.table, self.now, budget);
+        let popped = self.wheel.pop_expired(&mut self.table, self.now, budget);
         assert!(*budget <= before, "{before} became {budget}");
         if let Some(id) = popped {
             let deadline = self.deadlines[id.index()].expect("a timer that is in");
@@ -254,12 +255,12 @@ impl Run {
     }
 
     fn check(&self) {
-        let filed = self.wheel.check(&self.table);
-        assert!(filed.iter().copied().eq((0..TIMERS).filter(|&it| self.deadlines[it].is_some())));
+        let linked = self.wheel.check(&self.table);
+        assert!(linked.iter().copied().eq((0..TIMERS).filter(|&it| self.deadlines[it].is_some())));
         let elapsed = self.wheel.elapsed;
         assert!(elapsed <= self.latest, "worked off up to {elapsed}");
         for &(deadline, timer) in &self.sorted {
-            let id = SlotId::new(timer);
+            let id = TimerId::new(timer);
             let deadline = deadline.max(elapsed);
             assert_eq!(self.wheel.deadline(&self.table, id), deadline, "{id:?}");
             assert_eq!(self.wheel.is_due(&self.table, id, self.now), deadline <= self.now);
@@ -270,7 +271,7 @@ impl Run {
         assert!(wake_up.is_none_or(|tick| self.wheel.has_work(tick)), "for nothing");
     }
 
-    /// Whoever gets up when told to, with the smallest budget, gets every timer
+    /// Whoever gets up when actual to, with the smallest budget, gets every timer
     /// out in time.
     fn end(&mut self) {
         self.now = self.latest;

@@ -14,7 +14,7 @@
 //! level   10      9       8      …     2       1      0      64 slots each
 //! ```
 //!
-//! A timer is filed at the level of the highest bit in which its deadline and
+//! A timer is linked at the level of the highest bit in which its deadline and
 //! [`elapsed`](Wheel::elapsed) differ, in the slot of the deadline's digit there:
 //!
 //! ```text
@@ -24,7 +24,7 @@
 //! ```
 //!
 //! A timer whose deadline is postponed stays where it is, so that no other timer is
-//! touched: it bears its list's number, and is filed again only when that list's time
+//! touched: it bears its list's number, and is linked again only when that list's time
 //! has come, however often it was postponed until then. Most timers of a cache never
 //! fire: sessions are used again, values are renewed, and what is evicted leaves its
 //! slot, with its place in the wheel, to an entry that is due later.
@@ -32,7 +32,7 @@
 //! # Invariants
 //!
 //! 1. Every timer's list starts at or after `elapsed`, and its deadline is at or after
-//!    that, by less than 2^53 ticks: a [`Stamp`] tells it.
+//!    that, by less than 2^53 ticks: a [`PackedDeadline`] tells it.
 //! 2. A timer is in exactly one list: the one whose number it bears, or `cascading`,
 //!    which starts at `elapsed`.
 //! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
@@ -43,130 +43,39 @@
 //!    later than `elapsed` while `cascading` is not empty.
 //!
 //! `elapsed` is how far the wheel has been worked off, not the time: what is due
-//! is handed out one timer at a time by [`pop_due`](Wheel::pop_due), within a
+//! is handed out one timer at a time by [`pop_expired`](Wheel::pop_expired), within a
 //! budget that moves between levels (cascades) use up too, and the next call
 //! goes on where the last one stopped.
 
+pub(crate) mod deadline;
+pub(crate) mod level;
+
 use std::fmt;
 
-use super::slot_id::SlotId;
-
-const LEVEL_BITS: u32 = 6;
-const SLOTS: usize = 1 << LEVEL_BITS;
-const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
-const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
-
-/// A deadline, by what the start of the timer's list does not tell of it: a count modulo
-/// 2^42 of ticks, exact, or of units of 2,048 ticks, rounded up, where the list starts 2^42
-/// ticks or more before. The lowest bit says which, the others are the count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(u64);
-
-impl Stamp {
-    pub(crate) const BITS: u32 = Self::COUNT_BITS + 1;
-    const COUNT_BITS: u32 = 42;
-    const COUNT_MASK: u64 = (1 << Self::COUNT_BITS) - 1;
-    const UNIT_TICKS_LOG2: u32 = 11;
-    const UNIT_TICKS: u64 = 1 << Self::UNIT_TICKS_LOG2;
-
-    /// What is up to so many ticks ahead of now has to be exact.
-    const EXACT_TICKS: u64 = 1 << 36;
-    /// It is as long as `elapsed` is at most so many ticks behind.
-    const LAG_TICKS_MAX: u64 = Self::COUNT_MASK - Self::EXACT_TICKS;
-
-    /// `None` where it would not be exact, or the deadline is before the start.
-    #[inline]
-    fn exact(deadline: u64, start: u64) -> Option<Self> {
-        let is_exact = deadline.wrapping_sub(start) <= Self::COUNT_MASK;
-        is_exact.then_some(Self((deadline & Self::COUNT_MASK) << 1))
-    }
-
-    #[inline]
-    fn new(deadline: u64, start: u64) -> Self {
-        Self::exact(deadline, start).unwrap_or_else(|| {
-            let units = deadline.div_ceil(Self::UNIT_TICKS);
-            Self((units & Self::COUNT_MASK) << 1 | 1)
-        })
-    }
-
-    #[inline]
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a stamp");
-        Self(bits)
-    }
-
-    #[inline]
-    pub(crate) fn bits(self) -> u64 {
-        self.0
-    }
-
-    #[inline]
-    fn deadline(self, start: u64) -> u64 {
-        let count = self.0 >> 1;
-        let after = |start: u64| start + (count.wrapping_sub(start) & Self::COUNT_MASK);
-        if self.0 & 1 == 0 {
-            after(start)
-        } else {
-            // The very last one would overflow: time ends there.
-            after(start >> Self::UNIT_TICKS_LOG2).saturating_mul(Self::UNIT_TICKS)
-        }
-    }
-}
-
-/// The number of a list: level and slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ListId(u16);
-
-impl ListId {
-    pub(crate) const BITS: u32 = (LEVELS * SLOTS - 1).ilog2() + 1;
-
-    #[inline]
-    fn new(level: usize, slot: usize) -> Self {
-        Self((level * SLOTS + slot) as u16)
-    }
-
-    #[inline]
-    pub(crate) fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a list's number");
-        Self(bits as u16)
-    }
-
-    #[inline]
-    pub(crate) fn bits(self) -> u64 {
-        self.0.into()
-    }
-
-    #[inline]
-    fn level(self) -> usize {
-        usize::from(self.0) / SLOTS
-    }
-
-    #[inline]
-    fn slot(self) -> usize {
-        usize::from(self.0) % SLOTS
-    }
-}
+use super::slot_id::SlotId as TimerId;
+use deadline::PackedDeadline;
+use level::{LEVELS, ListId, SLOTS, level_for, slot_index, slot_start};
 
 /// Who stores the timers' links, lists and deadlines.
 ///
-/// Those of a timer that is not filed mean nothing.
+/// Those of a timer that is not linked mean nothing.
 pub(crate) trait Timers {
-    fn stamp(&self, id: SlotId) -> Stamp;
-    fn set_stamp(&mut self, id: SlotId, stamp: Stamp);
-    fn list(&self, id: SlotId) -> ListId;
-    fn set_list(&mut self, id: SlotId, list: ListId);
-    fn next(&self, id: SlotId) -> Option<SlotId>;
-    fn previous(&self, id: SlotId) -> Option<SlotId>;
-    /// Also makes the timer a filed one.
-    fn set_next(&mut self, id: SlotId, next: Option<SlotId>);
-    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>);
+    fn packed_deadline(&self, id: TimerId) -> PackedDeadline;
+    fn set_packed_deadline(&mut self, id: TimerId, packed_deadline: PackedDeadline);
+    fn list(&self, id: TimerId) -> ListId;
+    fn set_list(&mut self, id: TimerId, list: ListId);
+    fn next(&self, id: TimerId) -> Option<TimerId>;
+    fn previous(&self, id: TimerId) -> Option<TimerId>;
+    /// Also makes the timer a linked one.
+    fn set_next(&mut self, id: TimerId, next: Option<TimerId>);
+    fn set_previous(&mut self, id: TimerId, previous: Option<TimerId>);
     /// Both at once.
-    fn set_links(&mut self, id: SlotId, previous: Option<SlotId>, next: Option<SlotId>) {
+    fn set_links(&mut self, id: TimerId, previous: Option<TimerId>, next: Option<TimerId>) {
         self.set_next(id, next);
         self.set_previous(id, previous);
     }
-    fn is_filed(&self, id: SlotId) -> bool;
-    fn set_unfiled(&mut self, id: SlotId);
+    fn is_linked(&self, id: TimerId) -> bool;
+    fn set_unlinked(&mut self, id: TimerId);
 }
 
 /// The lists' heads; the rest of the lists runs through the timers.
@@ -177,8 +86,8 @@ pub(crate) struct Wheel {
     /// Worked off up to here.
     elapsed: u64,
     /// Timers taken off a slot of a higher level whose start has come, and not
-    /// yet filed again.
-    cascading: Option<SlotId>,
+    /// yet linked again.
+    cascading: Option<TimerId>,
     /// A bit for each slot of each level: its list is not empty.
     occupied: [u64; LEVELS],
     /// Apart from the rest, so that what every call of a cache looks at, of all its
@@ -186,7 +95,7 @@ pub(crate) struct Wheel {
     heads: Box<Heads>,
 }
 
-type Heads = [[Option<SlotId>; SLOTS]; LEVELS];
+type Heads = [[Option<TimerId>; SLOTS]; LEVELS];
 
 impl Wheel {
     /// Bytes that a wheel requests from the allocator.
@@ -209,7 +118,7 @@ impl Wheel {
         self.next_event
     }
 
-    /// Whether [`pop_due`](Self::pop_due) has anything to do.
+    /// Whether [`pop_expired`](Self::pop_expired) has anything to do.
     #[inline]
     pub(crate) fn has_work(&self, now: u64) -> bool {
         self.next_event <= now
@@ -224,86 +133,94 @@ impl Wheel {
         self.first_occupied().map(|(_, _, start)| start)
     }
 
-    /// Whether a filed timer is due; correct even if `elapsed` is far behind.
+    /// Whether a linked timer is due; correct even if `elapsed` is far behind.
     #[inline]
-    pub(crate) fn is_due(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
+    pub(crate) fn is_due(&self, timers: &impl Timers, id: TimerId, now: u64) -> bool {
         // As a rule nothing is, and the timer need not be looked at.
         self.has_work(now) && self.is_past(timers, id, now)
     }
 
     #[cold]
-    fn is_past(&self, timers: &impl Timers, id: SlotId, now: u64) -> bool {
-        timers.is_filed(id) && self.deadline(timers, id) <= now
+    fn is_past(&self, timers: &impl Timers, id: TimerId, now: u64) -> bool {
+        timers.is_linked(id) && self.deadline(timers, id) <= now
     }
 
-    /// A filed timer's deadline.
+    /// A linked timer's deadline.
     #[inline]
-    pub(crate) fn deadline(&self, timers: &impl Timers, id: SlotId) -> u64 {
-        timers.stamp(id).deadline(self.start(timers.list(id)))
+    pub(crate) fn deadline(&self, timers: &impl Timers, id: TimerId) -> u64 {
+        timers.packed_deadline(id).deadline(self.start(timers.list(id)))
     }
 
-    /// Files a timer that is in no list, for a deadline at most 2^52 ticks or so after
+    /// Links a timer that is in no list, for a deadline at most 2^52 ticks or so after
     /// `now`; one that is past already is due at once. O(1), unless it has to
     /// [catch up](Self::catch_up).
     #[inline]
-    pub(crate) fn insert(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
-        debug_assert!(!timers.is_filed(id), "{id:?} is filed already");
-        self.follow(now);
+    pub(crate) fn insert(
+        &mut self,
+        timers: &mut impl Timers,
+        id: TimerId,
+        deadline: u64,
+        now: u64,
+    ) {
+        debug_assert!(!timers.is_linked(id), "{id:?} is linked already");
+        self.advance_if_idle(now);
         let deadline = deadline.max(self.elapsed);
         let list = self.list_for(deadline);
         let start = self.start(list);
-        if let Some(stamp) = Stamp::exact(deadline, start) {
-            timers.set_stamp(id, stamp);
-            self.file(timers, id, list, start);
+        if let Some(packed_deadline) = PackedDeadline::exact(deadline, start) {
+            timers.set_packed_deadline(id, packed_deadline);
+            self.link(timers, id, list, start);
         } else {
             self.insert_far(timers, id, deadline, now);
         }
     }
 
     #[cold]
-    fn insert_far(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
-        if now.saturating_sub(self.elapsed) > Stamp::LAG_TICKS_MAX {
+    fn insert_far(&mut self, timers: &mut impl Timers, id: TimerId, deadline: u64, now: u64) {
+        if now.saturating_sub(self.elapsed) > PackedDeadline::CATCH_UP_TICKS {
             self.catch_up(timers, now);
         }
         self.insert_rounded(timers, id, deadline.max(self.elapsed));
     }
 
-    fn insert_rounded(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64) {
+    fn insert_rounded(&mut self, timers: &mut impl Timers, id: TimerId, deadline: u64) {
         let list = self.list_for(deadline);
         let start = self.start(list);
-        timers.set_stamp(id, Stamp::new(deadline, start));
-        self.file(timers, id, list, start);
+        timers.set_packed_deadline(id, PackedDeadline::new(deadline, start));
+        self.link(timers, id, list, start);
     }
 
-    /// Moves a timer's deadline, or files it if it is in no list. As long as its list
+    /// Moves a timer's deadline, or links it if it is in no list. As long as its list
     /// starts early enough for the new one, this is O(1) and touches no other timer.
     #[inline]
     pub(crate) fn reschedule(
         &mut self,
         timers: &mut impl Timers,
-        id: SlotId,
+        id: TimerId,
         deadline: u64,
         now: u64,
     ) {
-        if timers.is_filed(id) {
-            if let Some(stamp) = Stamp::exact(deadline, self.start(timers.list(id))) {
-                timers.set_stamp(id, stamp);
+        if timers.is_linked(id) {
+            if let Some(packed_deadline) =
+                PackedDeadline::exact(deadline, self.start(timers.list(id)))
+            {
+                timers.set_packed_deadline(id, packed_deadline);
                 return;
             }
         }
-        self.refile(timers, id, deadline, now);
+        self.relink(timers, id, deadline, now);
     }
 
     #[inline(never)]
-    fn refile(&mut self, timers: &mut impl Timers, id: SlotId, deadline: u64, now: u64) {
+    fn relink(&mut self, timers: &mut impl Timers, id: TimerId, deadline: u64, now: u64) {
         self.remove(timers, id);
         self.insert(timers, id, deadline, now);
     }
 
-    /// Takes a timer out, if it is filed. O(1).
+    /// Takes a timer out, if it is linked. O(1).
     #[inline]
-    pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: SlotId) {
-        if !timers.is_filed(id) {
+    pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: TimerId) {
+        if !timers.is_linked(id) {
             return;
         }
         let next = timers.next(id);
@@ -324,7 +241,7 @@ impl Wheel {
                 }
             }
         }
-        timers.set_unfiled(id);
+        timers.set_unlinked(id);
     }
 
     /// Takes out a timer that is due at `now`, moving others down a level where
@@ -332,23 +249,23 @@ impl Wheel {
     /// `budget`; at zero this stops, and [`has_work`](Self::has_work) stays true.
     ///
     /// Looks at occupied slots only, however far `now` is from the last call.
-    pub(crate) fn pop_due(
+    pub(crate) fn pop_expired(
         &mut self,
         timers: &mut impl Timers,
         now: u64,
         budget: &mut usize,
-    ) -> Option<SlotId> {
+    ) -> Option<TimerId> {
         while self.next_event <= now && *budget > 0 {
             if let Some(id) = self.cascading {
                 *budget -= 1;
                 // Its list starts now.
-                let deadline = timers.stamp(id).deadline(self.elapsed);
+                let deadline = timers.packed_deadline(id).deadline(self.elapsed);
                 self.cascading = Self::take_head(timers, id);
                 if deadline <= now {
                     return Some(id);
                 }
                 let list = self.list_for(deadline);
-                self.file(timers, id, list, self.start(list));
+                self.link(timers, id, list, self.start(list));
                 continue;
             }
             match self.first_occupied() {
@@ -367,9 +284,9 @@ impl Wheel {
     }
 
     /// Catches up with the time if nothing lies between: then it is free, and
-    /// timers are filed as low as can be.
+    /// timers are linked as low as can be.
     #[inline]
-    fn follow(&mut self, now: u64) {
+    fn advance_if_idle(&mut self, now: u64) {
         if now > self.elapsed && now < self.next_event {
             self.elapsed = now;
         }
@@ -385,11 +302,11 @@ impl Wheel {
     #[inline]
     fn list_for(&self, deadline: u64) -> ListId {
         let level = level_for(self.elapsed, deadline);
-        ListId::new(level, digit(deadline, level))
+        ListId::new(level, slot_index(deadline, level))
     }
 
     #[inline]
-    fn file(&mut self, timers: &mut impl Timers, id: SlotId, list: ListId, start: u64) {
+    fn link(&mut self, timers: &mut impl Timers, id: TimerId, list: ListId, start: u64) {
         let head = self.heads[list.level()][list.slot()].replace(id);
         timers.set_list(id, list);
         timers.set_links(id, None, head);
@@ -402,12 +319,12 @@ impl Wheel {
 
     /// Unlinks the first timer of a list, which stays a list without it.
     #[inline]
-    fn take_head(timers: &mut impl Timers, id: SlotId) -> Option<SlotId> {
+    fn take_head(timers: &mut impl Timers, id: TimerId) -> Option<TimerId> {
         let next = timers.next(id);
         if let Some(next) = next {
             timers.set_previous(next, None);
         }
-        timers.set_unfiled(id);
+        timers.set_unlinked(id);
         next
     }
 
@@ -436,7 +353,7 @@ impl Wheel {
                 next = timers.next(id);
                 let list = timers.list(id);
                 let start = slot_start(elapsed, list.level(), list.slot());
-                let deadline = timers.stamp(id).deadline(start).max(now);
+                let deadline = timers.packed_deadline(id).deadline(start).max(now);
                 self.insert_rounded(timers, id, deadline);
             }
         }
@@ -446,13 +363,13 @@ impl Wheel {
 #[cfg(any(test, fuzzing))]
 impl Wheel {
     /// Holds the lists against invariants 1 to 5, and returns the numbers of all
-    /// filed timers.
+    /// linked timers.
     pub(crate) fn check(&self, timers: &impl Timers) -> std::collections::BTreeSet<usize> {
-        let mut filed = std::collections::BTreeSet::new();
-        let mut walk = |head: Option<SlotId>, own: Option<ListId>| {
+        let mut linked = std::collections::BTreeSet::new();
+        let mut walk = |head: Option<TimerId>, own: Option<ListId>| {
             let (mut previous, mut next) = (None, head);
             while let Some(id) = next {
-                assert!(timers.is_filed(id), "{id:?} is in a list, unfiled");
+                assert!(timers.is_linked(id), "{id:?} is in a list, unfiled");
                 assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
                 let (list, deadline) = (timers.list(id), self.deadline(timers, id));
                 assert!(
@@ -463,7 +380,7 @@ impl Wheel {
                 assert!(self.elapsed <= start, "{id:?}'s list starts at {start}, before");
                 assert!(own.is_some() || self.elapsed == start, "{id:?} cascades too early");
                 assert!(start <= deadline, "{id:?} is due at {deadline}, before {start}");
-                assert!(filed.insert(id.index()), "{id:?} is in two lists");
+                assert!(linked.insert(id.index()), "{id:?} is in two lists");
                 previous = next;
                 next = timers.next(id);
             }
@@ -476,14 +393,14 @@ impl Wheel {
                 let is_occupied = self.occupied[level] & (1 << slot) != 0;
                 assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
                 if is_occupied {
-                    let here = digit(self.elapsed, level);
+                    let here = slot_index(self.elapsed, level);
                     assert!(slot > here || (level == 0 && slot == here), "invariant 3");
                     let start = slot_start(self.elapsed, level, slot);
                     assert!(self.next_event <= start, "invariant 5");
                 }
             }
         }
-        filed
+        linked
     }
 }
 
@@ -496,49 +413,15 @@ impl fmt::Debug for Wheel {
     }
 }
 
-/// The level of a deadline that is not before `elapsed`: that of the highest bit
-/// in which the two differ.
-#[inline]
-fn level_for(elapsed: u64, deadline: u64) -> usize {
-    debug_assert!(elapsed <= deadline, "deadline {deadline} is before {elapsed}");
-    // Or 1: equal ticks belong to level 0 too.
-    LEVEL_OF_BIT[((elapsed ^ deadline) | 1).ilog2() as usize].into()
-}
-
-/// The level that each bit of a tick belongs to.
-const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
-    let mut levels = [0; u64::BITS as usize];
-    let mut bit = 0;
-    while bit < levels.len() {
-        levels[bit] = (bit as u32 / LEVEL_BITS) as u8;
-        bit += 1;
-    }
-    levels
-};
-
-/// The slot of a tick on a level.
-#[inline]
-fn digit(tick: u64, level: usize) -> usize {
-    (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
-}
-
-/// The first tick of a level's slot, of the turn that `elapsed` is in.
-#[inline]
-fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
-    let shift = level as u32 * LEVEL_BITS;
-    let turn = (elapsed >> shift) & !(SLOTS as u64 - 1);
-    (turn | slot as u64) << shift
-}
-
-/// What a wheel makes of a deadline that it is given, if that is right: past ones are due
-/// now, and those that are far ahead may be rounded up.
+/// Test oracle: the deadline that the wheel may report for `deadline`. One in the past is due
+/// now, one far ahead may have been rounded up.
 #[cfg(any(test, fuzzing))]
-fn rounded(deadline: u64, told: u64, elapsed: u64, now: u64) -> u64 {
+fn expected_deadline(deadline: u64, actual: u64, elapsed: u64, now: u64) -> u64 {
     let due = deadline.max(elapsed);
     let is_near = due.saturating_sub(now) <= 1 << 36;
     let delay_max = if is_near { 0 } else { 2_047 };
-    assert!((due..=due.saturating_add(delay_max)).contains(&told), "{due} became {told}");
-    told
+    assert!((due..=due.saturating_add(delay_max)).contains(&actual), "{due} became {actual}");
+    actual
 }
 
 #[cfg(any(test, fuzzing))]

@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use fastrand::Rng;
 
+use super::level::*;
 use super::*;
 
 /// The furthest deadline there is, in ticks from now.
@@ -19,110 +20,110 @@ const CALLS_MAX: usize = 9;
 
 #[derive(Clone)]
 struct Timer {
-    stamp: Stamp,
+    packed_deadline: PackedDeadline,
     list: ListId,
-    next: Option<SlotId>,
-    previous: Option<SlotId>,
-    is_filed: bool,
+    next: Option<TimerId>,
+    previous: Option<TimerId>,
+    is_linked: bool,
     /// How often it was put into a list.
-    filed_count: usize,
+    linked_count: usize,
 }
 
 /// Timers that count what is done with them.
 struct Table {
     timers: Vec<Timer>,
     call_count: Cell<usize>,
-    filed_count: usize,
+    linked_count: usize,
     unfiled_count: usize,
 }
 
 impl Table {
     /// No timer has this number, so whoever follows it panics.
-    fn poison() -> Option<SlotId> {
-        Some(SlotId::new(SlotId::COUNT_MAX - 1))
+    fn poison() -> Option<TimerId> {
+        Some(TimerId::new(TimerId::COUNT_MAX - 1))
     }
 
     fn new(count: usize) -> Self {
         let timer = Timer {
-            stamp: Stamp::from_bits(0),
+            packed_deadline: PackedDeadline::from_bits(0),
             list: ListId::from_bits(0),
             next: Self::poison(),
             previous: Self::poison(),
-            is_filed: false,
-            filed_count: 0,
+            is_linked: false,
+            linked_count: 0,
         };
         Self {
             timers: vec![timer; count],
             call_count: Cell::new(0),
-            filed_count: 0,
+            linked_count: 0,
             unfiled_count: 0,
         }
     }
 
-    fn get(&self, id: SlotId) -> &Timer {
+    fn get(&self, id: TimerId) -> &Timer {
         self.call_count.set(self.call_count.get() + 1);
         &self.timers[id.index()]
     }
 
-    fn get_mut(&mut self, id: SlotId) -> &mut Timer {
+    fn get_mut(&mut self, id: TimerId) -> &mut Timer {
         *self.call_count.get_mut() += 1;
         &mut self.timers[id.index()]
     }
 }
 
 impl Timers for Table {
-    fn stamp(&self, id: SlotId) -> Stamp {
-        self.get(id).stamp
+    fn packed_deadline(&self, id: TimerId) -> PackedDeadline {
+        self.get(id).packed_deadline
     }
 
-    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
-        self.get_mut(id).stamp = stamp;
+    fn set_packed_deadline(&mut self, id: TimerId, packed_deadline: PackedDeadline) {
+        self.get_mut(id).packed_deadline = packed_deadline;
     }
 
-    fn list(&self, id: SlotId) -> ListId {
+    fn list(&self, id: TimerId) -> ListId {
         let timer = self.get(id);
-        assert!(timer.is_filed, "{id:?} is in no list");
+        assert!(timer.is_linked, "{id:?} is in no list");
         timer.list
     }
 
-    fn set_list(&mut self, id: SlotId, list: ListId) {
+    fn set_list(&mut self, id: TimerId, list: ListId) {
         self.get_mut(id).list = list;
     }
 
-    fn next(&self, id: SlotId) -> Option<SlotId> {
+    fn next(&self, id: TimerId) -> Option<TimerId> {
         let timer = self.get(id);
-        assert!(timer.is_filed, "{id:?} is in no list");
+        assert!(timer.is_linked, "{id:?} is in no list");
         timer.next
     }
 
-    fn previous(&self, id: SlotId) -> Option<SlotId> {
+    fn previous(&self, id: TimerId) -> Option<TimerId> {
         let timer = self.get(id);
-        assert!(timer.is_filed, "{id:?} is in no list");
+        assert!(timer.is_linked, "{id:?} is in no list");
         timer.previous
     }
 
-    fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
+    fn set_next(&mut self, id: TimerId, next: Option<TimerId>) {
         let timer = self.get_mut(id);
         timer.next = next;
-        if !timer.is_filed {
-            timer.is_filed = true;
-            timer.filed_count += 1;
-            self.filed_count += 1;
+        if !timer.is_linked {
+            timer.is_linked = true;
+            timer.linked_count += 1;
+            self.linked_count += 1;
         }
     }
 
-    fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
+    fn set_previous(&mut self, id: TimerId, previous: Option<TimerId>) {
         self.get_mut(id).previous = previous;
     }
 
-    fn is_filed(&self, id: SlotId) -> bool {
-        self.get(id).is_filed
+    fn is_linked(&self, id: TimerId) -> bool {
+        self.get(id).is_linked
     }
 
-    fn set_unfiled(&mut self, id: SlotId) {
+    fn set_unlinked(&mut self, id: TimerId) {
         let timer = self.get_mut(id);
-        assert!(timer.is_filed, "{id:?} is unfiled twice");
-        timer.is_filed = false;
+        assert!(timer.is_linked, "{id:?} is unfiled twice");
+        timer.is_linked = false;
         timer.next = Self::poison();
         timer.previous = Self::poison();
         self.unfiled_count += 1;
@@ -169,16 +170,16 @@ impl Simulation {
         let elapsed = self.wheel.elapsed;
         let call_count = self.timers.call_count.get();
         let is_any_due = self.wheel_deadlines().any(|deadline| deadline <= self.now);
-        let filed_count = self.deadlines.iter().flatten().count();
+        let linked_count = self.deadlines.iter().flatten().count();
         let had_work = self.wheel.has_work(self.now);
 
-        self.wheel.insert(&mut self.timers, SlotId::new(timer), deadline, self.now);
+        self.wheel.insert(&mut self.timers, TimerId::new(timer), deadline, self.now);
         let call_count = self.timers.call_count.get() - call_count;
         self.note(timer, deadline, had_work, elapsed);
 
         // Only a wheel that catches up has to touch other timers.
-        let is_late = self.now.saturating_sub(elapsed) > Stamp::LAG_TICKS_MAX;
-        let touched_max = if is_late { filed_count + 1 } else { 1 };
+        let is_late = self.now.saturating_sub(elapsed) > PackedDeadline::CATCH_UP_TICKS;
+        let touched_max = if is_late { linked_count + 1 } else { 1 };
         assert!(call_count <= CALLS_MAX * touched_max, "{call_count} calls");
         let has_work = self.wheel.has_work(self.now);
         assert!(had_work || deadline <= self.now || !has_work, "there is no work as yet");
@@ -188,7 +189,7 @@ impl Simulation {
 
     fn remove(&mut self, timer: usize) {
         let call_count = self.timers.call_count.get();
-        self.wheel.remove(&mut self.timers, SlotId::new(timer));
+        self.wheel.remove(&mut self.timers, TimerId::new(timer));
         self.deadlines[timer] = None;
         let call_count = self.timers.call_count.get() - call_count;
         assert!(call_count <= CALLS_MAX, "{call_count} calls");
@@ -207,8 +208,8 @@ impl Simulation {
         let has_caught_up = had_work && self.wheel.elapsed != elapsed;
         for (other, deadline) in self.deadlines.iter_mut().enumerate() {
             if let Some(deadline) = deadline.as_mut().filter(|_| has_caught_up || other == timer) {
-                let told = self.wheel.deadline(&self.timers, SlotId::new(other));
-                *deadline = rounded(*deadline, told, self.wheel.elapsed, self.now);
+                let actual = self.wheel.deadline(&self.timers, TimerId::new(other));
+                *deadline = expected_deadline(*deadline, actual, self.wheel.elapsed, self.now);
             }
         }
     }
@@ -216,10 +217,10 @@ impl Simulation {
     /// Moves a timer's deadline, which touches no other timer as long as its list
     /// starts early enough.
     fn reschedule(&mut self, timer: usize, deadline: u64) {
-        let id = SlotId::new(timer);
+        let id = TimerId::new(timer);
         let list = self.deadlines[timer].map(|_| self.timers.list(id));
-        let is_late = self.now.saturating_sub(self.wheel.elapsed) > Stamp::LAG_TICKS_MAX;
-        let (elapsed, filed_count) = (self.wheel.elapsed, self.timers.filed_count);
+        let is_late = self.now.saturating_sub(self.wheel.elapsed) > PackedDeadline::CATCH_UP_TICKS;
+        let (elapsed, linked_count) = (self.wheel.elapsed, self.timers.linked_count);
         let had_work = self.wheel.has_work(self.now);
 
         self.wheel.reschedule(&mut self.timers, id, deadline, self.now);
@@ -227,10 +228,10 @@ impl Simulation {
 
         if !is_late {
             let start = |list: ListId| slot_start(elapsed, list.level(), list.slot());
-            let reach = |start: u64| start..=start.saturating_add(Stamp::COUNT_MASK);
+            let reach = |start: u64| start..=start.saturating_add(PackedDeadline::COUNT_MASK);
             let stays = list.is_some_and(|list| reach(start(list)).contains(&deadline));
-            let filed_count = self.timers.filed_count - filed_count;
-            assert_eq!(filed_count, usize::from(!stays), "filed again");
+            let linked_count = self.timers.linked_count - linked_count;
+            assert_eq!(linked_count, usize::from(!stays), "linked again");
         }
         self.check();
     }
@@ -238,12 +239,12 @@ impl Simulation {
     fn pop(&mut self, budget: &mut usize) -> Option<usize> {
         let budget_before = *budget;
         let call_count = self.timers.call_count.get();
-        let (filed_count, unfiled_count) = (self.timers.filed_count, self.timers.unfiled_count);
+        let (linked_count, unfiled_count) = (self.timers.linked_count, self.timers.unfiled_count);
 
-        let popped = self.wheel.pop_due(&mut self.timers, self.now, budget).map(SlotId::index);
+        let popped = self.wheel.pop_expired(&mut self.timers, self.now, budget).map(TimerId::index);
 
         let used = budget_before - *budget;
-        let moved_count = self.timers.filed_count - filed_count;
+        let moved_count = self.timers.linked_count - linked_count;
         assert_eq!(used, moved_count + usize::from(popped.is_some()), "budget used");
         assert_eq!(used, self.timers.unfiled_count - unfiled_count, "taken out of lists");
         let call_count = self.timers.call_count.get() - call_count;
@@ -273,9 +274,9 @@ impl Simulation {
     }
 
     fn check(&mut self) {
-        let filed = self.wheel.check(&self.timers);
+        let linked = self.wheel.check(&self.timers);
         let expected = self.deadlines.iter().enumerate().filter(|(_, deadline)| deadline.is_some());
-        assert!(filed.into_iter().eq(expected.map(|(timer, _)| timer)), "others are filed");
+        assert!(linked.into_iter().eq(expected.map(|(timer, _)| timer)), "others are linked");
         self.check_answers();
     }
 
@@ -284,7 +285,7 @@ impl Simulation {
         let elapsed = self.wheel.elapsed;
         assert!(elapsed <= self.latest, "worked off up to {elapsed}");
         for (timer, deadline) in self.deadlines.iter().enumerate() {
-            let id = SlotId::new(timer);
+            let id = TimerId::new(timer);
             let deadline = deadline.map(|deadline| deadline.max(elapsed));
             let is_due = deadline.is_some_and(|deadline| deadline <= self.now);
             let is_due_in_wheel = self.wheel.is_due(&self.timers, id, self.now);
@@ -320,7 +321,7 @@ impl Drop for Simulation {
 /// some just before each of them.
 fn origins() -> impl Iterator<Item = u64> {
     let carries = (1..LEVELS as u32).map(|level| 1 << (level * LEVEL_BITS));
-    let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|turn: u64| turn << Stamp::BITS);
+    let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|turn: u64| turn << PackedDeadline::BITS);
     let ends = [1 << 62, 1 << 63, u64::MAX - 2 * HORIZON];
     let before = [0, 1, 2, 63, 64, 65, 4_097, HORIZON];
     carries
@@ -357,7 +358,7 @@ enum List {
     Lowest,
     /// A slot of level 2, not due.
     Higher,
-    /// What was that slot, being filed again, when it is due.
+    /// What was that slot, being linked again, when it is due.
     CascadingDue,
     /// The same, not due.
     CascadingEarly,
@@ -383,7 +384,7 @@ fn one_list(list: List, count: usize) -> (Simulation, u64) {
             sim.set_now(if list == List::CascadingDue { deadline } else { 0o2_00_00 });
             sim.pop(&mut 1);
             sim.remove(count);
-            assert_eq!(sim.wheel.cascading, Some(SlotId::new(0)), "{list:?}");
+            assert_eq!(sim.wheel.cascading, Some(TimerId::new(0)), "{list:?}");
         }
     }
     (sim, deadline)
@@ -448,7 +449,7 @@ fn fault_04_nothing_is_beyond_the_horizon() {
         }
     }
     // From a wheel that lags behind, too.
-    let lag_max = Stamp::LAG_TICKS_MAX;
+    let lag_max = PackedDeadline::CATCH_UP_TICKS;
     for lag in [0, 1, lag_max - 1, lag_max, lag_max + 1, HORIZON, 2 * HORIZON, 1 << 60] {
         for origin in [0, (1 << 53) - 1, 1 << 61] {
             let mut sim = Simulation::new(origin, 4);
@@ -724,7 +725,7 @@ fn inserting_costs_the_same_however_many_there_are() {
         let costs: Vec<_> = (0..1_000)
             .map(|timer| {
                 let call_count = sim.timers.call_count.get();
-                let id = SlotId::new(timer);
+                let id = TimerId::new(timer);
                 sim.wheel.insert(&mut sim.timers, id, deadline_of(timer as u64), 0);
                 sim.timers.call_count.get() - call_count
             })
@@ -745,11 +746,11 @@ fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed() {
     for deadline in [0o5_00_01, 0o6_00_00, 0o7_65_43, 0o5_00_00, 0o70_00_00] {
         sim.reschedule(1, deadline);
     }
-    assert_eq!(sim.timers.timers[1].filed_count, 1);
+    assert_eq!(sim.timers.timers[1].linked_count, 1);
     assert_eq!(sim.wheel.next_expiry(), Some(0o5_00_00));
     sim.set_now(0o5_00_00);
     assert_eq!(sim.pop_all(), [0, 2]);
-    assert_eq!(sim.timers.timers[1].filed_count, 2);
+    assert_eq!(sim.timers.timers[1].linked_count, 2);
     sim.set_now(0o70_00_00 - 1);
     assert_eq!(sim.pop_all(), [0usize; 0]);
     sim.set_now(0o70_00_00);
@@ -780,7 +781,7 @@ fn a_deadline_moved_to_before_its_list_is_filed_again() {
 
 #[test]
 fn an_idle_wheel_files_no_higher_than_a_busy_one() {
-    // Nobody calls `pop_due` as long as there is no work.
+    // Nobody calls `pop_expired` as long as there is no work.
     for idle in [1_000, 1 << 40, HORIZON - 2] {
         let mut sim = Simulation::new(0, 2);
         sim.insert(0, HORIZON);
@@ -808,7 +809,7 @@ fn a_timer_is_filed_at_most_once_a_level() {
             sim.set_now(wake_up);
             sim.pop_all();
         }
-        most = most.max(sim.timers.timers[0].filed_count);
+        most = most.max(sim.timers.timers[0].linked_count);
     }
     assert!((LEVELS_BELOW_HORIZON..=LEVELS).contains(&most), "{most}");
 }
@@ -914,7 +915,7 @@ fn digits_and_levels_are_those_of_base_64() {
     for (tick, level, expected) in
         [(0o12_34_56, 0, 0o56), (0o12_34_56, 1, 0o34), (0o12_34_56, 2, 0o12), (u64::MAX, 10, 15)]
     {
-        assert_eq!(digit(tick, level), expected, "{tick:#o}, level {level}");
+        assert_eq!(slot_index(tick, level), expected, "{tick:#o}, level {level}");
     }
     for (elapsed, deadline, expected) in [
         (0, 0, 0),
@@ -932,7 +933,8 @@ fn digits_and_levels_are_those_of_base_64() {
     }
     for elapsed in ticks() {
         for deadline in ticks().filter(|&deadline| deadline >= elapsed) {
-            let differs = |level: &usize| digit(elapsed, *level) != digit(deadline, *level);
+            let differs =
+                |level: &usize| slot_index(elapsed, *level) != slot_index(deadline, *level);
             let expected = (0..LEVELS).rev().find(differs).unwrap_or(0);
             assert_eq!(level_for(elapsed, deadline), expected, "{elapsed} to {deadline}");
         }
@@ -945,7 +947,11 @@ fn a_slot_starts_where_its_digit_begins() {
         for level in 0..LEVELS {
             let width = (SLOTS as u128).pow(level as u32);
             let turn = width * SLOTS as u128;
-            assert_eq!(digit(tick, level) as u128, u128::from(tick) % turn / width, "{tick:#o}");
+            assert_eq!(
+                slot_index(tick, level) as u128,
+                u128::from(tick) % turn / width,
+                "{tick:#o}"
+            );
             for slot in [0, 1, 15, 16, 62, 63] {
                 let expected = u128::from(tick) / turn * turn + slot as u128 * width;
                 if expected <= u128::from(u64::MAX) {
@@ -960,18 +966,22 @@ fn a_slot_starts_where_its_digit_begins() {
 #[test]
 fn a_stamp_tells_any_deadline_within_reach() {
     for start in ticks() {
-        let exact_max = Stamp::COUNT_MASK;
-        let furthest = 2 * HORIZON - 2 * Stamp::UNIT_TICKS;
+        let exact_max = PackedDeadline::COUNT_MASK;
+        let furthest = 2 * HORIZON - 2 * PackedDeadline::COARSE_TICKS;
         for distance in [0, 1, exact_max - 1, exact_max, exact_max + 1, HORIZON, furthest] {
             if let Some(deadline) = start.checked_add(distance) {
-                let stamp = Stamp::from_bits(Stamp::new(deadline, start).bits());
-                let told = stamp.deadline(start);
-                assert!(told - deadline < if distance > exact_max { 2_048 } else { 1 });
-                assert!(told == deadline || told % 2_048 == 0 || told == u64::MAX);
+                let packed_deadline =
+                    PackedDeadline::from_bits(PackedDeadline::new(deadline, start).bits());
+                let actual = packed_deadline.deadline(start);
+                assert!(actual - deadline < if distance > exact_max { 2_048 } else { 1 });
+                assert!(actual == deadline || actual % 2_048 == 0 || actual == u64::MAX);
                 // And in each list that starts later.
-                let later = start.midpoint(told);
-                assert_eq!([stamp.deadline(later), stamp.deadline(told)], [told; 2]);
-                assert!(deadline == 0 || Stamp::exact(deadline - 1, deadline).is_none());
+                let later = start.midpoint(actual);
+                assert_eq!(
+                    [packed_deadline.deadline(later), packed_deadline.deadline(actual)],
+                    [actual; 2]
+                );
+                assert!(deadline == 0 || PackedDeadline::exact(deadline - 1, deadline).is_none());
             }
         }
     }
@@ -980,7 +990,7 @@ fn a_stamp_tells_any_deadline_within_reach() {
 /// Promise 9, from a wheel that lags behind by anything.
 #[test]
 fn what_is_up_to_2_to_the_36_ahead_is_exact() {
-    let lag_max = Stamp::LAG_TICKS_MAX;
+    let lag_max = PackedDeadline::CATCH_UP_TICKS;
     for origin in [1, (1 << 48) - 1, (1 << 48) - (1 << 41), (1 << 53) - 1] {
         for lag in [0, lag_max - 1, lag_max, lag_max + 1, 1 << 42, 1 << 47, 1 << 48, HORIZON] {
             for distance in [1, (1 << 30) + 1, (1 << 36) - 1, 1 << 36] {
@@ -989,7 +999,7 @@ fn what_is_up_to_2_to_the_36_ahead_is_exact() {
                 sim.set_now(origin + lag);
                 let due = sim.now + distance;
                 sim.insert(1, due);
-                assert_eq!(sim.wheel.deadline(&sim.timers, SlotId::new(1)), due);
+                assert_eq!(sim.wheel.deadline(&sim.timers, TimerId::new(1)), due);
             }
         }
     }

@@ -11,11 +11,11 @@ const LEVELS: usize = SlotId::LINK_BITS.div_ceil(u64::BITS.ilog2()) as usize;
 /// A bit for each slot, and above it levels of summary: a bit of level `n + 1`
 /// says that a word of level `n` is not zero.
 #[derive(Debug)]
-pub(crate) struct Bitmap {
+pub(crate) struct HierarchicalBitSet {
     levels: [Box<[u64]>; LEVELS],
 }
 
-impl Bitmap {
+impl HierarchicalBitSet {
     pub(crate) fn new(slots: usize) -> Result<Self, BuildError> {
         let mut levels = [const { None }; LEVELS];
         let mut bits = slots;
@@ -73,7 +73,7 @@ impl Bitmap {
     /// The first member at or after slot number `from`, and from the beginning
     /// again where there is none. Looks at no more than 14 words.
     #[inline]
-    pub(crate) fn next_round(&self, from: usize) -> Option<SlotId> {
+    pub(crate) fn next_wrapping(&self, from: usize) -> Option<SlotId> {
         self.at_or_after(from).or_else(|| self.at_or_after(0))
     }
 
@@ -102,11 +102,11 @@ impl Bitmap {
 
 /// A bit for each slot, and nothing to find the next one by.
 #[derive(Debug)]
-pub(crate) struct Marks {
+pub(crate) struct BitSet {
     words: Box<[u64]>,
 }
 
-impl Marks {
+impl BitSet {
     pub(crate) fn new(slots: usize) -> Result<Self, BuildError> {
         Ok(Self { words: zeroed(slots.div_ceil(WORD_BITS))? })
     }
@@ -117,13 +117,13 @@ impl Marks {
     }
 
     #[inline]
-    pub(crate) fn set(&mut self, id: SlotId) {
+    pub(crate) fn insert(&mut self, id: SlotId) {
         self.words[id.index() / WORD_BITS] |= 1 << (id.index() % WORD_BITS);
     }
 
     /// Clears the mark of a slot, and says whether there was one.
     #[inline]
-    pub(crate) fn take(&mut self, id: SlotId) -> bool {
+    pub(crate) fn remove(&mut self, id: SlotId) -> bool {
         let (word, bit) = (&mut self.words[id.index() / WORD_BITS], 1 << (id.index() % WORD_BITS));
         let was_set = *word & bit != 0;
         if was_set {
@@ -151,24 +151,24 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn a_mark_is_taken_once() {
-        let mut marks = Marks::new(130).unwrap();
+    fn a_member_is_removed_once() {
+        let mut set = BitSet::new(130).unwrap();
         for slot in [0, 63, 64, 129] {
-            marks.set(SlotId::new(slot));
+            set.insert(SlotId::new(slot));
         }
-        let marked = |marks: &Marks| (0..130).filter(|&it| marks.contains(SlotId::new(it))).count();
-        assert_eq!(marked(&marks), 4);
+        let len = |set: &BitSet| (0..130).filter(|&it| set.contains(SlotId::new(it))).count();
+        assert_eq!(len(&set), 4);
         for slot in 0..130 {
-            assert_eq!(marks.take(SlotId::new(slot)), [0, 63, 64, 129].contains(&slot), "{slot}");
+            assert_eq!(set.remove(SlotId::new(slot)), [0, 63, 64, 129].contains(&slot), "{slot}");
         }
-        assert_eq!(marked(&marks), 0);
+        assert_eq!(len(&set), 0);
     }
 
     #[test]
     fn agrees_with_a_sorted_set() {
         let mut random = fastrand::Rng::with_seed(1);
         for slots in [1, 63, 64, 65, 4095, 4096, 4097, 300_000] {
-            let mut bitmap = Bitmap::new(slots).unwrap();
+            let mut bitmap = HierarchicalBitSet::new(slots).unwrap();
             let mut set = BTreeSet::new();
             for _ in 0..4_000 {
                 let slot = random.usize(..slots);
@@ -183,7 +183,7 @@ mod tests {
                 }
                 let from = random.usize(..=slots);
                 let expected = set.range(from..).next().or_else(|| set.first()).copied();
-                assert_eq!(bitmap.next_round(from).map(SlotId::index), expected);
+                assert_eq!(bitmap.next_wrapping(from).map(SlotId::index), expected);
                 assert_eq!(bitmap.contains(SlotId::new(slot)), set.contains(&slot));
                 assert_eq!(bitmap.len(), set.len());
             }
