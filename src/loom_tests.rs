@@ -17,10 +17,9 @@
 //!   So the keeper of the time remembers what it has written.
 //! - Each model has a reaper of its own, whose rounds run in a thread of the
 //!   model. It is leaked, as caches hold it for ever.
-//! - By their own clock, which stands at zero, no entry is ever due. By the
-//!   reaper's, the system's, [`SOON`] has long passed and [`LATE`] never comes.
+//! - By their own clock, which stands at zero, no entry is ever due. By the reaper's,
+//!   [`SOON`] has passed and [`LATE`] never comes.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Note;
@@ -37,24 +36,32 @@ use crate::shim::{
 use crate::{Builder, Cache, ManualClock, RemovalCause};
 
 const SOON: Duration = Duration::from_millis(1);
+/// In nanoseconds.
+const AFTER_SOON: u64 = 1_000_000_000;
 const LATE: Duration = Duration::from_secs(1_000_000_000);
 
 fn new_reaper() -> &'static ReaperThread {
     Box::leak(Box::new(ReaperThread::new()))
 }
 
-/// The reaper's thread: one round or more, until there is nothing left to wait
-/// for. It reads the clock before it goes to sleep.
-fn serve(reaper: &ReaperThread, clock: impl Fn() -> u64, is_done: impl Fn() -> bool) {
-    let was_last = Cell::new(false);
-    while !was_last.get() {
-        reaper.run_once(|| {
-            was_last.set(is_done());
-            if was_last.get() {
-                reaper.alarm().wake();
-            }
-            clock()
-        });
+/// The reaper's thread: one round or more, until there is nothing left to wait for. It
+/// reaps by one clock, and reads the other before it goes to sleep.
+fn serve(
+    reaper: &ReaperThread,
+    reaps_at: impl Fn() -> u64,
+    sleeps_at: impl Fn() -> u64,
+    is_done: impl Fn() -> bool,
+) {
+    loop {
+        let next_event_nanos = reaper.reap_all(&reaps_at);
+        let is_last = is_done();
+        if is_last {
+            reaper.alarm().wake();
+        }
+        reaper.sleep_until(next_event_nanos, &sleeps_at);
+        if is_last {
+            return;
+        }
     }
 }
 
@@ -98,6 +105,10 @@ mod reaping {
             })
         }
 
+        fn now(&self) -> u64 {
+            self.now.load(SeqCst) as u64
+        }
+
         fn seen(&self) -> usize {
             self.seen.load(SeqCst)
         }
@@ -111,19 +122,18 @@ mod reaping {
     }
 
     impl Reapable for Events {
-        fn reap_expired(&self) -> u64 {
+        fn shards(&self) -> usize {
+            self.next.len()
+        }
+
+        fn next_event(&self, shard: usize) -> u64 {
             assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
-            let mut earliest = Alarm::NEVER;
-            for event in &self.next {
-                let time = event.load(Relaxed);
-                if time <= self.now.load(SeqCst) as u64 {
-                    event.store(Alarm::NEVER, Relaxed);
-                    self.seen.fetch_add(1, SeqCst);
-                } else {
-                    earliest = earliest.min(time);
-                }
-            }
-            earliest
+            self.next[shard].load(Relaxed)
+        }
+
+        fn reap_batch(&self, shard: usize, _: u64) {
+            self.next[shard].store(Alarm::NEVER, Relaxed);
+            self.seen.fetch_add(1, SeqCst);
         }
     }
 
@@ -145,7 +155,12 @@ mod reaping {
                 })
             });
             let threads: Vec<_> = threads.collect();
-            serve(reaper, || events.advance(1, 10), || events.seen() == next.len());
+            serve(
+                reaper,
+                || events.now(),
+                || events.advance(1, 10),
+                || events.seen() == next.len(),
+            );
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
@@ -174,7 +189,7 @@ mod reaping {
                     reaper.register(events);
                 })
             });
-            serve(reaper, || 1, || events.iter().all(|events| events.seen() == 1));
+            serve(reaper, || 0, || 1, || events.iter().all(|events| events.seen() == 1));
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
     }
@@ -199,6 +214,7 @@ mod reaping {
             };
             serve(
                 reaper,
+                || staying.now(),
                 || {
                     going.is_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
                     staying.advance(1, 1)
@@ -217,7 +233,7 @@ mod reaping {
     fn what_a_lock_publishes_reaches_the_reaper() {
         explore(Some(3), || {
             let reaper = new_reaper();
-            let cache = builder(2).build_for(Some(reaper)).unwrap();
+            let cache = builder(2).build_with_reaper(Some(reaper)).unwrap();
             let dropped = Arc::new(Note::new(0));
             let threads = [(1, SOON), (2, LATE)].map(|(key, ttl)| {
                 let (cache, value) = (cache.clone(), Counted(dropped.clone()));
@@ -225,7 +241,7 @@ mod reaping {
                     cache.insert_with_ttl(key, value, ttl);
                 })
             });
-            serve(reaper, || 0, || dropped.load(SeqCst) == 1);
+            serve(reaper, || AFTER_SOON, || 0, || dropped.load(SeqCst) == 1);
             threads.into_iter().for_each(|thread| thread.join().unwrap());
             assert!(!cache.contains_key(&1) && cache.contains_key(&2));
         });
@@ -314,7 +330,7 @@ mod loading {
     /// Three ask for one key.
     fn one_loads_at_a_time(first: First, loads: usize, preemptions_max: Option<usize>) {
         explore(preemptions_max, move || {
-            let cache = builder(1).build_for(None).unwrap();
+            let cache = builder(1).build_with_reaper(None).unwrap();
             let source =
                 Arc::new(Source { is_busy: AtomicBool::new(false), loads: Note::new(0), first });
             let ask = {
@@ -371,7 +387,7 @@ mod loading {
     /// `overrule`: from then on, nobody finds what was loaded before.
     fn a_load_is_overruled(overrule: fn(&Cache<u64, u64, FixedState>)) {
         explore(Some(4), move || {
-            let cache = builder(1).build_for(None).unwrap();
+            let cache = builder(1).build_with_reaper(None).unwrap();
             let origin = Arc::new(AtomicU64::new(1));
             let ask = {
                 let (cache, origin) = (cache.clone(), origin.clone());
@@ -447,7 +463,7 @@ mod loading_async {
     #[test]
     fn a_future_and_a_thread_load_once() {
         explore(None, || {
-            let cache = builder(1).build_for(None).unwrap();
+            let cache = builder(1).build_with_reaper(None).unwrap();
             let loads = Arc::new(Note::new(0));
             let load = {
                 let loads = loads.clone();
@@ -471,7 +487,7 @@ mod loading_async {
     #[test]
     fn a_future_given_up_passes_the_turn() {
         explore(Some(4), || {
-            let cache = builder(1).build_for(None).unwrap();
+            let cache = builder(1).build_with_reaper(None).unwrap();
             let given_up = {
                 let cache = cache.clone();
                 spawn(move || {
@@ -509,7 +525,7 @@ mod closing {
                     assert_eq!((key, cause), (1, RemovalCause::Expired));
                     told.fetch_add(1, SeqCst);
                 };
-                builder(2).on_removal(listener).build_for(Some(reaper)).unwrap()
+                builder(2).on_removal(listener).build_with_reaper(Some(reaper)).unwrap()
             };
             let dropped = [(1, SOON), (2, LATE)].map(|(key, ttl)| {
                 let dropped = Arc::new(Note::new(0));
@@ -519,7 +535,7 @@ mod closing {
             let is_over = Arc::new(AtomicBool::new(false));
             let rounds = {
                 let is_over = is_over.clone();
-                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+                spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
             };
             let other = cache.clone();
             let other = spawn(move || drop(other));
@@ -558,7 +574,7 @@ mod closing {
                             assert_eq!(was_gone.load(SeqCst), 0, "another batch");
                         }
                     })
-                    .build_for(Some(reaper))
+                    .build_with_reaper(Some(reaper))
                     .unwrap()
             };
             for key in 0..ENTRIES {
@@ -567,7 +583,7 @@ mod closing {
             let is_over = Arc::new(AtomicBool::new(false));
             let rounds = {
                 let is_over = is_over.clone();
-                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+                spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
             };
             drop(cache);
             is_gone.store(true, Ordering::Release);
@@ -584,17 +600,17 @@ mod closing {
     fn a_cache_within_a_cache_goes_with_it() {
         explore(Some(5), || {
             let reaper = new_reaper();
-            let outer = builder(1).build_for(Some(reaper)).unwrap();
+            let outer = builder(1).build_with_reaper(Some(reaper)).unwrap();
             let dropped = Arc::new(Note::new(0));
             {
-                let inner = builder(1).build_for(Some(reaper)).unwrap();
+                let inner = builder(1).build_with_reaper(Some(reaper)).unwrap();
                 inner.insert_with_ttl(1, Counted(dropped.clone()), LATE);
                 outer.insert_with_ttl(1, inner, SOON);
             }
             let is_over = Arc::new(AtomicBool::new(false));
             let rounds = {
                 let is_over = is_over.clone();
-                spawn(move || serve(reaper, || 0, || is_over.load(Relaxed)))
+                spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
             };
             drop(outer);
             is_over.store(true, Relaxed);

@@ -5,14 +5,15 @@ use std::any::Any;
 use std::mem::needs_drop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// A key or value on its way in. Should a panic in callers' code (`Hash`, `Eq`, a clock)
-/// unwind before it is there, a second one in its `Drop` does not end the process.
-pub(crate) struct Given<T>(Option<T>);
+/// Owns a key or value on its way into the cache. Should a panic in callers' code (`Hash`,
+/// `Eq`, a clock) unwind before it is there, a second panic in its `Drop` does not abort the
+/// process.
+pub(crate) struct DropGuard<T>(Option<T>);
 
-impl<T> Given<T> {
+impl<T> DropGuard<T> {
     #[inline]
-    pub(crate) fn new(given: T) -> Self {
-        Self(Some(given))
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
     }
 
     #[inline]
@@ -21,60 +22,56 @@ impl<T> Given<T> {
     }
 
     #[inline]
-    pub(crate) fn take(mut self) -> T {
-        self.move_out()
-    }
-
-    /// [`take`](Self::take) that leaves room to [put back](Self::put_back) another one.
-    #[inline]
-    pub(crate) fn move_out(&mut self) -> T {
+    pub(crate) fn take(&mut self) -> T {
         self.0.take().expect("it is taken once")
     }
 
     #[inline]
-    pub(crate) fn put_back(&mut self, other: T) {
+    pub(crate) fn into_inner(mut self) -> T {
+        self.take()
+    }
+
+    /// Guards another value once the first has been taken.
+    #[inline]
+    pub(crate) fn refill(&mut self, other: T) {
         let none = self.0.replace(other);
-        debug_assert!(none.is_none(), "it has not been moved out");
+        debug_assert!(none.is_none(), "it has not been taken");
     }
 }
 
-impl<T> Drop for Given<T> {
+impl<T> Drop for DropGuard<T> {
     #[inline]
     fn drop(&mut self) {
-        let Some(given) = self.0.take() else { return };
+        let Some(value) = self.0.take() else { return };
         let mut panics = FirstPanic::default();
-        panics.drop(given);
-        if std::thread::panicking() {
-            panics.forget();
-        } else {
-            panics.finish(());
-        }
+        panics.drop(value);
+        panics.resume_unless_unwinding();
     }
 }
 
-/// Runs callers' code that may panic, and keeps the first panic for the end, so
-/// that one panic loses nothing of what is still to be handed out.
+/// Runs callers' code that may panic, and keeps the first panic for the end, so that
+/// every listener and `Drop` that is still to run does run.
 #[derive(Default)]
 pub(crate) struct FirstPanic(Option<Box<dyn Any + Send>>);
 
 impl FirstPanic {
     pub(crate) fn catch<R>(&mut self, code: impl FnOnce() -> R) -> Option<R> {
-        // The caller's state is the caller's business; the cache's own is whole
-        // whenever this is called.
+        // Unwind safety: callers' code runs only while the cache is consistent and changes
+        // nothing of it. What it leaves half done is its own.
         match catch_unwind(AssertUnwindSafe(code)) {
             Ok(result) => Some(result),
             Err(panic) => {
-                self.keep(panic);
+                self.keep_first(panic);
                 None
             }
         }
     }
 
-    fn keep(&mut self, panic: Box<dyn Any + Send>) {
+    fn keep_first(&mut self, panic: Box<dyn Any + Send>) {
         if self.0.is_none() {
             self.0 = Some(panic);
         } else {
-            forget(panic);
+            drop_payload(panic);
         }
     }
 
@@ -85,16 +82,16 @@ impl FirstPanic {
         }
     }
 
-    /// Forgets the panics: the hook has reported them, and nobody is to be told.
-    pub(crate) fn forget(mut self) {
+    /// Drops the panic: the hook has reported it, and there is no caller to tell.
+    pub(crate) fn discard(mut self) {
         if let Some(panic) = self.0.take() {
-            forget(panic);
+            drop_payload(panic);
         }
     }
 
-    /// Goes on with the first panic, if there was any; else gives `result` back.
+    /// Returns `result`, or resumes the first panic if there was any.
     #[inline]
-    pub(crate) fn finish<R>(mut self, result: R) -> R {
+    pub(crate) fn resume_or<R>(mut self, result: R) -> R {
         match self.0.take() {
             None => result,
             Some(panic) => {
@@ -104,11 +101,20 @@ impl FirstPanic {
             }
         }
     }
+
+    /// Resumes the first panic, for a `Drop`: not where the thread is unwinding already.
+    pub(crate) fn resume_unless_unwinding(self) {
+        if std::thread::panicking() {
+            self.discard();
+        } else {
+            self.resume_or(());
+        }
+    }
 }
 
-/// Drops what a panic carried. That may panic in turn, and carry the like: there
-/// it ends, with a leak.
-pub(crate) fn forget(panic: Box<dyn Any + Send>) {
+/// Drops what a panic carried. That may panic in turn, and carry the like: such a payload
+/// is leaked.
+pub(crate) fn drop_payload(panic: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
         std::mem::forget(again);
     }
@@ -125,7 +131,7 @@ mod tests {
 
     impl Drop for Bomb {
         fn drop(&mut self) {
-            panic!("as it is dropped");
+            panic!("while it is dropped");
         }
     }
 
@@ -134,7 +140,7 @@ mod tests {
         let mut panics = FirstPanic::default();
         panics.catch(|| panic_any(Bomb));
         panics.catch(|| panic_any(Bomb));
-        panics.forget();
+        panics.discard();
     }
 
     #[test]
@@ -143,6 +149,6 @@ mod tests {
         let mut panics = FirstPanic::default();
         panics.catch(|| panic!("the first"));
         panics.catch(|| panic_any(Bomb));
-        panics.finish(());
+        panics.resume_or(());
     }
 }

@@ -1,4 +1,4 @@
-//! `get_many` and `insert_many` do what the single calls do, for many keys at once.
+//! `read_many` and `insert_many` do what the single calls do, for many keys at once.
 
 #![cfg(not(any(punctual_loom, miri)))]
 
@@ -58,7 +58,7 @@ impl<C: Subject<u64, u64>> Twins<C> {
         let expected: Vec<_> =
             keys.iter().map(|key| Some(self.single.read(key, |&value| value))).collect();
         let mut found = vec![None; keys.len()];
-        self.batched.get_many(&keys, |position, value| {
+        self.batched.read_many(&keys, |position, value| {
             assert_eq!(found[position], None, "{position} is shown twice");
             found[position] = Some(value.copied());
         });
@@ -161,7 +161,7 @@ fn a_batch_frees_little_for_each_of_its_keys<F: Family>() {
         twins.clock.advance(3 * SECOND);
         for keys in [1, 10, 40] {
             let before = cache.len();
-            cache.get_many(&vec![2_000_000; keys], |_, value| assert_eq!(value, None));
+            cache.read_many(&vec![2_000_000; keys], |_, value| assert_eq!(value, None));
             let freed = before - cache.len();
             assert!((1..=REAP_LIMIT * keys).contains(&freed), "{freed} for {keys} keys");
             let before = cache.len();
@@ -204,7 +204,7 @@ fn time_begins_when_the_keys_have_come<F: Family>() {
         assert!((5 * SECOND..6 * SECOND).contains(&left), "{left:?}");
     }
     let keys = [0; 20];
-    cache.get_many(keys.iter().inspect(|_| clock.advance(SECOND)), |_, value| {
+    cache.read_many(keys.iter().inspect(|_| clock.advance(SECOND)), |_, value| {
         assert_eq!(value, None, "it has expired meanwhile");
     });
 }
@@ -216,7 +216,7 @@ fn large_entries_come_in_smaller_chunks<F: Family>() {
         cache.insert_many((0..200).map(|key| (key % 150, [key as u8; BYTES])));
         let keys: Vec<u64> = (0..150).collect();
         let mut shown = 0;
-        cache.get_many(&keys, |position, value| {
+        cache.read_many(&keys, |position, value| {
             let last = if position < 50 { position + 150 } else { position };
             assert_eq!(value, Some(&[last as u8; BYTES]));
             shown += 1;
@@ -274,7 +274,7 @@ fn what_expires_while_others_are_shown_is_gone() {
     let cache = builder.build().unwrap();
     cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
     let mut shown = 0;
-    cache.get_many(&keys, |_, value| {
+    cache.read_many(&keys, |_, value| {
         clock.advance(SECOND);
         shown += u64::from(value.is_some());
     });
@@ -285,7 +285,7 @@ fn what_expires_while_others_are_shown_is_gone() {
     let mut cache = builder.build().unwrap();
     cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
     let mut shown = 0;
-    cache.get_many(&keys, |_, value| {
+    cache.read_many(&keys, |_, value| {
         clock.advance(SECOND);
         shown += u64::from(value.is_some());
     });
@@ -302,11 +302,11 @@ fn an_iterator_that_has_ended_is_asked_no_more() {
     let cache: Cache<u64, u64> = Cache::new(10);
     cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
     let mut next = ends_once();
-    cache.get_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
+    cache.read_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
     let mut cache: punctual::unsync::Cache<u64, u64> = punctual::unsync::Cache::new(10);
     cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
     let mut next = ends_once();
-    cache.get_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
+    cache.read_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
     assert_eq!(cache.len(), 1);
 }
 
@@ -428,10 +428,10 @@ fn what_has_left_before_a_panic_is_told_and_the_rest_is_dropped() {
     // And so with look-ups, of which the first ones count.
     let keys: Vec<_> = guests(0..20).map(|(guest, ())| guest).collect();
     let mut shown = 0;
-    let look_up = AssertUnwindSafe(|| cache.get_many(&keys, |_, _| shown += 1));
+    let look_up = AssertUnwindSafe(|| cache.read_many(&keys, |_, _| shown += 1));
     assert_eq!(catch_unwind(look_up).unwrap_err().downcast_ref(), Some(&"unlucky"));
     panics.store(false, Relaxed);
-    cache.get_many(&keys, |_, value| assert_eq!(value, Some(&())));
+    cache.read_many(&keys, |_, value| assert_eq!(value, Some(&())));
     drop(keys);
     drop(cache);
     assert_eq!(living.load(Relaxed), 0);

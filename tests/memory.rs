@@ -157,7 +157,7 @@ impl Churn {
             1 => {
                 cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl);
             }
-            _ => cache.get_many(keys, |position, value| {
+            _ => cache.read_many(keys, |position, value| {
                 assert!(value.is_none_or(|&value| value == keys[position]));
             }),
         }

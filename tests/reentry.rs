@@ -138,7 +138,7 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     }));
     cache.insert_many_with_ttl([(key(), value())], Duration::ZERO);
     let looked_at = std::iter::repeat_n(&known, 16).inspect(|known| drop(cache.get(*known)));
-    cache.get_many(looked_at, |_, value| {
+    cache.read_many(looked_at, |_, value| {
         assert!(value.is_none_or(|value| value.number == number));
     });
     drop(cache.peek(&known));
@@ -315,8 +315,8 @@ const CALLS: [Call; 28] = [
     ("insert_many", |cache, key| cache.insert_many([(key, 0)])),
     ("insert_many_with_ttl", |cache, key| cache.insert_many_with_ttl([(key, 0); 20], SECOND)),
     ("get", |cache, key| _ = cache.get(&key)),
-    ("get_many", |cache, key| cache.get_many(&[key], |_, _| ())),
-    ("get_many, in chunks", |cache, key| cache.get_many(&[key; 20], |_, _| ())),
+    ("read_many", |cache, key| cache.read_many(&[key], |_, _| ())),
+    ("read_many, in chunks", |cache, key| cache.read_many(&[key; 20], |_, _| ())),
     ("read", |cache, key| _ = cache.read(&key, |_| ())),
     ("update", |cache, key| _ = cache.update(&key, |_| ())),
     ("peek", |cache, key| _ = cache.peek(&key)),
@@ -347,10 +347,10 @@ type Closure = (&'static str, fn(&Plain, &mut dyn FnMut()));
 const CLOSURES: [Closure; 8] = [
     ("read", |cache, call| _ = cache.read(&1, |_| call())),
     ("update", |cache, call| _ = cache.update(&1, |_| call())),
-    ("get_many", |cache, call| cache.get_many(&[1], |_, _| call())),
-    ("get_many, not there", |cache, call| cache.get_many(&[77], |_, _| call())),
-    ("get_many, in chunks", |cache, call| cache.get_many(&[1; 20], |_, _| call())),
-    ("get_many, in chunks, not there", |cache, call| cache.get_many(&[77; 20], |_, _| call())),
+    ("read_many", |cache, call| cache.read_many(&[1], |_, _| call())),
+    ("read_many, not there", |cache, call| cache.read_many(&[77], |_, _| call())),
+    ("read_many, in chunks", |cache, call| cache.read_many(&[1; 20], |_, _| call())),
+    ("read_many, in chunks, not there", |cache, call| cache.read_many(&[77; 20], |_, _| call())),
     ("for_each", |cache, call| cache.for_each(|_, _| call())),
     ("retain", |cache, call| {
         cache.retain(|_, _| {

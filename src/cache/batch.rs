@@ -17,44 +17,48 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use hashbrown::Equivalent;
 
-use super::inner::{Inner, STEPS_PER_LOCK};
-use crate::panic::{FirstPanic, Given};
-use crate::removal::Removed;
+use super::inner::Inner;
+use super::reap::STEPS_PER_LOCK;
+use super::reentrancy::LockedScope;
+use crate::panic::FirstPanic;
 use crate::shard::Shard;
-use crate::shard::batch::{Entry, KEYS, LARGE_ENTRIES, SMALL_ENTRIES};
+use crate::shard::batch::{
+    ENTRIES_PER_CHUNK_LARGE, ENTRIES_PER_CHUNK_SMALL, Entry, KEYS_PER_CHUNK, Keys, next_keys,
+};
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 
 /// With fewer keys a shard than this, there is nothing to be gained by their order.
 const KEYS_PER_SHARD_MIN: usize = 2;
 
-/// Of so few keys in one shard the processor sees all at once, without further ado.
+/// Below this run length out-of-order execution overlaps the misses by itself; looking for
+/// candidates first would only cost.
 const RUN_MIN: usize = 4;
 
-/// More shards are sorted by groups.
-const GROUPS_LOG2: u32 = 8;
-const GROUPS: usize = 1 << GROUPS_LOG2;
+/// Buckets of the counting sort. Where there are more shards, those of one bucket are mixed:
+/// that costs some locks, and no more.
+const SORT_BUCKETS_LOG2: u32 = 8;
+const SORT_BUCKETS: usize = 1 << SORT_BUCKETS_LOG2;
 
 /// The entries of a chunk by shard, and as they came within a shard.
-struct Order<const N: usize>(ArrayVec<u16, N>);
+struct ShardOrder<const N: usize>(ArrayVec<u16, N>);
 
-impl<const N: usize> Order<N> {
+impl<const N: usize> ShardOrder<N> {
     fn new() -> Self {
         const { assert!(N <= 1 << u16::BITS) };
         Self(ArrayVec::new())
     }
 
-    /// Counts, then deals out. Where there are more shards than groups, those of one
-    /// group are mixed: that costs some locks, and no more.
+    /// A counting sort.
     #[inline(never)]
     fn sort(&mut self, hashes: impl ExactSizeIterator<Item = KeyHash> + Clone, shards: usize) {
         let shards_log2 = usize::BITS - (shards - 1).leading_zeros();
-        let shift = shards_log2.saturating_sub(GROUPS_LOG2);
+        let shift = shards_log2.saturating_sub(SORT_BUCKETS_LOG2);
         // Less than that anyway; so the compiler sees it too.
-        let group = |hash: KeyHash| (hash.shard(shards) >> shift) % GROUPS;
-        let mut starts = [0_u16; GROUPS];
+        let bucket = |hash: KeyHash| (hash.shard(shards) >> shift) % SORT_BUCKETS;
+        let mut starts = [0_u16; SORT_BUCKETS];
         for hash in hashes.clone() {
-            starts[group(hash)] += 1;
+            starts[bucket(hash)] += 1;
         }
         let mut sum = 0;
         for start in &mut starts[..((shards - 1) >> shift) + 1] {
@@ -63,7 +67,7 @@ impl<const N: usize> Order<N> {
         self.0.clear();
         self.0.extend(std::iter::repeat_n(0, hashes.len()));
         for (position, hash) in hashes.enumerate() {
-            let start = &mut starts[group(hash)];
+            let start = &mut starts[bucket(hash)];
             self.0[usize::from(*start)] = position as u16;
             *start += 1;
         }
@@ -72,73 +76,65 @@ impl<const N: usize> Order<N> {
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Shows `each` the live entries of many keys; every look-up counts as a use.
-    pub(super) fn look_up_many<'a, Q, I>(&self, keys: I, mut each: impl FnMut(usize, Option<&V>))
+    pub(super) fn read_many<'a, Q, I>(&self, keys: I, mut each: impl FnMut(usize, Option<&V>))
     where
         I: IntoIterator<Item = &'a Q>,
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
-        self.assert_unlocked();
+        self.assert_not_reentrant();
         let keys = keys.into_iter().fuse();
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
-        if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS)) {
+        if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS_PER_CHUNK)) {
             for (position, key) in keys.enumerate() {
-                let found = self.look_up(key, |inner, value| {
-                    let _mark = inner.mark();
+                let found = self.get_with(key, |inner, value| {
+                    let _scope = inner.closure_scope();
                     each(position, Some(value));
                 });
                 if found.is_none() {
-                    let _mark = self.mark();
+                    // No lock is held, but the other keys' closures run under one.
+                    let _scope = LockedScope::new(self.address());
                     each(position, None);
                 }
             }
         } else {
-            self.look_up_chunks(keys, each);
+            self.read_chunks(keys, each);
         }
     }
 
     /// Out of line: it takes much of the stack, which few keys need not pay for.
     #[inline(never)]
-    fn look_up_chunks<'a, Q>(
+    fn read_chunks<'a, Q>(
         &self,
         mut keys: impl Iterator<Item = &'a Q>,
         mut each: impl FnMut(usize, Option<&V>),
     ) where
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
-        let shards = self.shards.len();
-        let mut chunk = ArrayVec::<(KeyHash, &Q), KEYS>::new();
-        let mut order = Order::<KEYS>::new();
-        let mut found = ArrayVec::<Option<SlotId>, KEYS>::new();
+        let mut chunk = Keys::new();
+        let mut order = ShardOrder::<KEYS_PER_CHUNK>::new();
+        let mut found = ArrayVec::<Option<SlotId>, KEYS_PER_CHUNK>::new();
         let mut done = 0;
-        loop {
-            chunk.clear();
-            for key in keys.by_ref().take(KEYS) {
-                chunk.push((KeyHash::new(&self.hasher, key), key));
-            }
-            if chunk.is_empty() {
-                return;
-            }
-            order.sort(chunk.iter().map(|&(hash, _)| hash), shards);
-            let shard_of = |&position: &u16| chunk[usize::from(position)].0.shard(shards);
+        while next_keys(&mut chunk, &mut keys, &self.hasher) {
+            order.sort(chunk.iter().map(|&(hash, _)| hash), self.shards.len());
+            let shard_of = |&position: &u16| self.shard_of(chunk[usize::from(position)].0);
             for run in order.0.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
                 let number = shard_of(&run[0]);
                 let keys = run.iter().map(|&position| chunk[usize::from(position)]);
                 let positions = run.iter().map(|&position| done + usize::from(position));
                 // Each time: `each` may have taken long. Not under the lock, since a
                 // clock may be the caller's.
-                let reading = self.read_clock();
-                let mut state = self.shards[number].lock_to_look();
+                let reading = self.now();
+                let mut state = self.lock_for_read(number);
                 let now = state.tick(reading);
-                let mark = self.mark();
+                let scope = self.closure_scope();
                 if run.len() < RUN_MIN {
                     for ((hash, key), position) in keys.zip(positions) {
-                        let live = state.shard.look_up(hash, key, now);
+                        let live = state.shard.get(hash, key, now);
                         each(position, live.map(|(_, value)| &*value));
                     }
                 } else {
-                    let slot_hashes =
-                        keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
-                    Shard::find_candidates(slot_hashes, &mut found);
+                    let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
+                    Shard::find_candidates(hashes, &mut found);
                     for (found, (hash, key)) in found.iter_mut().zip(keys.clone()) {
                         *found = state.shard.confirm(*found, hash.slot_hash(), key);
                     }
@@ -147,118 +143,94 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         each(position, live.map(|(_, value)| &*value));
                     }
                 }
-                drop(mark);
+                drop(scope);
                 let has_work = state.shard.has_work(now);
                 drop(state);
                 if has_work {
-                    self.reap_after(number, reading, ());
+                    self.reap_then_return(number, reading, ());
                 }
             }
             done += chunk.len();
         }
     }
 
-    /// Puts many entries in, as if one after the other.
-    pub(super) fn put_many(
+    /// Inserts many entries, as if one after the other.
+    pub(super) fn insert_many(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Option<Duration>,
     ) {
-        self.assert_unlocked();
+        self.assert_not_reentrant();
         let entries = entries.into_iter().fuse();
         if Entry::<K, V>::PER_CHUNK == 1 || ttl == Some(Duration::ZERO) {
-            entries.for_each(|(key, value)| drop(self.put(key, value, ttl)));
-        } else if Entry::<K, V>::PER_CHUNK == LARGE_ENTRIES {
-            self.put_chunks::<LARGE_ENTRIES>(entries, ttl);
+            entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
+        } else if Entry::<K, V>::PER_CHUNK == ENTRIES_PER_CHUNK_LARGE {
+            self.insert_chunks::<ENTRIES_PER_CHUNK_LARGE>(entries, ttl);
         } else {
-            self.put_chunks::<SMALL_ENTRIES>(entries, ttl);
+            self.insert_chunks::<ENTRIES_PER_CHUNK_SMALL>(entries, ttl);
         }
     }
 
     #[inline(never)]
-    fn put_chunks<const N: usize>(
+    fn insert_chunks<const N: usize>(
         &self,
         mut entries: impl Iterator<Item = (K, V)>,
         ttl: Option<Duration>,
     ) {
-        let shards = self.shards.len();
         let mut chunk = ArrayVec::<Entry<K, V>, N>::new();
-        let mut order = Order::<N>::new();
-        loop {
-            chunk.clear();
-            for (key, value) in entries.by_ref().take(N) {
-                let (key, value) = (Given::new(key), Given::new(value));
-                let hash = KeyHash::new(&self.hasher, key.get());
-                chunk.push(Entry { hash, key, value, left: None });
-            }
-            if chunk.is_empty() {
-                return;
-            }
-            order.sort(chunk.iter().map(|entry| entry.hash), shards);
-            let mut rest = &*order.0;
-            while !rest.is_empty() {
-                let put = self.put_run(&mut chunk, rest, ttl);
-                rest = &rest[put..];
+        let mut order = ShardOrder::<N>::new();
+        while Entry::next_chunk(&mut chunk, &mut entries, &self.hasher) {
+            order.sort(chunk.iter().map(|entry| entry.hash), self.shards.len());
+            let mut left = &*order.0;
+            while !left.is_empty() {
+                let inserted = self.insert_run(&mut chunk, left, ttl);
+                left = &left[inserted..];
             }
         }
     }
 
-    /// Puts in those entries at the front that belong into one shard, unless the
-    /// wheel keeps its lock for too long; then hands out what has left, and frees
-    /// what is due. Returns how many were put in.
-    fn put_run<const N: usize>(
+    /// Inserts those entries at the front of `order` that belong into one shard, fewer if
+    /// the wheel keeps its lock for too long; then delivers what left, and frees what is
+    /// due. Returns how many were inserted. The TTL is above zero.
+    fn insert_run<const N: usize>(
         &self,
         chunk: &mut ArrayVec<Entry<K, V>, N>,
         order: &[u16],
         ttl: Option<Duration>,
     ) -> usize {
-        let shards = self.shards.len();
-        let shard_of = |&position: &u16| chunk[usize::from(position)].hash.shard(shards);
+        let shard_of = |&position: &u16| self.shard_of(chunk[usize::from(position)].hash);
         let number = shard_of(&order[0]);
         let length = order.iter().take_while(|position| shard_of(position) == number).count();
         let run = &order[..length];
 
         let mut panics = FirstPanic::default();
-        let mut put = 0;
+        let mut inserted = 0;
         // Each time: the listener may have taken long.
-        let reading = self.read_clock_for_deadline();
+        let reading = self.now_for_ttl();
         let mut state = self.lock(number);
         let time = state.time(reading);
-        let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
+        let deadline = self.timebase.deadline(time, ttl);
         let mut budget = self.reap_limit;
         if length >= RUN_MIN {
-            let slot_hashes =
-                run.iter().map(|&position| chunk[usize::from(position)].hash.slot_hash());
+            let hashes = run.iter().map(|&position| chunk[usize::from(position)].hash.slot_hash());
+            // For the memory accesses: each insertion looks again, since it may have changed.
             let mut candidates = ArrayVec::<Option<SlotId>, N>::new();
-            // What they are is found out anew: each insertion may change it.
-            Shard::find_candidates(
-                slot_hashes.map(|slot_hash| (&state.shard, slot_hash)),
-                &mut candidates,
-            );
+            Shard::find_candidates(hashes.map(|hash| (&state.shard, hash)), &mut candidates);
         }
         let mut steps = 0;
-        // Should `Eq` panic, what has left before is handed out nevertheless.
+        // Should `Eq` panic, what left before is delivered nevertheless.
         panics.catch(|| {
-            let _mark = self.mark_in_debug_builds();
             for &position in run {
-                let Entry { hash, key, value, left } = &mut chunk[usize::from(position)];
-                let hash = *hash;
-                state.overrule(hash);
-                let found = state.shard.find(hash.slot_hash(), key.get());
-                let (new_key, new_value) = (key.move_out(), value.move_out());
+                let entry = &mut chunk[usize::from(position)];
+                let Entry { hash, key, value, .. } = entry;
+                state.invalidate_load(*hash);
                 budget = self.reap_limit;
-                let removed = if let Some(id) = found {
-                    Some(state.shard.replace(hash, id, new_key, new_value, deadline, time.tick))
-                } else {
-                    let tick = time.tick;
-                    state.shard.insert(hash, new_key, new_value, deadline, tick, &mut budget).1
-                };
-                if let Some(removed) = removed {
-                    key.put_back(removed.key);
-                    value.put_back(removed.value);
-                    *left = Some(removed.cause);
+                let (_, displaced) =
+                    state.shard.upsert(*hash, key, value, deadline, time.tick, &mut budget);
+                if let Some(displaced) = displaced {
+                    entry.keep_displaced(displaced);
                 }
-                put += 1;
+                inserted += 1;
                 steps += self.reap_limit - budget;
                 if steps >= STEPS_PER_LOCK {
                     break;
@@ -270,16 +242,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             state.shard.record_peak();
         }
         drop(state);
-        for &position in &run[..put] {
-            let Entry { key, value, left, .. } = &mut chunk[usize::from(position)];
-            if let Some(cause) = left.take() {
-                let (key, value) = (key.move_out(), value.move_out());
-                self.notify_and_drop(Removed { key, value, cause }, &mut panics);
+        for &position in &run[..inserted] {
+            if let Some(displaced) = chunk[usize::from(position)].take_displaced() {
+                self.notify_and_drop(displaced, &mut panics);
             }
         }
         if has_work {
             self.reap_shard(number, time, budget, &mut panics);
         }
-        panics.finish(put)
+        panics.resume_or(inserted)
     }
 }

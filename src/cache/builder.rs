@@ -1,15 +1,16 @@
 //! Builds the cache for many threads.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cache;
-use super::inner::{Inner, Listener, SharedClock};
+use super::inner::{CloseOnDrop, Inner, Listener, SharedClock};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
-use crate::reaper::{self, ReaperThread, process_reaper};
+use crate::reaper::{self, Reapable, ReaperThread, process_reaper};
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::eviction::Eviction;
@@ -185,7 +186,7 @@ impl<K, V, S> Builder<K, V, S> {
     ///
     /// Those of [`build`](Self::build).
     pub fn footprint(&self) -> Result<Footprint, BuildError> {
-        self.reaper_mode()?;
+        self.resolve_reaper()?;
         Ok(self.plan()?.1)
     }
 
@@ -208,8 +209,8 @@ impl<K, V, S> Builder<K, V, S> {
         V: Send + 'static,
         S: Send + Sync + 'static,
     {
-        let mode = self.reaper_mode()?;
-        let cache = self.build_for((mode == Reaper::Thread).then(process_reaper))?;
+        let mode = self.resolve_reaper()?;
+        let cache = self.build_with_reaper((mode == Reaper::Thread).then(process_reaper))?;
         if mode == Reaper::Thread {
             reaper::start()
                 .map_err(|error| BuildError::ThreadNotStarted { reason: error.kind() })?;
@@ -218,7 +219,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     /// [`build`](Self::build) for any reaper, and none that it starts.
-    pub(crate) fn build_for(
+    pub(crate) fn build_with_reaper(
         self,
         reaper: Option<&'static ReaperThread>,
     ) -> Result<Cache<K, V, S>, BuildError>
@@ -230,21 +231,27 @@ impl<K, V, S> Builder<K, V, S> {
         let (geometry, footprint) = self.plan()?;
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution);
-        let base = source.timebase(self.settings.resolution);
         let inner = Inner::new(
             &geometry,
             &self.settings,
             source,
-            base,
             reaper,
             self.hasher,
             self.listener,
             footprint,
         )?;
-        Cache::start(inner)
+        BuildError::probe(CloseOnDrop::<K, V, S>::HANDLE_BYTES)?;
+        let inner = Arc::new(inner);
+        let registered = inner.reaper.as_ref().map(|reaper| {
+            let cache: Arc<dyn Reapable> = inner.clone();
+            reaper.register(cache.clone());
+            cache
+        });
+        let close_guard = Arc::new(CloseOnDrop::new(inner.clone(), registered));
+        Ok(Cache { inner, close_guard })
     }
 
-    fn reaper_mode(&self) -> Result<Reaper, BuildError> {
+    fn resolve_reaper(&self) -> Result<Reaper, BuildError> {
         match (self.reaper, self.clock.is_system()) {
             (Some(Reaper::Thread), false) => Err(BuildError::ReaperNeedsSystemClock),
             (Some(reaper), _) => Ok(reaper),
@@ -255,8 +262,9 @@ impl<K, V, S> Builder<K, V, S> {
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
-        let other_bytes = listener_bytes + self.clock.heap_bytes() + Cache::<K, V, S>::HANDLE_BYTES;
-        self.settings.plan::<K, V>(Cache::<K, V, S>::SHARD_BYTES, other_bytes)
+        let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
+        let other_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
+        self.settings.plan::<K, V>(Inner::<K, V, S>::SHARD_BYTES, other_bytes)
     }
 }
 

@@ -324,11 +324,11 @@ impl Actor<'_> {
     }
 
     /// [`look`](Self::look) for several keys at once.
-    fn get_many(&mut self, keys: &[u8]) {
+    fn read_many(&mut self, keys: &[u8]) {
         let keys: Vec<u8> = keys.iter().map(|&key| key % KEYS).collect();
         self.look_all(&keys, |cache| {
             let mut found: Vec<Option<Option<Value>>> = keys.iter().map(|_| None).collect();
-            cache.get_many(&keys, |position, value| {
+            cache.read_many(&keys, |position, value| {
                 assert!(found[position].is_none(), "{position} is shown twice");
                 found[position] = Some(value.cloned());
             });
@@ -391,7 +391,7 @@ impl Actor<'_> {
             Step::InsertMany { keys, ttl } => {
                 self.insert_many(&keys, ttl.map(halves).or(stage.ttl));
             }
-            Step::GetMany { keys } => self.get_many(&keys),
+            Step::GetMany { keys } => self.read_many(&keys),
             Step::Get { key } => self.look(key % KEYS, |cache| cache.get(&(key % KEYS))),
             Step::Peek { key } => self.look(key % KEYS, |cache| cache.peek(&(key % KEYS))),
             Step::Read { key } => {

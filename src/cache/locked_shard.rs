@@ -2,22 +2,24 @@
 //!
 //! # Ground rules
 //!
-//! - Whoever holds the lock may touch the shard. Callers' code that runs under
-//!   it: keys' `Eq`, values' `Clone`, and the closures that are given a value in
-//!   place. None of it may call the cache, which [`reentrancy`](crate::cache::reentrancy)
-//!   catches.
-//! - What leaves the shard is handed out once the lock is released.
+//! - Whoever holds the lock may touch the shard. Callers' code that runs under it: keys'
+//!   `Eq`, values' `Clone`, and the closures that are given a value in place. None of it may
+//!   call the cache, which [`reentrancy`](super::reentrancy) detects.
+//! - What is removed from the shard reaches listeners and `Drop` once the lock is released.
 //! - A thread holds the lock of one shard at a time.
+//! - Whoever sets or removes a key for a caller locks [for a
+//!   write](LockedShard::lock_for_write), which invalidates the key's load in flight.
 //! - `next_event` is written under the lock and read without it, by the reaper.
 
 use std::ops::{Deref, DerefMut};
 
 use super::load::waiters::SharedLoads;
-use crate::reaper::parker::Alarm;
+use super::reentrancy::DebugScope;
+use crate::reaper::handle::ReaperHandle;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicU64, Mutex, MutexGuard, Ordering};
-use crate::time::tick::{Moment, Timebase};
+use crate::time::tick::Moment;
 
 /// What the lock protects; what every call needs stands first.
 #[repr(C)]
@@ -25,13 +27,13 @@ pub(super) struct State<K, V> {
     /// The latest tick that a call has brought: time never goes back.
     latest: u64,
     pub(super) shard: Shard<K, V>,
-    /// Keys set or removed by callers so far: what a load that there was no room
-    /// to note goes by.
-    pub(super) overrulings: u64,
+    /// Keys set or removed by callers so far. A load that is not in the table of loads is
+    /// stored only if this has not changed.
+    write_epoch: u64,
 }
 
 impl<K, V> State<K, V> {
-    /// The time, by a reading of the clock that may be older than another
+    /// Returns the time, given a reading of the clock that may be older than another
     /// thread's.
     #[inline]
     pub(super) fn time(&mut self, reading: Moment) -> Moment {
@@ -42,111 +44,115 @@ impl<K, V> State<K, V> {
         reading
     }
 
-    /// The tick that it is, likewise.
+    /// Returns the tick, likewise.
     #[inline]
     pub(super) fn tick(&mut self, reading: Moment) -> u64 {
         self.time(reading).tick
     }
+
+    pub(super) fn write_epoch(&self) -> u64 {
+        self.write_epoch
+    }
 }
 
 #[repr(C)]
-pub(super) struct SharedShard<K, V> {
+pub(super) struct LockedShard<K, V> {
     state: Mutex<State<K, V>>,
     pub(super) loads: SharedLoads,
     /// [`Shard::next_event`] as of the last release of the lock.
     next_event: AtomicU64,
 }
 
-/// Who is told when a shard's next event comes earlier.
-pub(super) struct Bell {
-    pub(super) alarm: Option<&'static Alarm>,
-    pub(super) base: Timebase,
+/// What every lock of a cache needs of the cache.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    /// Who is woken when a shard's next event comes earlier.
+    pub(super) reaper: &'a Option<ReaperHandle>,
+    /// What tells this cache from others.
+    pub(super) address: usize,
 }
 
-impl Bell {
-    fn ring(&self, next_event: u64) {
-        if let Some(alarm) = self.alarm {
-            alarm.wake_before(self.base.nanos(next_event));
-        }
-    }
-}
-
-impl<K, V> SharedShard<K, V> {
+impl<K, V> LockedShard<K, V> {
     pub(super) fn new(shard: Shard<K, V>, now: u64) -> Self {
         Self {
-            state: Mutex::new(State { shard, overrulings: 0, latest: now }),
+            state: Mutex::new(State { latest: now, shard, write_epoch: 0 }),
             loads: SharedLoads::default(),
             next_event: AtomicU64::new(u64::MAX),
         }
     }
 
+    /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
     #[inline]
-    pub(super) fn lock<'a>(&'a self, bell: &'a Bell) -> Guard<'a, K, V> {
-        Guard { state: self.state.lock(), shared: self, bell }
+    pub(super) fn lock_for_read(&self, owner: Owner<'_>) -> ReadGuard<'_, K, V> {
+        ReadGuard { state: self.state.lock(), _scope: DebugScope::new(owner.address) }
     }
 
-    /// The lock, for a call that sets or removes one key.
+    /// Locks, for a call that sets or removes a key: what a load in flight brings for it
+    /// is out of date.
     #[inline]
-    pub(super) fn lock_to_set<'a>(&'a self, bell: &'a Bell, hash: KeyHash) -> Guard<'a, K, V> {
-        let mut state = self.state.lock();
-        self.overrule(&mut state, hash);
-        Guard { state, shared: self, bell }
+    pub(super) fn lock_for_write<'a>(&'a self, owner: Owner<'a>, hash: KeyHash) -> Guard<'a, K, V> {
+        let mut guard = self.lock(owner);
+        guard.invalidate_load(hash);
+        guard
     }
 
+    /// Locks, for a call that sets or removes no key for a caller.
     #[inline]
-    fn overrule(&self, state: &mut State<K, V>, hash: KeyHash) {
-        state.overrulings += 1;
-        self.loads.overrule(hash);
+    pub(super) fn lock<'a>(&'a self, owner: Owner<'a>) -> Guard<'a, K, V> {
+        Guard {
+            state: self.state.lock(),
+            locked: self,
+            reaper: owner.reaper,
+            _scope: DebugScope::new(owner.address),
+        }
     }
 
-    /// The lock, for calls that leave the wheel as it is: there is nothing to
-    /// publish.
-    #[inline]
-    pub(super) fn lock_to_look(&self) -> MutexGuard<'_, State<K, V>> {
-        self.state.lock()
-    }
-
-    /// The tick before which the shard has nothing to do.
+    /// Returns the tick before which the shard has nothing to do.
     pub(super) fn next_event(&self) -> u64 {
         self.next_event.load(Ordering::Relaxed)
     }
 }
 
-/// The lock, held. Its release publishes the shard's next event.
+/// The lock, held to look.
+pub(super) struct ReadGuard<'a, K, V> {
+    state: MutexGuard<'a, State<K, V>>,
+    _scope: DebugScope,
+}
+
+/// The lock, held to change the shard. Its release publishes the shard's next event.
 pub(super) struct Guard<'a, K, V> {
     state: MutexGuard<'a, State<K, V>>,
-    shared: &'a SharedShard<K, V>,
-    bell: &'a Bell,
+    locked: &'a LockedShard<K, V>,
+    reaper: &'a Option<ReaperHandle>,
+    _scope: DebugScope,
 }
 
 impl<K, V> Guard<'_, K, V> {
-    /// The key is set or removed by a caller: what a load brings for it is out of
-    /// date.
+    /// A caller has set or removed the key: what a load in flight brings for it is not
+    /// stored.
     #[inline]
-    pub(super) fn overrule(&mut self, hash: KeyHash) {
-        self.shared.overrule(&mut self.state, hash);
+    pub(super) fn invalidate_load(&mut self, hash: KeyHash) {
+        self.state.write_epoch += 1;
+        self.locked.loads.invalidate(hash);
     }
 
-    /// The same of every key.
-    pub(super) fn overrule_all(&mut self) {
-        self.overrulings += 1;
-        self.shared.loads.overrule_all();
+    /// The same for every key.
+    pub(super) fn invalidate_all_loads(&mut self) {
+        self.state.write_epoch += 1;
+        self.locked.loads.invalidate_all();
     }
-}
 
-impl<K, V> Deref for Guard<'_, K, V> {
-    type Target = State<K, V>;
-
-    #[inline]
-    fn deref(&self) -> &State<K, V> {
-        &self.state
-    }
-}
-
-impl<K, V> DerefMut for Guard<'_, K, V> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut State<K, V> {
-        &mut self.state
+    /// Tells the reaper, if it would come too late for the next event. The shard's lock is
+    /// still held: the parker's is taken within it, and whoever holds that one takes no
+    /// shard's.
+    #[cold]
+    #[inline(never)]
+    fn publish(&self, next_event: u64) {
+        let before = self.locked.next_event.load(Ordering::Relaxed);
+        self.locked.next_event.store(next_event, Ordering::Relaxed);
+        if let Some(reaper) = self.reaper.as_ref().filter(|_| next_event < before) {
+            reaper.wake_before(next_event);
+        }
     }
 }
 
@@ -154,23 +160,30 @@ impl<K, V> Drop for Guard<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
         let next_event = self.state.shard.next_event();
-        if next_event != self.shared.next_event.load(Ordering::Relaxed) {
+        if next_event != self.locked.next_event.load(Ordering::Relaxed) {
             self.publish(next_event);
         }
     }
 }
 
-impl<K, V> Guard<'_, K, V> {
-    /// Tells the reaper, if it would come too late for the next event. The shard's lock
-    /// is still held: the alarm's is taken within it, and nobody who holds that one takes
-    /// a shard's.
-    #[cold]
-    #[inline(never)]
-    fn publish(&self, next_event: u64) {
-        let before = self.shared.next_event.load(Ordering::Relaxed);
-        self.shared.next_event.store(next_event, Ordering::Relaxed);
-        if next_event < before {
-            self.bell.ring(next_event);
+macro_rules! deref_to_state {
+    ($guard:ident) => {
+        impl<K, V> Deref for $guard<'_, K, V> {
+            type Target = State<K, V>;
+
+            #[inline]
+            fn deref(&self) -> &State<K, V> {
+                &self.state
+            }
         }
-    }
+
+        impl<K, V> DerefMut for $guard<'_, K, V> {
+            #[inline]
+            fn deref_mut(&mut self) -> &mut State<K, V> {
+                &mut self.state
+            }
+        }
+    };
 }
+deref_to_state!(ReadGuard);
+deref_to_state!(Guard);

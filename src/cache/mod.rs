@@ -1,10 +1,14 @@
 //! The cache for many threads.
 
+mod all_entries;
 mod batch;
 mod builder;
+mod clock;
 mod inner;
 pub(crate) mod load;
 mod locked_shard;
+mod ops;
+mod reap;
 pub(crate) mod reentrancy;
 
 #[cfg(any(test, fuzzing))]
@@ -21,19 +25,12 @@ use hashbrown::Equivalent;
 
 pub use builder::Builder;
 
-use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::panic::{FirstPanic, Given};
-use crate::reaper::Reapable;
-use crate::removal::{RemovalCause, Removed};
-use crate::shard::key_hash::KeyHash;
-use crate::shard::slot_id::SlotId;
-use crate::shim::MutexGuard;
+use crate::removal::RemovalCause;
 use crate::stats::Stats;
 use crate::time::tick::Moment;
-use inner::Inner;
-use locked_shard::{Guard, State};
+use inner::{CloseOnDrop, Inner};
 
 /// A cache of fixed memory whose entries leave on time, for many threads.
 ///
@@ -80,56 +77,19 @@ use locked_shard::{Guard, State};
 /// that for ever: nothing in it could release it.
 pub struct Cache<K, V, S = RandomState> {
     inner: Arc<Inner<K, V, S>>,
-    /// Goes with the last handle, and closes the cache.
-    last: Arc<Last<K, V, S>>,
-}
-
-/// Lives as long as there is a handle; the reaper has none.
-struct Last<K, V, S> {
-    inner: Arc<Inner<K, V, S>>,
-    in_reaper: Option<Arc<dyn Reapable>>,
-}
-
-impl<K, V, S> Drop for Last<K, V, S> {
-    fn drop(&mut self) {
-        if let (Some(reaper), Some(cache)) = (self.inner.reaper, self.in_reaper.take()) {
-            reaper.unregister(&cache);
-        }
-        self.inner.close();
-    }
+    /// Dropped with the last handle, which closes the cache.
+    close_guard: Arc<CloseOnDrop<K, V, S>>,
 }
 
 impl<K, V, S> Clone for Cache<K, V, S> {
     /// Another handle to the same cache.
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), last: Arc::clone(&self.last) }
-    }
-}
-
-impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Cache<K, V, S> {
-    /// Makes the first handle, and lets the reaper know of the cache.
-    fn start(inner: Inner<K, V, S>) -> Result<Self, BuildError> {
-        BuildError::probe(Self::HANDLE_BYTES)?;
-        let inner = Arc::new(inner);
-        let mut in_reaper = None;
-        if let Some(reaper) = inner.reaper {
-            let reapable: Arc<dyn Reapable> = inner.clone();
-            reaper.register(Arc::clone(&reapable));
-            in_reaper = Some(reapable);
-        }
-        let last = Arc::new(Last { inner: Arc::clone(&inner), in_reaper });
-        Ok(Self { inner, last })
+        Self { inner: Arc::clone(&self.inner), close_guard: Arc::clone(&self.close_guard) }
     }
 }
 
 /// What does not depend on the key.
 impl<K, V, S> Cache<K, V, S> {
-    const SHARD_BYTES: usize = Inner::<K, V, S>::SHARD_BYTES;
-
-    /// What the two `Arc`s of the handles point at: two counters before each.
-    const HANDLE_BYTES: usize =
-        4 * size_of::<usize>() + size_of::<Inner<K, V, S>>() + size_of::<Last<K, V, S>>();
-
     /// The number of entries held: those that can be found, and those that are
     /// due and not yet freed. O(shards).
     ///
@@ -140,7 +100,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.len()
     }
 
@@ -166,7 +126,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.inner.capacity()
+        self.inner.capacity
     }
 
     /// The bytes that building the cache has requested.
@@ -195,7 +155,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.stats()
     }
 
@@ -215,7 +175,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.next_expiry()
     }
 
@@ -243,7 +203,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn reap(&self, limit: usize) -> usize {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.reap(limit)
     }
 
@@ -268,7 +228,7 @@ impl<K, V, S> Cache<K, V, S> {
     ///
     /// If `visit` calls the cache.
     pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.for_each(visit);
     }
 
@@ -289,7 +249,7 @@ impl<K, V, S> Cache<K, V, S> {
     ///
     /// If `keep` calls the cache.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
     }
 
@@ -303,7 +263,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// assert!(cache.is_empty());
     /// ```
     pub fn clear(&self) {
-        self.inner.assert_unlocked();
+        self.inner.assert_not_reentrant();
         self.inner.remove_where(RemovalCause::Cleared, |_, _| true);
     }
 }
@@ -323,7 +283,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.inner.put(key, value, self.inner.ttl)
+        self.inner.upsert(key, value, self.inner.ttl)
     }
 
     /// Puts a value in with a TTL of its own, and returns the live value that it
@@ -342,7 +302,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.get("key"), None);
     /// ```
     pub fn insert_with_ttl(&self, key: K, value: V, ttl: Duration) -> Option<V> {
-        self.inner.put(key, value, Some(ttl))
+        self.inner.upsert(key, value, Some(ttl))
     }
 
     /// Puts many entries in, with the builder's TTL.
@@ -367,7 +327,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// If `entries` does, or callers' code as in `insert`: then some of the entries
     /// taken from it so far are in, and the others are dropped.
     pub fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.inner.put_many(entries, self.inner.ttl);
+        self.inner.insert_many(entries, self.inner.ttl);
     }
 
     /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them.
@@ -385,7 +345,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// As `insert_many`.
     pub fn insert_many_with_ttl(&self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration) {
-        self.inner.put_many(entries, Some(ttl));
+        self.inner.insert_many(entries, Some(ttl));
     }
 
     /// A clone of the value of a key. Counts as a use of the entry.
@@ -403,10 +363,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.look_up(key, |inner, value| {
-            let _mark = inner.mark_in_debug_builds();
-            value.clone()
-        })
+        self.inner.get_with(key, |_, value| value.clone())
     }
 
     /// Gives the value of a key to `read`, in place. Counts as a use of the
@@ -425,8 +382,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_up(key, |inner, value| {
-            let _mark = inner.mark();
+        self.inner.get_with(key, |inner, value| {
+            let _scope = inner.closure_scope();
             read(value)
         })
     }
@@ -447,19 +404,19 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("a", 1);
     /// cache.insert("c", 3);
     /// let mut values = [None; 3];
-    /// cache.get_many(["a", "b", "c"], |position, value| values[position] = value.copied());
+    /// cache.read_many(["a", "b", "c"], |position, value| values[position] = value.copied());
     /// assert_eq!(values, [Some(1), None, Some(3)]);
     /// ```
     ///
     /// # Panics
     ///
     /// If `each` calls the cache. The iterator may.
-    pub fn get_many<'a, Q, I>(&self, keys: I, each: impl FnMut(usize, Option<&V>))
+    pub fn read_many<'a, Q, I>(&self, keys: I, each: impl FnMut(usize, Option<&V>))
     where
         I: IntoIterator<Item = &'a Q>,
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
-        self.inner.look_up_many(keys, each);
+        self.inner.read_many(keys, each);
     }
 
     /// Gives the value of a key to `update`, to be changed in place; the TTL
@@ -479,8 +436,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_up(key, |inner, value| {
-            let _mark = inner.mark();
+        self.inner.get_with(key, |inner, value| {
+            let _scope = inner.closure_scope();
             update(value)
         })
     }
@@ -499,10 +456,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.look_at(key, |inner, state, id| {
-            let _mark = inner.mark_in_debug_builds();
-            state.shard.value(id).clone()
-        })
+        self.inner.peek_with(key, |_, state, id| state.shard.value(id).clone())
     }
 
     /// Whether a key has a live entry. No use is counted, nothing is freed.
@@ -516,7 +470,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_at(key, |_, _, _| ()).is_some()
+        self.inner.peek_with(key, |_, _, _| ()).is_some()
     }
 
     /// Takes a live entry out and returns its value. If the key is being loaded
@@ -532,16 +486,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let inner = &*self.inner;
-        let ((), removed) = inner.change(key, inner.read_clock(), |hash, now, state| {
-            state.overrule(hash);
-            let found = {
-                let _mark = inner.mark_in_debug_builds();
-                state.shard.find(hash.slot_hash(), key)
-            };
-            ((), found.map(|id| state.shard.remove(id, now.tick, RemovalCause::Removed)))
-        });
-        removed
+        self.inner.remove(key)
     }
 
     /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
@@ -563,9 +508,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.look_at(key, |inner, state, id| match state.shard.deadline(id) {
+        self.inner.peek_with(key, |inner, state, id| match state.shard.deadline(id) {
             None => Duration::MAX,
-            Some(tick) => inner.base.until(tick, state.time(Moment::start_of(0))),
+            Some(tick) => inner.timebase.until(tick, state.time(Moment::start_of(0))),
         })
     }
 
@@ -585,16 +530,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let inner = &*self.inner;
-        let (is_found, _) =
-            inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
-                let found = {
-                    let _mark = inner.mark_in_debug_builds();
-                    state.shard.find_live(hash.slot_hash(), key, now.tick)
-                };
-                (found.is_some(), found.and_then(|id| inner.reschedule(state, id, ttl, now)))
-            });
-        is_found
+        self.inner.set_ttl(key, ttl)
     }
 
     /// A clone of the value of a key, which gets a new TTL, from now: for
@@ -614,261 +550,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let inner = &*self.inner;
-        let (value, _) = inner.change(key, inner.read_clock_for_deadline(), |hash, now, state| {
-            let _mark = inner.mark_in_debug_builds();
-            let Some((id, found)) = state.shard.look_up(hash, key, now.tick) else {
-                return (None, None);
-            };
-            let value = found.clone();
-            (Some(value), inner.reschedule(state, id, ttl, now))
-        });
-        value
-    }
-}
-
-/// The shape of every call that is about one key.
-impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
-    /// Finds a live entry for a call that counts as its use, and gives it to
-    /// `use_it` under the lock; then frees what is due.
-    #[inline(always)]
-    fn look_up<Q, R>(&self, key: &Q, use_it: impl FnOnce(&Self, &mut V) -> R) -> Option<R>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.assert_unlocked();
-        let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.read_clock();
-        let shard = hash.shard(self.shards.len());
-        let mut state = self.shards[shard].lock_to_look();
-        let now = state.tick(reading);
-        if state.shard.has_work(now) {
-            return self.look_up_and_reap(state, hash, key, reading, use_it);
-        }
-        self.look_up_in(state, hash, key, now, use_it)
-    }
-
-    /// Apart, so that where nothing is due, as in most calls, nothing asks twice.
-    #[inline(never)]
-    fn look_up_and_reap<Q, R>(
-        &self,
-        mut state: MutexGuard<'_, State<K, V>>,
-        hash: KeyHash,
-        key: &Q,
-        reading: Moment,
-        use_it: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let now = state.tick(reading);
-        let result = self.look_up_in(state, hash, key, now, use_it);
-        self.reap_after(hash.shard(self.shards.len()), reading, result)
-    }
-
-    #[inline(always)]
-    fn look_up_in<Q, R>(
-        &self,
-        mut state: MutexGuard<'_, State<K, V>>,
-        hash: KeyHash,
-        key: &Q,
-        now: u64,
-        use_it: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let found = {
-            let _mark = self.mark_in_debug_builds();
-            state.shard.look_up(hash, key, now)
-        };
-        found.map(|(_, value)| use_it(self, value))
-    }
-
-    /// Frees what is due in a shard, for a call that is done but for that.
-    #[cold]
-    #[inline(never)]
-    fn reap_after<R>(&self, shard: usize, reading: Moment, result: R) -> R {
-        let mut panics = FirstPanic::default();
-        self.reap_shard(shard, reading, self.reap_limit, &mut panics);
-        panics.finish(result)
-    }
-
-    /// Finds a live entry and gives it to `look`, for a call that changes
-    /// nothing.
-    #[inline]
-    fn look_at<Q, R>(
-        &self,
-        key: &Q,
-        look: impl FnOnce(&Self, &mut State<K, V>, SlotId) -> R,
-    ) -> Option<R>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.assert_unlocked();
-        let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.read_clock();
-        let mut state = self.shards[hash.shard(self.shards.len())].lock_to_look();
-        let now = state.tick(reading);
-        let found = {
-            let _mark = self.mark_in_debug_builds();
-            state.shard.find_live(hash.slot_hash(), key, now)
-        };
-        found.map(|id| look(self, &mut state, id))
-    }
-
-    /// Runs `change` under the lock; then hands out what it has taken out, and
-    /// frees what is due. Returns what `change` has found out, and the value that is
-    /// gone, if it is the caller's.
-    #[inline]
-    fn change<Q, R>(
-        &self,
-        key: &Q,
-        reading: Moment,
-        change: impl FnOnce(KeyHash, Moment, &mut Guard<'_, K, V>) -> (R, Option<Removed<K, V>>),
-    ) -> (R, Option<V>)
-    where
-        Q: Hash + ?Sized,
-    {
-        self.assert_unlocked();
-        let hash = KeyHash::new(&self.hasher, key);
-        let shard = hash.shard(self.shards.len());
-        let mut state = self.lock(shard);
-        let now = state.time(reading);
-        let (result, removed) = change(hash, now, &mut state);
-        let has_work = state.shard.has_work(now.tick);
-        drop(state);
-        let mut panics = FirstPanic::default();
-        let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
-        if has_work {
-            self.reap_shard(shard, reading, self.reap_limit, &mut panics);
-        }
-        panics.finish((result, value))
-    }
-
-    /// Puts an entry in and returns the live value that it replaces.
-    #[inline]
-    fn put(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
-        let (key, value) = (Given::new(key), Given::new(value));
-        self.assert_unlocked();
-        let hash = KeyHash::new(&self.hasher, key.get());
-        let reading = self.read_clock_for_deadline();
-        let shard = hash.shard(self.shards.len());
-        if ttl == Some(Duration::ZERO) {
-            return self.put_for_no_time(hash, key, value, reading);
-        }
-        self.put_locked(hash, key, value, ttl, reading, self.lock_to_set(shard, hash))
-    }
-
-    /// [`put`](Self::put) with the lock held already, and a TTL above zero.
-    ///
-    /// The lock comes last: should `Eq` panic, it is released first, and key and
-    /// value are dropped then.
-    #[inline(always)]
-    fn put_locked(
-        &self,
-        hash: KeyHash,
-        key: Given<K>,
-        value: Given<V>,
-        ttl: Option<Duration>,
-        reading: Moment,
-        mut state: Guard<'_, K, V>,
-    ) -> Option<V> {
-        let time = state.time(reading);
-        let deadline = ttl.and_then(|ttl| self.base.deadline(time, ttl));
-        let found = {
-            let _mark = self.mark_in_debug_builds();
-            state.shard.find(hash.slot_hash(), key.get())
-        };
-        let (key, value) = (key.take(), value.take());
-        let Some(id) = found else {
-            self.put_new(hash, key, value, deadline, time, state);
-            return None;
-        };
-        let replaced = state.shard.replace(hash, id, key, value, deadline, time.tick);
-        let has_work = state.shard.has_work(time.tick);
-        drop(state);
-        let mut panics = FirstPanic::default();
-        let replaced = self.deliver(replaced, &mut panics);
-        if has_work {
-            let shard = hash.shard(self.shards.len());
-            self.reap_shard(shard, time, self.reap_limit, &mut panics);
-        }
-        panics.finish(replaced)
-    }
-
-    /// [`put_locked`](Self::put_locked) for a key that is not there.
-    #[inline(always)]
-    fn put_new(
-        &self,
-        hash: KeyHash,
-        key: K,
-        value: V,
-        deadline: Option<u64>,
-        time: Moment,
-        mut state: Guard<'_, K, V>,
-    ) {
-        let mut budget = self.reap_limit;
-        let (_, displaced) = state.shard.insert(hash, key, value, deadline, time.tick, &mut budget);
-        let has_work = state.shard.has_work(time.tick) && budget > 0;
-        if !has_work {
-            state.shard.record_peak();
-        }
-        drop(state);
-        let mut panics = FirstPanic::default();
-        if let Some(displaced) = displaced {
-            self.notify_and_drop(displaced, &mut panics);
-        }
-        if has_work {
-            let shard = hash.shard(self.shards.len());
-            self.reap_shard(shard, time, budget, &mut panics);
-        }
-        panics.finish(());
-    }
-
-    /// Puts an entry in that is due at once: what it replaces leaves, and the
-    /// listener hears of both.
-    #[cold]
-    fn put_for_no_time(
-        &self,
-        hash: KeyHash,
-        key: Given<K>,
-        value: Given<V>,
-        reading: Moment,
-    ) -> Option<V> {
-        let shard = hash.shard(self.shards.len());
-        let mut panics = FirstPanic::default();
-        let replaced = {
-            let mut state = self.lock_to_set(shard, hash);
-            let now = state.tick(reading);
-            let found = {
-                let _mark = self.mark_in_debug_builds();
-                state.shard.find(hash.slot_hash(), key.get())
-            };
-            state.shard.record_expired_on_arrival();
-            found.map(|id| state.shard.remove(id, now, RemovalCause::Replaced))
-        };
-        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
-        let (key, value) = (key.take(), value.take());
-        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
-        self.reap_shard(shard, reading, self.reap_limit, &mut panics);
-        panics.finish(replaced)
-    }
-
-    /// Moves a live entry's deadline; at zero takes it out.
-    fn reschedule(
-        &self,
-        state: &mut State<K, V>,
-        id: SlotId,
-        ttl: Duration,
-        now: Moment,
-    ) -> Option<Removed<K, V>> {
-        if ttl.is_zero() {
-            return Some(state.shard.remove(id, now.tick, RemovalCause::Expired));
-        }
-        let deadline = self.base.deadline(now, ttl);
-        state.shard.set_deadline(id, deadline, now.tick);
-        None
+        self.inner.get_and_set_ttl(key, ttl)
     }
 }
 
@@ -878,9 +560,9 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
         f.debug_struct("Cache")
             .field("capacity", &self.capacity())
             .field("ttl", &self.inner.ttl)
-            .field("clock", self.inner.source())
-            .field("reaper", &self.inner.mode())
-            .field("handles", &Arc::strong_count(&self.last))
+            .field("clock", &self.inner.source)
+            .field("reaper", &self.inner.reaper_mode())
+            .field("handles", &Arc::strong_count(&self.close_guard))
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,5 @@
-//! Which caches this thread holds a lock of while callers' code runs: a call of
-//! the same cache from there would wait for itself for ever, so it panics.
+//! Which caches this thread holds a lock of while callers' code runs: a call of the same
+//! cache from there would deadlock, so it panics.
 
 use std::cell::Cell;
 
@@ -15,42 +15,77 @@ thread_local! {
     static CACHES: [Cell<usize>; NESTING_MAX] = const { [const { Cell::new(0) }; NESTING_MAX] };
 }
 
-/// Marks a cache, by its address, as locked by this thread until it is dropped.
+/// Notes that this thread holds a lock of a cache, known by its address, until it is
+/// dropped.
 #[derive(Debug)]
-pub(crate) struct Mark(());
+pub(crate) struct LockedScope(());
 
-impl Mark {
+impl LockedScope {
     pub(crate) fn new(cache: usize) -> Self {
         let depth = DEPTH.with(Cell::get);
-        assert!(depth < NESTING_MAX, "closures of more than {NESTING_MAX} caches in one another");
+        assert!(
+            depth < NESTING_MAX,
+            "punctual: closures of more than {NESTING_MAX} caches run within one another"
+        );
         CACHES.with(|caches| caches[depth].set(cache));
         DEPTH.with(|held| held.set(depth + 1));
         Self(())
     }
 }
 
-impl Drop for Mark {
+impl Drop for LockedScope {
     fn drop(&mut self) {
         DEPTH.with(|depth| depth.set(depth.get() - 1));
     }
 }
 
-/// Panics if this thread is in callers' code that runs under a lock of that
-/// cache.
+/// The scope of every lock in debug builds, where it also detects calls from a key's `Eq`
+/// or a value's `Clone`. In release builds it is nothing.
+#[derive(Debug)]
+pub(crate) struct DebugScope(#[cfg(debug_assertions)] LockedScope);
+
+impl DebugScope {
+    #[inline]
+    #[cfg_attr(not(debug_assertions), expect(unused_variables))]
+    pub(crate) fn new(cache: usize) -> Self {
+        Self(
+            #[cfg(debug_assertions)]
+            LockedScope::new(cache),
+        )
+    }
+}
+
+/// The scope of a caller's closure, in all builds. In debug builds the lock has it already.
+#[derive(Debug)]
+pub(crate) struct ClosureScope(#[cfg(not(debug_assertions))] LockedScope);
+
+impl ClosureScope {
+    #[inline]
+    #[cfg_attr(debug_assertions, expect(unused_variables))]
+    pub(crate) fn new(cache: usize) -> Self {
+        Self(
+            #[cfg(not(debug_assertions))]
+            LockedScope::new(cache),
+        )
+    }
+}
+
+/// Panics if this thread is in callers' code that runs under a lock of that cache.
 #[inline]
-pub(crate) fn assert_outside(cache: usize) {
+pub(crate) fn assert_not_inside(cache: usize) {
     if DEPTH.with(Cell::get) > 0 {
-        assert_outside_all(cache);
+        assert_not_inside_any(cache);
     }
 }
 
 #[cold]
-fn assert_outside_all(cache: usize) {
+fn assert_not_inside_any(cache: usize) {
     let depth = DEPTH.with(Cell::get);
     let is_inside = CACHES.with(|caches| caches[..depth].iter().any(|held| held.get() == cache));
     assert!(
         !is_inside,
         "punctual: the cache was called from within a closure (or a key's `Eq` or a value's \
-         `Clone`) that runs under one of its locks; do it after that call has returned"
+         `Clone`) that runs under one of its locks; this would deadlock: move the call outside \
+         the closure"
     );
 }

@@ -12,19 +12,20 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
+use super::Cache;
 use super::inner::Inner;
-use super::{Cache, Last};
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
 use crate::reaper::parker::Alarm;
-use crate::reaper::{Reapable, ReaperClock, ReaperThread};
+use crate::reaper::{Reapable, ReaperThread};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::shard::eviction::{Eviction, PolicyFactory};
+use crate::shard::eviction::Eviction;
 use crate::shard::key_hash::KeyHash;
 use crate::time::cached_clock::IDLE_PERIODS_MAX;
-use crate::time::clock::{Clock, ClockSource, ManualClock, SystemClock, system_nanos};
+use crate::time::clock::{Clock, ManualClock, SystemClock, system_nanos};
+use crate::time::tick::Deadline;
 use crate::time::tsc::Tsc;
 use crate::time::tsc_clock::max_lag;
 use watch::{await_that, watched};
@@ -377,7 +378,7 @@ impl Actor<'_> {
             13..=19 => self.look(number, |cache, key| cache.get(key)),
             20 => self.look(number, |cache, key| {
                 let mut last = None;
-                cache.get_many(std::iter::repeat_n(key, 20), |_, value| last = value.cloned());
+                cache.read_many(std::iter::repeat_n(key, 20), |_, value| last = value.cloned());
                 last
             }),
             21..=22 => self.look(number, |cache, key| cache.peek(key)),
@@ -590,25 +591,8 @@ fn cache_of(
     capacity: usize,
     resolution: Duration,
 ) -> Cache<u64, u64> {
-    let settings = Settings { capacity: Some(capacity), resolution, ..Settings::default() };
-    let shard_bytes = Cache::<u64, u64>::SHARD_BYTES;
-    let (geometry, footprint) = settings.plan::<u64, u64>(shard_bytes, 0).unwrap();
-    let source = ClockSource::SystemCoarse.for_resolution(resolution);
-    let base = source.timebase(settings.resolution);
-    let inner = Inner::new(
-        &geometry,
-        &settings,
-        source,
-        base,
-        Some(reaper),
-        RandomState::default(),
-        None,
-        footprint,
-    );
-    let inner = Arc::new(inner.unwrap());
-    reaper.register(inner.clone());
-    let last = Arc::new(Last { inner: inner.clone(), in_reaper: None });
-    Cache { inner, last }
+    let builder = Cache::builder().capacity(capacity).resolution(resolution);
+    builder.build_with_reaper(Some(reaper)).unwrap()
 }
 
 impl Drop for OwnReaper {
@@ -663,12 +647,12 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
         cache.insert_with_ttl(2, 2, 100 * MILLISECOND);
         let rounds = || own.rounds.load(SeqCst);
         let before = rounds();
-        let clock = ReaperClock::new(own.reaper);
+        let handle = cache.inner.reaper.as_ref().unwrap();
         await_that("the reaper keeps the time, and calls go by it", || {
             for _ in 0..10_000 {
                 assert_eq!(cache.get(&1), Some(1));
             }
-            let is_kept = clock.as_ref().is_none_or(|clock| clock.cached_nanos().is_some());
+            let is_kept = !handle.has_clocks() || handle.cached_now().is_some();
             is_kept && rounds() > before + 50
         });
         await_that("time goes on", || cache.get(&2).is_none());
@@ -690,17 +674,18 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
 fn the_time_told_without_the_clock_is_within_its_bounds() {
     watched(|| {
         let own = OwnReaper::start();
-        let (Some(_), Some(clock)) = (Tsc::new(), ReaperClock::new(own.reaper)) else {
-            return;
-        };
         let cache = own.cache(4 * SystemClock.lag());
+        let handle = cache.inner.reaper.as_ref().unwrap();
+        if Tsc::new().is_none() || !handle.has_clocks() {
+            return;
+        }
         let max_lag = max_lag(SystemClock.lag()).as_nanos() as u64;
         let mut told = 0;
         await_that("it is told often", || {
             for key in 0..10_000 {
                 cache.insert_with_ttl(key, key, 3_600 * SECOND);
                 let earlier = system_nanos();
-                let Some(nanos) = clock.precise_nanos() else { continue };
+                let Some(nanos) = handle.tsc_nanos() else { continue };
                 assert!(nanos <= system_nanos(), "ahead of the clock");
                 assert!(nanos + max_lag >= earlier, "{} ns behind", earlier - nanos);
                 told += 1;
@@ -787,16 +772,24 @@ struct InSimulatedTime {
 }
 
 impl Reapable for InSimulatedTime {
-    fn reap_expired(&self) -> u64 {
+    fn shards(&self) -> usize {
+        1
+    }
+
+    fn next_event(&self, _: usize) -> u64 {
+        let next_event = self.shard.lock().unwrap().next_event();
+        self.next.store(next_event, SeqCst);
+        next_event
+    }
+
+    fn reap_batch(&self, _: usize, now_nanos: u64) {
         let mut shard = self.shard.lock().unwrap();
-        let now = self.now.load(SeqCst);
-        while let Some(expired) = shard.reap_one(now, &mut usize::MAX.clone()) {
+        assert_eq!(now_nanos, self.now.load(SeqCst));
+        while let Some(expired) = shard.reap_one(now_nanos, &mut usize::MAX.clone()) {
             assert_eq!(expired.cause, RemovalCause::Expired);
             self.freed.fetch_add(1, SeqCst);
         }
         shard.check();
-        self.next.store(shard.next_event(), SeqCst);
-        shard.next_event()
     }
 }
 
@@ -807,11 +800,12 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
     let is_far = ttl >= 1 << 42;
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
     let settings = Settings { capacity: Some(10), ..Settings::default() };
-    let (geometry, _) = settings.plan::<u64, u64>(Cache::<u64, u64>::SHARD_BYTES, 0).unwrap();
-    let mut factory = PolicyFactory::new(Eviction::default());
-    let mut shard = Shard::new(&geometry, &mut factory, origin).unwrap();
+    let (geometry, _) =
+        settings.plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, 0).unwrap();
+    let shards = Shard::allocate(&geometry, Eviction::default(), origin, |shard| shard);
+    let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
     let hash = KeyHash::new(&RandomState::default(), &1u64);
-    shard.insert(hash, 1, 1, Some(due), origin, &mut 64);
+    shard.insert(hash, 1, 1, Deadline::At(due), origin, &mut 64);
     let simulated = Arc::new(InSimulatedTime {
         next: AtomicU64::new(shard.next_event()),
         shard: Mutex::new(shard),
@@ -877,18 +871,22 @@ impl Standin {
 }
 
 impl Reapable for Standin {
-    fn reap_expired(&self) -> u64 {
+    fn shards(&self) -> usize {
+        1
+    }
+
+    fn next_event(&self, _: usize) -> u64 {
         self.visits.fetch_add(1, SeqCst);
-        let due_nanos = self.due_nanos.load(SeqCst);
-        if system_nanos() < due_nanos {
-            return due_nanos;
-        }
+        if self.served.load(SeqCst) { Alarm::NEVER } else { self.due_nanos.load(SeqCst) }
+    }
+
+    fn reap_batch(&self, _: usize, now_nanos: u64) {
+        assert!(now_nanos >= self.due_nanos.load(SeqCst), "reaped before it is due");
         self.served.store(true, SeqCst);
         if let Some(this) = self.leaves.get().and_then(Weak::upgrade) {
             let this: Arc<dyn Reapable> = this;
             self.reaper.unregister(&this);
         }
-        Alarm::NEVER
     }
 }
 
@@ -981,7 +979,7 @@ fn the_reaper_lets_go_of_a_cache_whose_last_handle_is_dropped() {
         let other = cache.clone();
         drop(cache);
         assert_eq!(living.load(SeqCst), 500);
-        assert_eq!(other.inner.mode(), Reaper::Thread);
+        assert_eq!(other.inner.reaper_mode(), Reaper::Thread);
         drop(other);
         assert_eq!(living.load(SeqCst), 0, "not before the last handle was dropped");
         // Unless it is just looking in.
@@ -1219,12 +1217,12 @@ mod panics {
             step(move |cache, clock| {
                 clock.advance(2 * SECOND);
                 let keys = (0..12).map(|number| &keys[number % 8]);
-                cache.get_many(keys, |_, _| callers_code(false));
+                cache.read_many(keys, |_, _| callers_code(false));
             }),
             insert_many(9, 9),
             step(move |cache, _| {
                 let keys = (0..12).map(|number| &keys[number % 8]);
-                cache.get_many(keys, |_, _| callers_code(false));
+                cache.read_many(keys, |_, _| callers_code(false));
             }),
             insert_many(2, 9),
             step(|cache, clock| {

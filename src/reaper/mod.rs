@@ -1,39 +1,44 @@
-//! The thread that frees what is due in every cache of the process.
+//! The thread that frees expired entries in every cache of the process.
 //!
 //! # Ground rules
 //!
-//! - The list of caches is locked only to read or change it, never while a cache
-//!   is worked on: a listener that runs on this thread may build and drop caches.
-//! - A cache is in the list from when it is built until its last handle goes,
-//!   which takes it out itself. The thread may hold on to it for the batch it is
-//!   in, and finds nothing more to do.
-//! - A panic of callers' code on this thread is reported by the panic hook, and
-//!   the work goes on.
+//! - The list of caches is locked only to read or change it, never while a cache is worked
+//!   on: a listener that runs on this thread may build and drop caches.
+//! - A cache is in the list from when it is built until its last handle is dropped, which
+//!   takes it out itself. The thread may hold on to it for the batch it is in, and then
+//!   finds nothing more to do.
+//! - A panic of callers' code on this thread is reported by the panic hook, and the work
+//!   goes on.
+//! - A cache never calls back: this thread asks it for its next event and has it free one
+//!   batch at a time.
 
+pub(crate) mod handle;
 pub(crate) mod mode;
 pub(crate) mod parker;
 
 use std::sync::Arc;
-
-use forkguard::Guard;
 
 use crate::shim::Mutex;
 use crate::time::cached_clock::CachedClock;
 use crate::time::clock;
 use parker::Alarm;
 
-/// A cache as the reaper sees it.
+/// A cache as the reaper sees it. Times are in nanoseconds of the system's monotonic clock.
 pub(crate) trait Reapable: Send + Sync {
-    /// Frees all that is due, in batches, and returns when to come again, in
-    /// nanoseconds of the system's monotonic clock, or [`Alarm::NEVER`].
-    fn reap_expired(&self) -> u64;
+    fn shards(&self) -> usize;
+
+    /// Returns the time before which a shard has nothing to do, or [`Alarm::NEVER`].
+    fn next_event(&self, shard: usize) -> u64;
+
+    /// Frees the next entries of a shard that are due at `now_nanos`, or moves some within
+    /// its timing wheel.
+    fn reap_batch(&self, shard: usize, now_nanos: u64);
 }
 
 /// The list of caches, and the alarm of the thread that serves them.
 pub(crate) struct ReaperThread {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
     alarm: Alarm,
-    /// What the caches' calls may go by.
     cached_clock: CachedClock,
 }
 
@@ -51,23 +56,17 @@ impl ReaperThread {
         &self.alarm
     }
 
-    /// To be called on its thread before callers' code, which may take its time:
-    /// nobody keeps the time meanwhile.
-    pub(crate) fn pause_cached_clock(&self) {
-        self.cached_clock.stop();
-    }
-
     pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {
         self.caches.lock().push(cache);
         self.alarm.wake();
     }
 
-    /// Takes a cache out of the list. Once this has returned, the thread begins
-    /// nothing new with it.
+    /// Removes a cache from the list. Once this has returned, the thread begins no other
+    /// batch of it.
     pub(crate) fn unregister(&self, cache: &Arc<dyn Reapable>) {
         let mut caches = self.caches.lock();
-        let place = caches.iter().position(|other| Arc::ptr_eq(other, cache));
-        let removed = place.map(|place| caches.remove(place));
+        let position = caches.iter().position(|other| Arc::ptr_eq(other, cache));
+        let removed = position.map(|position| caches.remove(position));
         drop(caches);
         // Not under the lock: it may be the last reference.
         drop(removed);
@@ -75,72 +74,50 @@ impl ReaperThread {
         self.alarm.wake();
     }
 
-    /// One round: frees what is due everywhere and sleeps until the next event.
+    /// One round: frees what is due in every cache, and sleeps until the next event.
     pub(crate) fn run_once(&self, now_nanos: impl Fn() -> u64) {
+        let next_event_nanos = self.reap_all(&now_nanos);
+        self.sleep_until(next_event_nanos, now_nanos);
+    }
+
+    /// Frees what is due in every cache. Returns the time of the next event.
+    pub(crate) fn reap_all(&self, now_nanos: impl Fn() -> u64) -> u64 {
         self.alarm.disarm();
         let mut earliest_nanos = Alarm::NEVER;
         let mut index = 0;
         while let Some(cache) = self.cache(index) {
-            earliest_nanos = earliest_nanos.min(cache.reap_expired());
+            for shard in 0..cache.shards() {
+                let next_event_nanos = self.reap_shard(&*cache, shard, now_nanos());
+                earliest_nanos = earliest_nanos.min(next_event_nanos);
+            }
             index += 1;
         }
-        let (now_nanos, next_nanos) = self.cached_clock.refresh(now_nanos);
-        if let Some(next_nanos) = next_nanos {
-            earliest_nanos = earliest_nanos.min(next_nanos);
+        earliest_nanos
+    }
+
+    /// Frees what is due in a shard. What falls due while listeners run is for the next
+    /// round, so that no cache keeps the others waiting without end.
+    fn reap_shard(&self, cache: &dyn Reapable, shard: usize, now_nanos: u64) -> u64 {
+        loop {
+            let next_event_nanos = cache.next_event(shard);
+            if next_event_nanos > now_nanos {
+                return next_event_nanos;
+            }
+            // Callers' code may take long, and nobody refreshes the clock meanwhile.
+            self.cached_clock.stop();
+            cache.reap_batch(shard, now_nanos);
         }
-        self.alarm.arm_and_park(earliest_nanos, now_nanos);
+    }
+
+    /// Sleeps until the next event, or until the cached clock is to be refreshed.
+    pub(crate) fn sleep_until(&self, next_event_nanos: u64, now_nanos: impl Fn() -> u64) {
+        let (now_nanos, refresh_nanos) = self.cached_clock.refresh(now_nanos);
+        let wake_nanos = refresh_nanos.map_or(next_event_nanos, |it| it.min(next_event_nanos));
+        self.alarm.arm_and_park(wake_nanos, now_nanos);
     }
 
     fn cache(&self, index: usize) -> Option<Arc<dyn Reapable>> {
         self.caches.lock().get(index).cloned()
-    }
-}
-
-/// The clocks of a cache that the reaper serves: the system's, or the time that the
-/// reaper keeps.
-pub(crate) struct ReaperClock {
-    reaper: &'static ReaperThread,
-    guard: Guard,
-}
-
-impl ReaperClock {
-    /// `None` where there is no coarse clock, in whose place it stands, or forks
-    /// cannot be told.
-    pub(crate) fn new(reaper: &'static ReaperThread) -> Option<Self> {
-        if clock::system_coarse_step_nanos() == 0 {
-            return None;
-        }
-        Guard::try_new().ok().map(|guard| Self { reaper, guard })
-    }
-
-    /// The time, if the reaper keeps it.
-    #[inline]
-    pub(crate) fn cached_nanos(&self) -> Option<u64> {
-        self.reaper.cached_clock.get(&self.guard)
-    }
-
-    /// The precise time, or a little before it, if that can be told without the clock.
-    #[inline]
-    pub(crate) fn precise_nanos(&self) -> Option<u64> {
-        self.reaper.cached_clock.precise()
-    }
-
-    /// Reads the system's clock.
-    pub(crate) fn read(&self) -> u64 {
-        self.count_read(clock::system_coarse_nanos())
-    }
-
-    /// Reads the system's precise clock.
-    pub(crate) fn read_precise(&self) -> u64 {
-        let now_nanos = clock::system_nanos();
-        if self.reaper.cached_clock.has_tsc() { self.count_read(now_nanos) } else { now_nanos }
-    }
-
-    fn count_read(&self, now_nanos: u64) -> u64 {
-        if self.reaper.cached_clock.count_read(now_nanos) {
-            self.reaper.alarm.wake();
-        }
-        now_nanos
     }
 }
 
@@ -162,9 +139,8 @@ mod process {
         &REAPER
     }
 
-    /// Starts the thread unless this process has it. A child that was forked has
-    /// its parent's memory and none of its other threads: it gets its own with
-    /// the first cache that it builds.
+    /// Starts the thread unless this process has it. A forked child has its parent's memory
+    /// and none of its other threads: it starts its own with the first cache that it builds.
     pub(crate) fn start() -> io::Result<()> {
         /// The process whose thread runs.
         static STARTED_IN: LazyLock<Mutex<Option<u32>>> = LazyLock::new(Mutex::default);
@@ -173,8 +149,9 @@ mod process {
         let process = std::process::id();
         if *started_in != Some(process) {
             // What a parent's reaper has left.
-            process_reaper().pause_cached_clock();
-            process_reaper().alarm.replace_parker_after_fork();
+            let reaper = process_reaper();
+            reaper.cached_clock.stop();
+            reaper.alarm.replace_parker_after_fork();
             std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
             *started_in = Some(process);
         }
@@ -184,11 +161,11 @@ mod process {
     fn run() {
         let reaper = process_reaper();
         loop {
-            // Callers' code is guarded one entry at a time; this is for the rest,
-            // should it ever be needed: the thread serves every cache there is.
-            let run_once = catch_unwind(AssertUnwindSafe(|| reaper.run_once(clock::system_nanos)));
-            if let Err(panic) = run_once {
-                panic::forget(panic);
+            // Callers' code is guarded one entry at a time; this is for the rest, should it
+            // ever be needed: the thread serves every cache there is.
+            let round = catch_unwind(AssertUnwindSafe(|| reaper.run_once(clock::system_nanos)));
+            if let Err(panic) = round {
+                panic::drop_payload(panic);
             }
         }
     }

@@ -1,35 +1,151 @@
-//! How many keys of a batch are worked on at a time: they lie on the stack
-//! meanwhile.
+//! Many keys at once: chunks of them on the stack, and look-ups whose cache misses overlap.
 
-use super::key_hash::KeyHash;
-use crate::panic::Given;
-use crate::removal::RemovalCause;
+use std::hash::{BuildHasher, Hash};
+use std::hint::black_box;
 
-/// Keys that are looked up together. With a few dozen shards, that is a few dozen
-/// keys a shard: as many cache misses as a processor can have under way at once.
-pub(crate) const KEYS: usize = 1 << 10;
+use arrayvec::ArrayVec;
+use hashbrown::Equivalent;
 
-/// Entries that are put in together, by their size: some 32 KiB of stack.
-pub(crate) const SMALL_ENTRIES: usize = 1 << 9;
-pub(crate) const LARGE_ENTRIES: usize = 1 << 5;
+use super::Shard;
+use super::key_hash::{KeyHash, SlotHash};
+use super::slot_id::SlotId;
+use crate::panic::DropGuard;
+use crate::removal::{RemovalCause, Removed};
+
+/// Keys that are looked up together. With a few dozen shards, that is a few dozen keys a
+/// shard: as many cache misses as a processor can have in flight at once.
+pub(crate) const KEYS_PER_CHUNK: usize = 1 << 10;
+
+/// Entries that are inserted together, by their size: some 32 KiB of stack.
+pub(crate) const ENTRIES_PER_CHUNK_SMALL: usize = 1 << 9;
+pub(crate) const ENTRIES_PER_CHUNK_LARGE: usize = 1 << 5;
 const CHUNK_BYTES_MAX: usize = 1 << 15;
 
-/// An entry of a batch: on its way in or, once it is in, what has left for it.
+/// The keys of one chunk, with their hashes.
+pub(crate) type Keys<'a, Q> = ArrayVec<(KeyHash, &'a Q), KEYS_PER_CHUNK>;
+
+/// Fills `chunk` with the next keys. Returns whether there are any.
+pub(crate) fn next_keys<'a, Q: Hash + ?Sized>(
+    chunk: &mut Keys<'a, Q>,
+    keys: &mut impl Iterator<Item = &'a Q>,
+    hasher: &impl BuildHasher,
+) -> bool {
+    chunk.clear();
+    for key in keys.take(KEYS_PER_CHUNK) {
+        chunk.push((KeyHash::new(hasher, key), key));
+    }
+    !chunk.is_empty()
+}
+
+/// An entry of a chunk: what is to be inserted or, once it is in, what left for it.
 pub(crate) struct Entry<K, V> {
     pub(crate) hash: KeyHash,
-    pub(crate) key: Given<K>,
-    pub(crate) value: Given<V>,
+    pub(crate) key: DropGuard<K>,
+    pub(crate) value: DropGuard<V>,
     /// Why key and value have left, if they have.
-    pub(crate) left: Option<RemovalCause>,
+    displaced_as: Option<RemovalCause>,
 }
 
 impl<K, V> Entry<K, V> {
-    /// How many of them are a chunk; one by one where they are too large.
-    pub(crate) const PER_CHUNK: usize = if size_of::<Self>() * SMALL_ENTRIES <= CHUNK_BYTES_MAX {
-        SMALL_ENTRIES
-    } else if size_of::<Self>() * LARGE_ENTRIES <= CHUNK_BYTES_MAX {
-        LARGE_ENTRIES
-    } else {
-        1
-    };
+    /// How many of them make a chunk; one where they are too large for the stack.
+    pub(crate) const PER_CHUNK: usize =
+        if size_of::<Self>() * ENTRIES_PER_CHUNK_SMALL <= CHUNK_BYTES_MAX {
+            ENTRIES_PER_CHUNK_SMALL
+        } else if size_of::<Self>() * ENTRIES_PER_CHUNK_LARGE <= CHUNK_BYTES_MAX {
+            ENTRIES_PER_CHUNK_LARGE
+        } else {
+            1
+        };
+
+    /// Fills `chunk` with the next entries. Returns whether there are any.
+    pub(crate) fn next_chunk<const N: usize>(
+        chunk: &mut ArrayVec<Self, N>,
+        entries: &mut impl Iterator<Item = (K, V)>,
+        hasher: &impl BuildHasher,
+    ) -> bool
+    where
+        K: Hash,
+    {
+        chunk.clear();
+        for (key, value) in entries.take(N) {
+            let (key, value) = (DropGuard::new(key), DropGuard::new(value));
+            let hash = KeyHash::new(hasher, key.get());
+            chunk.push(Self { hash, key, value, displaced_as: None });
+        }
+        !chunk.is_empty()
+    }
+
+    /// Keeps what left for this entry, which is in, until the lock is released.
+    pub(crate) fn keep_displaced(&mut self, displaced: Removed<K, V>) {
+        self.key.refill(displaced.key);
+        self.value.refill(displaced.value);
+        self.displaced_as = Some(displaced.cause);
+    }
+
+    pub(crate) fn take_displaced(&mut self) -> Option<Removed<K, V>> {
+        let cause = self.displaced_as.take()?;
+        Some(Removed { key: self.key.take(), value: self.value.take(), cause })
+    }
+}
+
+impl<K, V> Shard<K, V> {
+    /// For each hash, in its shard, the first slot whose key may be the one: to be
+    /// [confirmed](Self::confirm). Only of one in thousands another slot has to be looked
+    /// at.
+    ///
+    /// Each step is taken for all hashes before the next. So none waits for the memory
+    /// accesses of another, and the processor has many of them in flight.
+    #[inline(always)]
+    pub(crate) fn find_candidates<'a, const N: usize>(
+        slot_hashes: impl Iterator<Item = (&'a Self, SlotHash)> + Clone,
+        candidates: &mut ArrayVec<Option<SlotId>, N>,
+    ) where
+        K: 'a,
+        V: 'a,
+    {
+        let mut buckets = ArrayVec::<u32, N>::new();
+        for (shard, slot_hash) in slot_hashes.clone() {
+            // Without a bucket any other one will do.
+            buckets.push(shard.index.first_bucket(slot_hash).unwrap_or(0) as u32);
+        }
+        let mut prefetched = 0;
+        for ((shard, _), &bucket) in slot_hashes.clone().zip(&buckets) {
+            prefetched ^= u64::from(shard.index.prefetch(bucket as usize));
+        }
+        candidates.clear();
+        for (shard, slot_hash) in slot_hashes.clone() {
+            candidates.push(shard.index.find(slot_hash, |_| true));
+        }
+        for ((shard, _), candidate) in slot_hashes.zip(&*candidates) {
+            prefetched ^= candidate.map_or(0, |id| shard.slots.prefetch(id));
+        }
+        // Nothing waits for it, but it has to be loaded.
+        black_box(prefetched);
+    }
+
+    /// Returns the slot of a key, due or not, given its
+    /// [candidate](Self::find_candidates), of which nothing has changed since. Runs the
+    /// key's `Eq`.
+    #[inline]
+    pub(crate) fn confirm<Q>(
+        &self,
+        candidate: Option<SlotId>,
+        slot_hash: SlotHash,
+        key: &Q,
+    ) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let id = candidate?;
+        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(slot_hash, key) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_other<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        self.find(slot_hash, key)
+    }
 }

@@ -28,15 +28,17 @@ pub(crate) mod slot_id;
 pub(crate) mod slots;
 pub(crate) mod wheel;
 
-use std::hint::black_box;
+use std::ops::Range;
 
 use arrayvec::ArrayVec;
 use hashbrown::Equivalent;
 
 use crate::error::BuildError;
 use crate::footprint::Footprint;
+use crate::panic::DropGuard;
 use crate::removal::{RemovalCause, Removed};
 use crate::stats::Stats;
+use crate::time::tick::Deadline;
 use eviction::counts::Counts;
 use eviction::{Access, Eviction, Policy, PolicyFactory, Sampler};
 use geometry::Geometry;
@@ -83,6 +85,24 @@ impl<K, V> Shard<K, V> {
             policy,
             stats: Stats::default(),
         })
+    }
+
+    /// Allocates the shards of a cache, each held in what `hold` makes of it.
+    pub(crate) fn allocate<T>(
+        geometry: &Geometry,
+        eviction: Eviction,
+        now: u64,
+        hold: impl Fn(Self) -> T,
+    ) -> Result<Box<[T]>, BuildError> {
+        let mut shards = Vec::new();
+        shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
+            requested_bytes: geometry.shards.saturating_mul(size_of::<T>()),
+        })?;
+        let mut factory = PolicyFactory::new(eviction);
+        for _ in 0..geometry.shards {
+            shards.push(hold(Self::new(geometry, &mut factory, now)?));
+        }
+        Ok(shards.into_boxed_slice())
     }
 
     /// What the shards of that shape take, each held in `holder_bytes`.
@@ -137,12 +157,7 @@ impl<K, V> Shard<K, V> {
     /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
     /// value.
     #[inline(always)]
-    pub(crate) fn look_up<Q>(
-        &mut self,
-        hash: KeyHash,
-        key: &Q,
-        now: u64,
-    ) -> Option<(SlotId, &mut V)>
+    pub(crate) fn get<Q>(&mut self, hash: KeyHash, key: &Q, now: u64) -> Option<(SlotId, &mut V)>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -150,7 +165,7 @@ impl<K, V> Shard<K, V> {
         self.record_access(found, hash, now)
     }
 
-    /// [`look_up`](Self::look_up) for a key whose slot has been found, if it has one.
+    /// [`get`](Self::get) for a key whose slot has been found, if it has one.
     #[inline(always)]
     pub(crate) fn record_access(
         &mut self,
@@ -158,7 +173,7 @@ impl<K, V> Shard<K, V> {
         hash: KeyHash,
         now: u64,
     ) -> Option<(SlotId, &mut V)> {
-        // Two paths that meet nowhere are shorter than one with a question at each step.
+        // Hit and miss return separately: no shared tail, one branch fewer on a hit.
         let Some(id) = found.filter(|&id| !self.is_due(id, now)) else {
             self.stats.misses += 1;
             if self.sampler.picks(hash) {
@@ -174,65 +189,6 @@ impl<K, V> Shard<K, V> {
         Some((id, value))
     }
 
-    /// For each place, in its shard, the first slot whose key may be the one: to be
-    /// [confirmed](Self::confirm). No other slot has to be looked at, but for one in
-    /// thousands.
-    ///
-    /// Each step is taken for all places before the next. So none has to wait for
-    /// another one's, and the processor fetches from memory for many at once.
-    #[inline(always)]
-    pub(crate) fn find_candidates<'a, const N: usize>(
-        slot_hashes: impl Iterator<Item = (&'a Self, SlotHash)> + Clone,
-        candidates: &mut ArrayVec<Option<SlotId>, N>,
-    ) where
-        K: 'a,
-        V: 'a,
-    {
-        let mut buckets = ArrayVec::<u32, N>::new();
-        for (shard, slot_hash) in slot_hashes.clone() {
-            // Without a bucket any other one will do.
-            buckets.push(shard.index.first_bucket(slot_hash).unwrap_or(0) as u32);
-        }
-        let mut prefetched = 0;
-        for ((shard, _), &bucket) in slot_hashes.clone().zip(&buckets) {
-            prefetched ^= u64::from(shard.index.prefetch(bucket as usize));
-        }
-        candidates.clear();
-        for (shard, slot_hash) in slot_hashes.clone() {
-            candidates.push(shard.index.find(slot_hash, |_| true));
-        }
-        for ((shard, _), candidate) in slot_hashes.zip(&*candidates) {
-            prefetched ^= candidate.map_or(0, |id| shard.slots.prefetch(id));
-        }
-        // Nothing waits for it, but it has to be loaded.
-        black_box(prefetched);
-    }
-
-    /// The slot of a key, due or not, by its [candidate](Self::find_candidates), of
-    /// which nothing has changed since. Runs the key's `Eq`.
-    #[inline]
-    pub(crate) fn confirm<Q>(
-        &self,
-        candidate: Option<SlotId>,
-        slot_hash: SlotHash,
-        key: &Q,
-    ) -> Option<SlotId>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let id = candidate?;
-        if key.equivalent(self.slots.key(id)) { candidate } else { self.find_other(slot_hash, key) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn find_other<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        self.find(slot_hash, key)
-    }
-
     #[inline]
     pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
         self.wheel.is_due(&self.slots, id, now)
@@ -241,11 +197,6 @@ impl<K, V> Shard<K, V> {
     /// The occupied slots, due or not.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
         self.slots.ids()
-    }
-
-    /// The slot of that number, if it is occupied.
-    pub(crate) fn get_occupied(&self, index: usize) -> Option<SlotId> {
-        self.slots.get_occupied(index)
     }
 
     #[inline]
@@ -263,28 +214,65 @@ impl<K, V> Shard<K, V> {
         self.slots.is_linked(id).then(|| self.wheel.deadline(&self.slots, id))
     }
 
-    /// Moves an entry's deadline.
+    /// Gives an entry another deadline. Returns the entry if it is due now.
     #[inline]
-    pub(crate) fn set_deadline(&mut self, id: SlotId, deadline: Option<u64>, now: u64) {
+    pub(crate) fn set_deadline(
+        &mut self,
+        id: SlotId,
+        deadline: Deadline,
+        now: u64,
+    ) -> Option<Removed<K, V>> {
+        if deadline == Deadline::Now {
+            return Some(self.remove(id, now, RemovalCause::Expired));
+        }
+        self.reschedule(id, deadline, now);
+        None
+    }
+
+    #[inline]
+    fn reschedule(&mut self, id: SlotId, deadline: Deadline, now: u64) {
         match deadline {
-            Some(deadline) => self.wheel.reschedule(&mut self.slots, id, deadline, now),
-            None => self.wheel.remove(&mut self.slots, id),
+            Deadline::Now => self.wheel.reschedule(&mut self.slots, id, now, now),
+            Deadline::At(tick) => self.wheel.reschedule(&mut self.slots, id, tick, now),
+            Deadline::Never => self.wheel.remove(&mut self.slots, id),
         }
     }
 
-    /// Puts an entry in whose key has not been [found](Self::find). Returns its slot,
-    /// and the entry that makes room for it in a full shard: one that was due or,
-    /// if the wheel finds none within `budget`, the policy's choice.
+    /// Inserts an entry, or replaces the one with the same key. Returns its slot, and the
+    /// entry that left for it: `Replaced`, or `Expired` if it was due; of a full shard one
+    /// that was due, or the policy's choice if the wheel finds none within `budget`.
     ///
-    /// It runs none of the callers' code, which could panic and have key and value
-    /// dropped in here; nor does [`replace`](Self::replace).
+    /// Only the key's `Eq` runs in here, and first: if it panics, key and value are still
+    /// the caller's, who drops them with no lock held.
+    #[inline(always)]
+    pub(crate) fn upsert(
+        &mut self,
+        hash: KeyHash,
+        key: &mut DropGuard<K>,
+        value: &mut DropGuard<V>,
+        deadline: Deadline,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, Option<Removed<K, V>>)
+    where
+        K: Eq,
+    {
+        let found = self.find(hash.slot_hash(), key.get());
+        let (key, value) = (key.take(), value.take());
+        match found {
+            Some(id) => (id, Some(self.replace(hash, id, key, value, deadline, now))),
+            None => self.insert(hash, key, value, deadline, now, budget),
+        }
+    }
+
+    /// Inserts an entry whose key is not there.
     #[inline(always)]
     pub(crate) fn insert(
         &mut self,
         hash: KeyHash,
         key: K,
         value: V,
-        deadline: Option<u64>,
+        deadline: Deadline,
         now: u64,
         budget: &mut usize,
     ) -> (SlotId, Option<Removed<K, V>>) {
@@ -305,29 +293,44 @@ impl<K, V> Shard<K, V> {
         } else {
             self.index.insert(id, slot_hash);
         }
-        self.set_deadline(id, deadline, now);
+        self.reschedule(id, deadline, now);
         (id, displaced)
     }
 
-    /// Puts an entry in the place of one with the same key, which leaves as
-    /// `Replaced`, or `Expired` if it was due.
     #[inline(always)]
-    pub(crate) fn replace(
+    fn replace(
         &mut self,
         hash: KeyHash,
         id: SlotId,
         key: K,
         value: V,
-        deadline: Option<u64>,
+        deadline: Deadline,
         now: u64,
     ) -> Removed<K, V> {
         self.record_insertion(hash);
         let cause =
             if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
         self.count_removal(cause);
-        self.set_deadline(id, deadline, now);
+        self.reschedule(id, deadline, now);
         let (key, value) = self.slots.replace(id, key, value);
         Removed { key, value, cause }
+    }
+
+    /// Makes room for an entry that is due at once, and is never found. Returns the entry
+    /// that it replaces.
+    pub(crate) fn expire_on_arrival(
+        &mut self,
+        hash: KeyHash,
+        key: &K,
+        now: u64,
+    ) -> Option<Removed<K, V>>
+    where
+        K: Eq,
+    {
+        let found = self.find(hash.slot_hash(), key);
+        self.stats.inserts += 1;
+        self.stats.expired += 1;
+        found.map(|id| self.remove(id, now, RemovalCause::Replaced))
     }
 
     #[inline]
@@ -345,15 +348,61 @@ impl<K, V> Shard<K, V> {
         self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
     }
 
-    /// Counts an entry that came and went within one call, never to be found.
-    pub(crate) fn record_expired_on_arrival(&mut self) {
-        self.stats.inserts += 1;
-        self.stats.expired += 1;
+    /// Removes the entry of a key, as `Expired` if it is due, else as `Removed`.
+    #[inline]
+    pub(crate) fn remove_key<Q>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        now: u64,
+    ) -> Option<Removed<K, V>>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let id = self.find(hash.slot_hash(), key)?;
+        Some(self.remove(id, now, RemovalCause::Removed))
     }
 
-    /// Takes an entry out, as `Expired` if it is due, else for `cause`.
+    /// Removes from these slots, highest first, what is due and what `predicate` asks for,
+    /// until `batch` is full. Returns the slots that are left to look at.
+    ///
+    /// Highest first, since the lowest slots, which are then the first to be used again, are
+    /// those that have been touched for sure. What is in `batch` has left, even if
+    /// `predicate` panics.
+    pub(crate) fn remove_where<const N: usize>(
+        &mut self,
+        slots: Range<usize>,
+        now: u64,
+        cause: RemovalCause,
+        mut predicate: impl FnMut(&K, &V) -> bool,
+        batch: &mut ArrayVec<Removed<K, V>, N>,
+    ) -> Range<usize> {
+        let mut left = slots;
+        while !batch.is_full() {
+            let Some(index) = left.next_back() else { break };
+            let Some(id) = self.slots.get_occupied(index) else { continue };
+            let (key, value) = self.slots.entry(id);
+            // What is due leaves unasked: the callers' code must not see it.
+            if self.is_due(id, now) || predicate(key, value) {
+                batch.push(self.remove(id, now, cause));
+            }
+        }
+        left
+    }
+
+    /// Shows the live entries of these slots.
+    pub(crate) fn for_each(&self, slots: Range<usize>, now: u64, mut visit: impl FnMut(&K, &V)) {
+        for id in slots.filter_map(|index| self.slots.get_occupied(index)) {
+            if !self.is_due(id, now) {
+                let (key, value) = self.slots.entry(id);
+                visit(key, value);
+            }
+        }
+    }
+
+    /// Removes an entry, as `Expired` if it is due, else for `cause`.
     #[inline]
-    pub(crate) fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
+    fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
         if self.is_due(id, now) {
             self.wheel.remove(&mut self.slots, id);
             self.policy.expire(id, &self.slots);

@@ -233,9 +233,7 @@ impl<K, V> Drop for Slots<K, V> {
             panics.drop(slot.value);
             panics.drop(slot.key);
         }
-        if !std::thread::panicking() {
-            panics.finish(());
-        }
+        panics.resume_unless_unwinding();
     }
 }
 

@@ -30,6 +30,16 @@ impl Moment {
     }
 }
 
+/// When an entry is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// At once: its TTL is zero.
+    Now,
+    /// When this tick starts.
+    At(u64),
+    Never,
+}
+
 /// Ticks of a power of two nanoseconds, so that a reading becomes a tick with a
 /// shift, and what to add to a deadline for the clock's lag.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +85,22 @@ impl Timebase {
         }
     }
 
-    /// The first tick in which an entry put in at `now` is due, or `None` for
-    /// never. Not before the TTL has passed, however far the clock lagged when
-    /// it was read; and after `now`'s own tick, unless the TTL is zero.
+    /// Returns the deadline of an entry inserted at `now`; without a TTL, or with one above
+    /// [`TTL_MAX`], it is never.
+    ///
+    /// Not before the TTL has passed, however far the clock lagged when it was read, and
+    /// in a later tick than `now`, unless the TTL is zero.
     #[inline]
-    pub(crate) fn deadline(&self, now: Moment, ttl: Duration) -> Option<u64> {
-        if ttl > TTL_MAX {
-            return None;
+    pub(crate) fn deadline(&self, now: Moment, ttl: Option<Duration>) -> Deadline {
+        match ttl {
+            Some(Duration::ZERO) => Deadline::Now,
+            Some(ttl) if ttl <= TTL_MAX => {
+                let nanos = now.nanos_into_tick + self.lag_nanos + nanos(ttl);
+                // Rounds up: the tick that starts at or after that moment.
+                Deadline::At(now.tick + ((nanos + self.tick_mask()) >> self.tick_nanos_log2))
+            }
+            _ => Deadline::Never,
         }
-        let nanos = now.nanos_into_tick + self.lag_nanos + nanos(ttl);
-        // Rounds up: the tick that starts at or after that moment.
-        Some(now.tick + ((nanos + self.tick_mask()) >> self.tick_nanos_log2))
     }
 
     /// When a tick starts, in nanoseconds; `u64::MAX` for all later than that.
@@ -125,6 +140,11 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
+    fn tick(deadline: Deadline) -> u64 {
+        let Deadline::At(tick) = deadline else { panic!("{deadline:?}") };
+        tick
+    }
+
     #[test]
     fn a_tick_and_the_lag_fit_into_the_resolution() {
         for resolution_nanos in [1_000, 1_001, 10_000_000, 3_600_000_000_000, 86_400_000_000_000u64]
@@ -145,16 +165,16 @@ mod tests {
     #[test]
     fn a_deadline_is_never_early_and_late_by_less_than_a_tick() {
         let base = Timebase::new(10 * MILLISECOND, 4 * MILLISECOND, 4 * MILLISECOND);
-        let tick = Duration::from_nanos(1 << base.tick_nanos_log2);
+        let tick_length = Duration::from_nanos(1 << base.tick_nanos_log2);
         for now_nanos in [0, 1, 4_194_303, 4_194_304, 4_194_305, u64::MAX / 3] {
             for ttl_nanos in [1, 4_194_303, 4_194_304, 4_194_305, 1_000_000_007] {
                 let now = base.moment(Duration::from_nanos(now_nanos));
                 assert_eq!(now, base.moment_of_nanos(now_nanos));
                 let ttl = Duration::from_nanos(ttl_nanos);
-                let deadline = base.deadline(now, ttl).unwrap();
+                let deadline = tick(base.deadline(now, Some(ttl)));
                 let left = base.until(deadline, now);
                 assert!(left >= 4 * MILLISECOND + ttl, "early: {now:?} {ttl:?}");
-                assert!(left < 4 * MILLISECOND + ttl + tick, "late: {now:?} {ttl:?}");
+                assert!(left < 4 * MILLISECOND + ttl + tick_length, "late: {now:?} {ttl:?}");
                 assert!(deadline > now.tick, "due at once: {now:?} {ttl:?}");
             }
         }
@@ -167,11 +187,13 @@ mod tests {
         for resolution in [Timebase::FINEST_RESOLUTION, 100_000 * MILLISECOND, Duration::MAX] {
             for lag in [Duration::ZERO, resolution / 2, Duration::MAX] {
                 let base = Timebase::new(resolution, lag, lag);
-                let deadline = base.deadline(Moment::start_of(0), TTL_MAX).unwrap();
+                let deadline = tick(base.deadline(Moment::start_of(0), Some(TTL_MAX)));
                 assert!(deadline <= TTL_TICKS_MAX, "{deadline}");
                 let end = base.moment(Duration::MAX);
-                assert!(base.deadline(end, TTL_MAX).unwrap() > end.tick);
-                assert_eq!(base.deadline(end, Duration::MAX), None);
+                assert!(tick(base.deadline(end, Some(TTL_MAX))) > end.tick);
+                assert_eq!(base.deadline(end, Some(Duration::MAX)), Deadline::Never);
+                assert_eq!(base.deadline(end, None), Deadline::Never);
+                assert_eq!(base.deadline(end, Some(Duration::ZERO)), Deadline::Now);
             }
         }
     }
@@ -181,7 +203,7 @@ mod tests {
         let base = Timebase::new(Timebase::FINEST_RESOLUTION, Duration::ZERO, Duration::ZERO);
         let now = base.moment(Duration::MAX);
         assert_eq!(now.tick, NOW_TICKS_MAX);
-        assert!(base.deadline(now, MILLISECOND).unwrap() > now.tick);
+        assert!(tick(base.deadline(now, Some(MILLISECOND))) > now.tick);
         assert_eq!(base.until(now.tick, now), Duration::ZERO);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::monotonic::MonotonicClock;
+use super::clock::MonotonicClock;
 use super::{Cache, Listener};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -11,7 +11,7 @@ use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::Shard;
-use crate::shard::eviction::{Eviction, PolicyFactory};
+use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, ClockSource};
 
@@ -173,24 +173,18 @@ impl<K, V, S> Builder<K, V, S> {
         let (geometry, footprint) = self.plan()?;
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution);
-        let base = source.timebase(self.settings.resolution);
-        let time = MonotonicClock::new(source, base);
-        let mut shards = Vec::new();
-        shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
-            requested_bytes: geometry.shards * size_of::<Shard<K, V>>(),
-        })?;
-        let mut factory = PolicyFactory::new(self.settings.eviction);
-        for _ in 0..geometry.shards {
-            shards.push(Shard::new(&geometry, &mut factory, time.latest().tick)?);
-        }
+        let timebase = source.timebase(self.settings.resolution);
+        let clock = MonotonicClock::new(source, timebase);
+        let now = clock.latest().tick;
+        let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| shard)?;
         Ok(Cache {
-            shards: shards.into_boxed_slice(),
+            shards,
             hasher: self.hasher,
-            time,
+            clock,
             ttl: self.settings.ttl,
             reap_limit: self.settings.reap_limit,
             listener: self.listener,
-            unstored: None,
+            uncached: None,
             len: 0,
             len_peak: 0,
             footprint,

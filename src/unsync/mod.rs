@@ -17,13 +17,15 @@
 
 mod batch;
 mod builder;
-mod monotonic;
+mod clock;
+mod ops;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod model_tests;
 #[cfg(test)]
 mod panic_tests;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
@@ -34,13 +36,10 @@ pub use builder::Builder;
 
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::panic::{FirstPanic, Given};
-use crate::removal::{RemovalCause, Removed};
+use crate::removal::RemovalCause;
 use crate::shard::Shard;
-use crate::shard::key_hash::KeyHash;
-use crate::shard::slot_id::SlotId;
 use crate::stats::Stats;
-use monotonic::MonotonicClock;
+use clock::MonotonicClock;
 
 type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 
@@ -69,13 +68,13 @@ type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
 pub struct Cache<K, V, S = RandomState> {
     shards: Box<[Shard<K, V>]>,
     hasher: S,
-    time: MonotonicClock,
+    clock: MonotonicClock,
     ttl: Option<Duration>,
     reap_limit: usize,
     listener: Option<Listener<K, V>>,
     /// A value that was returned by reference but not stored, since its TTL is
     /// zero. Until the next call, somebody has to own it.
-    unstored: Option<V>,
+    uncached: Option<V>,
     /// Entries in all shards.
     len: usize,
     len_peak: usize,
@@ -157,7 +156,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// assert_eq!(cache.iter().map(|(_, value)| value).sum::<i32>(), 3);
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let now = self.time.peek().tick;
+        let now = self.clock.peek().tick;
         self.shards.iter().flat_map(move |shard| {
             shard.ids().filter(move |&id| !shard.is_due(id, now)).map(|id| shard.entry(id))
         })
@@ -191,7 +190,7 @@ impl<K, V, S> Cache<K, V, S> {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         let tick = self.shards.iter().filter_map(Shard::next_expiry).min()?;
-        Some(self.time.until(tick, self.time.peek()))
+        Some(self.clock.until(tick, self.clock.peek()))
     }
 
     /// Frees at most `limit` due entries, from all shards, and returns how many;
@@ -218,18 +217,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn reap(&mut self, limit: usize) -> usize {
-        let mut panics = FirstPanic::default();
-        let now = self.begin(&mut panics);
-        let mut freed = 0;
-        for shard in 0..self.shards.len() {
-            while freed < limit {
-                let mut unbounded = usize::MAX;
-                let Some(expired) = self.shards[shard].reap_one(now, &mut unbounded) else { break };
-                freed += 1;
-                self.notify_and_drop(expired, &mut panics);
-            }
-        }
-        panics.finish(freed)
+        self.reap_all(limit)
     }
 
     /// Removes every entry for which `keep` says no. Entries that are due leave
@@ -258,89 +246,6 @@ impl<K, V, S> Cache<K, V, S> {
     pub fn clear(&mut self) {
         self.remove_where(RemovalCause::Cleared, |_, _| true);
     }
-
-    /// Removes what is due, and of the rest what `is_out` says; a panic in it is
-    /// the end.
-    fn remove_where(&mut self, cause: RemovalCause, mut is_out: impl FnMut(&K, &V) -> bool) {
-        let mut panics = FirstPanic::default();
-        let now = self.begin(&mut panics);
-        for shard in 0..self.shards.len() {
-            // Downwards: the lowest slots, the first to be taken once more, are
-            // those that have been touched for sure.
-            for index in (0..self.shards[shard].capacity()).rev() {
-                let Some(id) = self.shards[shard].get_occupied(index) else { continue };
-                let is_out = self.shards[shard].is_due(id, now) || {
-                    let (key, value) = self.shards[shard].entry(id);
-                    match panics.catch(|| is_out(key, value)) {
-                        Some(is_out) => is_out,
-                        None => return panics.finish(()),
-                    }
-                };
-                if is_out {
-                    let removed = self.shards[shard].remove(id, now, cause);
-                    self.notify_and_drop(removed, &mut panics);
-                }
-            }
-        }
-        panics.finish(());
-    }
-
-    /// The first step of every call that may change the cache: the tick it is.
-    #[inline]
-    fn begin(&mut self, panics: &mut FirstPanic) -> u64 {
-        let now = self.time.read();
-        self.drop_unstored(panics);
-        now
-    }
-
-    /// The same, where a TTL is to be counted from now.
-    #[inline]
-    fn begin_ttl(&mut self, panics: &mut FirstPanic) -> u64 {
-        let now = self.time.read_for_deadline();
-        self.drop_unstored(panics);
-        now
-    }
-
-    #[inline]
-    fn drop_unstored(&mut self, panics: &mut FirstPanic) {
-        if let Some(unstored) = self.unstored.take() {
-            panics.drop(unstored);
-        }
-    }
-
-    /// Frees what is due in a shard within what is left of the budget.
-    #[inline]
-    fn reap_shard(&mut self, shard: usize, now: u64, budget: usize, panics: &mut FirstPanic) {
-        if self.shards[shard].has_work(now) {
-            self.reap_shard_now(shard, now, budget, panics);
-        }
-    }
-
-    #[cold]
-    fn reap_shard_now(
-        &mut self,
-        shard: usize,
-        now: u64,
-        mut budget: usize,
-        panics: &mut FirstPanic,
-    ) {
-        while let Some(expired) = self.shards[shard].reap_one(now, &mut budget) {
-            self.notify_and_drop(expired, panics);
-        }
-    }
-
-    /// Tells the listener of an entry that has left its shard, and drops it.
-    fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
-        self.len -= 1;
-        removed.notify_and_drop(self.listener.as_mut(), panics);
-    }
-
-    /// Puts an unstored value where it can be lent.
-    fn lend(&mut self, value: V) -> &V {
-        // The next call has to find it.
-        self.time.invalidate();
-        self.unstored.insert(value)
-    }
 }
 
 /// What finds entries by their keys. All of it is O(1) on average, besides the
@@ -358,7 +263,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.put(key, value, self.ttl).0
+        self.upsert(key, value, self.ttl).0
     }
 
     /// Puts a value in with a TTL of its own, and returns the live value that it
@@ -377,7 +282,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.get("key"), None);
     /// ```
     pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
-        self.put(key, value, Some(ttl)).0
+        self.upsert(key, value, Some(ttl)).0
     }
 
     /// Puts many entries in, with the builder's TTL.
@@ -399,7 +304,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// If `entries` does, or callers' code as in `insert`: then some of the entries
     /// taken from it so far are in, and the others are dropped.
     pub fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.put_many(entries, self.ttl);
+        self.upsert_many(entries, self.ttl);
     }
 
     /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them.
@@ -421,7 +326,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Duration,
     ) {
-        self.put_many(entries, Some(ttl));
+        self.upsert_many(entries, Some(ttl));
     }
 
     /// The value of a key. Counts as a use of the entry.
@@ -436,7 +341,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.look_up(key).map(|(_, _, value)| &*value)
+        self.get_entry(key).map(|(_, value)| &*value)
     }
 
     /// The value of a key, to be changed in place; the TTL stays. Counts as a
@@ -455,7 +360,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.look_up(key).map(|(_, _, value)| value)
+        self.get_entry(key).map(|(_, value)| value)
     }
 
     /// Gives the value of a key to `read`, as [`get`](Self::get) finds it: the
@@ -485,15 +390,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("a", 1);
     /// cache.insert("c", 3);
     /// let mut values = Vec::new();
-    /// cache.get_many(["a", "b", "c"], |_, value| values.push(value.copied()));
+    /// cache.read_many(["a", "b", "c"], |_, value| values.push(value.copied()));
     /// assert_eq!(values, [Some(1), None, Some(3)]);
     /// ```
-    pub fn get_many<'a, Q, I>(&mut self, keys: I, each: impl FnMut(usize, Option<&V>))
+    pub fn read_many<'a, Q, I>(&mut self, keys: I, each: impl FnMut(usize, Option<&V>))
     where
         I: IntoIterator<Item = &'a Q>,
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
-        self.look_up_many(keys, each);
+        self.read_chunks(keys.into_iter().fuse(), each);
     }
 
     /// Gives the value of a key to `update`, as [`get_mut`](Self::get_mut) finds
@@ -525,10 +430,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let hash = KeyHash::new(&self.hasher, key);
-        let now = self.time.peek().tick;
-        let shard = &self.shards[hash.shard(self.shards.len())];
-        shard.find_live(hash.slot_hash(), key, now).map(|id| shard.value(id))
+        let (shard, id) = self.peek_entry(key, self.clock.peek().tick)?;
+        Some(self.shards[shard].value(id))
     }
 
     /// Whether a key has a live entry. No use is counted, nothing is freed.
@@ -557,13 +460,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let hash = KeyHash::new(&self.hasher, key);
-        let mut panics = FirstPanic::default();
-        let now = self.begin(&mut panics);
-        let shard = hash.shard(self.shards.len());
-        let value = self.take(hash, key, now, &mut panics);
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(value)
+        self.remove_key(key)
     }
 
     /// The value of a key; where there is none, `make` makes it and it is put in
@@ -580,7 +477,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let ttl = self.ttl;
-        let Ok(value) = self.find_or_load(key, || Ok::<_, std::convert::Infallible>((make(), ttl)));
+        let Ok(value) = self.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
         value
     }
 
@@ -605,7 +502,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let ttl = self.ttl;
-        self.find_or_load(key, || Ok((make()?, ttl)))
+        self.load_with(key, || Ok((make()?, ttl)))
     }
 
     /// The value of a key; where there is none, `load` gets it and says its TTL.
@@ -634,7 +531,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.find_or_load(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+        self.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
     }
 
     /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
@@ -656,11 +553,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let hash = KeyHash::new(&self.hasher, key);
-        let now = self.time.peek();
-        let shard = &self.shards[hash.shard(self.shards.len())];
-        let id = shard.find_live(hash.slot_hash(), key, now.tick)?;
-        Some(shard.deadline(id).map_or(Duration::MAX, |tick| self.time.until(tick, now)))
+        let now = self.clock.peek();
+        let (shard, id) = self.peek_entry(key, now.tick)?;
+        let deadline = self.shards[shard].deadline(id);
+        Some(deadline.map_or(Duration::MAX, |tick| self.clock.until(tick, now)))
     }
 
     /// Gives a live entry a new TTL, from now; zero expires it now. Says whether
@@ -679,18 +575,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let hash = KeyHash::new(&self.hasher, key);
-        let mut panics = FirstPanic::default();
-        let now = self.begin_ttl(&mut panics);
-        let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].find_live(hash.slot_hash(), key, now);
-        if let Some(id) = found {
-            if let Some(value) = self.reschedule(shard, id, ttl, now, &mut panics) {
-                panics.drop(value);
-            }
-        }
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(found.is_some())
+        self.reschedule(key, ttl)
     }
 
     /// The value of a key, which gets a new TTL, from now: for sessions that
@@ -709,190 +594,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let hash = KeyHash::new(&self.hasher, key);
-        let mut panics = FirstPanic::default();
-        let now = self.begin_ttl(&mut panics);
-        let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].look_up(hash, key, now).map(|(id, _)| id);
-        let expired = found.and_then(|id| self.reschedule(shard, id, ttl, now, &mut panics));
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        let expired = panics.finish(expired);
-        match (found, expired) {
-            (_, Some(value)) => Some(self.lend(value)),
-            (Some(id), None) => Some(self.shards[shard].value(id)),
-            (None, None) => None,
-        }
-    }
-
-    /// Shard, slot and value of a live entry, for a call that counts as its use.
-    ///
-    /// What is due is freed first, since what is found is lent to the caller.
-    #[inline(always)]
-    fn look_up<Q>(&mut self, key: &Q) -> Option<(usize, SlotId, &mut V)>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let hash = KeyHash::new(&self.hasher, key);
-        let Some(now) = self.time.cached_tick() else {
-            return self.look_up_after_clearing_up(key, hash);
-        };
-        let number = hash.shard(self.shards.len());
-        if self.shards[number].has_work(now) {
-            return self.look_up_after_clearing_up(key, hash);
-        }
-        let (id, value) = self.shards[number].look_up(hash, key, now)?;
-        Some((number, id, value))
-    }
-
-    #[inline(never)]
-    fn look_up_after_clearing_up<Q>(
-        &mut self,
-        key: &Q,
-        hash: KeyHash,
-    ) -> Option<(usize, SlotId, &mut V)>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        let number = hash.shard(self.shards.len());
-        let mut panics = FirstPanic::default();
-        let now = self.begin(&mut panics);
-        self.reap_shard(number, now, self.reap_limit, &mut panics);
-        panics.finish(());
-        let (id, value) = self.shards[number].look_up(hash, key, now)?;
-        Some((number, id, value))
-    }
-
-    fn find_or_load<Q, E>(
-        &mut self,
-        key: &Q,
-        load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
-    ) -> Result<&V, E>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
-        if let Some((shard, id, _)) = self.look_up(key) {
-            return Ok(self.shards[shard].value(id));
-        }
-        let (value, ttl) = load()?;
-        if ttl == Some(Duration::ZERO) {
-            return Ok(self.lend(value));
-        }
-        let value = Given::new(value);
-        let key = key.to_owned();
-        let (replaced, slot_hash) = self.put(key, value.take(), ttl);
-        // Nothing, unless the key's `Eq` has changed its mind.
-        drop(replaced);
-        let (shard, id) = slot_hash.expect("a TTL above zero puts the value in");
-        Ok(self.shards[shard].value(id))
-    }
-
-    /// Puts an entry in; returns the live value that it replaces, and its shard and
-    /// slot.
-    #[inline]
-    fn put(
-        &mut self,
-        key: K,
-        value: V,
-        ttl: Option<Duration>,
-    ) -> (Option<V>, Option<(usize, SlotId)>) {
-        let (key, value) = (Given::new(key), Given::new(value));
-        let hash = KeyHash::new(&self.hasher, key.get());
-        let mut panics = FirstPanic::default();
-        let now = self.begin_ttl(&mut panics);
-        self.put_at(hash, key, value, ttl, now, panics)
-    }
-
-    /// [`put`](Self::put) at the time read last.
-    #[inline(always)]
-    fn put_at(
-        &mut self,
-        hash: KeyHash,
-        key: Given<K>,
-        value: Given<V>,
-        ttl: Option<Duration>,
-        now: u64,
-        mut panics: FirstPanic,
-    ) -> (Option<V>, Option<(usize, SlotId)>) {
-        if ttl == Some(Duration::ZERO) {
-            return (self.put_for_no_time(hash, key, value, now, panics), None);
-        }
-        let shard = hash.shard(self.shards.len());
-        let deadline = ttl.and_then(|ttl| self.time.deadline(ttl));
-        let mut budget = self.reap_limit;
-        let found = self.shards[shard].find(hash.slot_hash(), key.get());
-        let (key, value) = (key.take(), value.take());
-        let (id, displaced) = if let Some(id) = found {
-            (id, Some(self.shards[shard].replace(hash, id, key, value, deadline, now)))
-        } else {
-            self.shards[shard].insert(hash, key, value, deadline, now, &mut budget)
-        };
-        self.len += 1;
-        let replaced = displaced.and_then(|removed| self.deliver(removed, &mut panics));
-        self.reap_shard(shard, now, budget, &mut panics);
-        self.len_peak = self.len_peak.max(self.len);
-        (panics.finish(replaced), Some((shard, id)))
-    }
-
-    /// Puts an entry in that is due at once: what it replaces leaves, and the
-    /// listener hears of both.
-    #[cold]
-    fn put_for_no_time(
-        &mut self,
-        hash: KeyHash,
-        key: Given<K>,
-        value: Given<V>,
-        now: u64,
-        mut panics: FirstPanic,
-    ) -> Option<V> {
-        let shard = hash.shard(self.shards.len());
-        let found = self.shards[shard].find(hash.slot_hash(), key.get());
-        self.shards[shard].record_expired_on_arrival();
-        let replaced = found.and_then(|id| {
-            let removed = self.shards[shard].remove(id, now, RemovalCause::Replaced);
-            self.deliver(removed, &mut panics)
-        });
-        self.len += 1;
-        let (key, value) = (key.take(), value.take());
-        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.finish(replaced)
-    }
-
-    /// Takes the entry of a key out and returns its value, if it was live.
-    fn take<Q>(&mut self, hash: KeyHash, key: &Q, now: u64, panics: &mut FirstPanic) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let shard = &mut self.shards[hash.shard(self.shards.len())];
-        let id = shard.find(hash.slot_hash(), key)?;
-        let removed = shard.remove(id, now, RemovalCause::Removed);
-        self.deliver(removed, panics)
-    }
-
-    /// Tells the listener of an entry that has left its shard, and returns its
-    /// value if the caller is to have it.
-    fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
-        self.len -= 1;
-        removed.deliver(self.listener.as_mut(), panics)
-    }
-
-    /// Moves a live entry's deadline; at zero takes it out and returns its value.
-    fn reschedule(
-        &mut self,
-        shard: usize,
-        id: SlotId,
-        ttl: Duration,
-        now: u64,
-        panics: &mut FirstPanic,
-    ) -> Option<V> {
-        if ttl.is_zero() {
-            let expired = self.shards[shard].remove(id, now, RemovalCause::Expired);
-            self.len -= 1;
-            return Some(expired.notify(self.listener.as_mut(), panics));
-        }
-        let deadline = self.time.deadline(ttl);
-        self.shards[shard].set_deadline(id, deadline, now);
-        None
+        self.get_and_reschedule(key, ttl)
     }
 }
 
@@ -902,7 +604,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
             .field("len", &self.len())
             .field("capacity", &self.capacity())
             .field("ttl", &self.ttl)
-            .field("clock", &self.time)
+            .field("clock", &self.clock)
             .finish_non_exhaustive()
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Cache;
 use crate::fuzz::Choose;
 use crate::removal::RemovalCause;
-use crate::shard::batch::KEYS;
+use crate::shard::batch::KEYS_PER_CHUNK;
 use crate::shard::eviction::Eviction;
 use crate::time::clock::ManualClock;
 use crate::time::tick::TTL_MAX;
@@ -251,7 +251,7 @@ impl<R: Choose> Player<R> {
     /// Up to three times as many as there is room for; now and then, several chunks.
     fn batch_size(&mut self) -> usize {
         if self.random.u8(..32) == 0 {
-            self.random.usize(..KEYS * 2 + 2)
+            self.random.usize(..KEYS_PER_CHUNK * 2 + 2)
         } else {
             self.random.usize(..self.run.capacity * 3 + 1)
         }
@@ -287,12 +287,12 @@ impl<R: Choose> Player<R> {
         self.unheld = 0;
     }
 
-    fn get_many(&mut self) {
+    fn read_many(&mut self) {
         let count = self.batch_size();
         let keys: Vec<_> = (0..count).map(|_| self.key()).collect();
         let now = if count > 0 { self.now() } else { self.latest };
         let mut answers = Vec::new();
-        self.cache.get_many(&keys, |position, value| {
+        self.cache.read_many(&keys, |position, value| {
             assert_eq!(position, answers.len());
             answers.push(value.copied());
         });
@@ -434,7 +434,7 @@ impl<R: Choose> Player<R> {
         match self.random.u16(..1000) {
             0..340 => self.insert(),
             340..350 => self.insert_many(),
-            350..360 => self.get_many(),
+            350..360 => self.read_many(),
             360..550 => {
                 let key = self.key();
                 let now = self.now();

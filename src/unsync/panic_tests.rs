@@ -229,12 +229,12 @@ fn script() -> Vec<Step> {
         step(move |cache, clock| {
             clock.advance(2 * SECOND);
             let keys = (0..12).map(|number| &keys[number % 8]);
-            cache.get_many(keys, |_, _| callers_code(false));
+            cache.read_many(keys, |_, _| callers_code(false));
         }),
         insert_many(9, 9),
         step(move |cache, _| {
             let keys = (0..12).map(|number| &keys[number % 8]);
-            cache.get_many(keys, |_, _| callers_code(false));
+            cache.read_many(keys, |_, _| callers_code(false));
         }),
         insert_many(2, 9),
         step(|cache, clock| {

@@ -188,7 +188,7 @@ pub(crate) trait Subject<K, V>: Sized {
     fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>);
     fn insert_many_with_ttl(&mut self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration);
     fn get(&mut self, key: &K) -> bool;
-    fn get_many<'a>(
+    fn read_many<'a>(
         &mut self,
         keys: impl IntoIterator<Item = &'a K>,
         each: impl FnMut(usize, Option<&V>),
@@ -308,14 +308,14 @@ macro_rules! subject {
             ) {
                 $cache::insert_many_with_ttl(self, entries, ttl);
             }
-            fn get_many<'a>(
+            fn read_many<'a>(
                 &mut self,
                 keys: impl IntoIterator<Item = &'a K>,
                 each: impl FnMut(usize, Option<&V>),
             ) where
                 K: 'a,
             {
-                $cache::get_many(self, keys, each);
+                $cache::read_many(self, keys, each);
             }
             fn get(&mut self, key: &K) -> bool {
                 $cache::get(self, key).is_some()

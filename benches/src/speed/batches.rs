@@ -27,7 +27,7 @@ impl<M: Material> Batches<M> {
         let start = By::Processor.now();
         let mut hits = 0;
         for batch in keys.chunks(self.size) {
-            self.cache.get_many(batch, |_, value| {
+            self.cache.read_many(batch, |_, value| {
                 hits += usize::from(black_box(value.cloned()).is_some());
             });
         }

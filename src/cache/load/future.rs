@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use super::Outcome;
+use super::Lookup;
 use super::in_flight::Loader;
-use super::waiters::Wait;
+use super::waiters::Waiting;
 use crate::cache::Cache;
 use crate::shard::key_hash::KeyHash;
 
@@ -64,15 +64,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let inner = &*self.inner;
         let hash = KeyHash::new(&inner.hasher, key);
         let ticket = loop {
-            match inner.find_or_take_turn(hash, key, Loader::Future) {
-                Outcome::Found(value) => return Ok(value),
-                Outcome::Load(ticket) => break ticket,
-                Outcome::Wait => {}
+            match inner.get_or_claim(hash, key, Loader::Future) {
+                Lookup::Hit(value) => return Ok(value),
+                Lookup::Miss(ticket) => break ticket,
+                Lookup::Pending => {}
             }
-            let mut wait = Wait::new(&inner.shards[hash.shard(inner.shards.len())].loads, hash);
+            let mut wait = Waiting::new(&inner.shards[hash.shard(inner.shards.len())].loads, hash);
             poll_fn(|context| {
-                inner.assert_unlocked();
-                if wait.is_over(context.waker()) { Poll::Ready(()) } else { Poll::Pending }
+                inner.assert_not_reentrant();
+                if wait.poll_ended(context.waker()) { Poll::Ready(()) } else { Poll::Pending }
             })
             .await;
         };

@@ -1,20 +1,20 @@
-//! The loads in flight of one shard: a small table that says who loads what, so
-//! that others wait instead of loading the same.
+//! The loads in flight of one shard: a small table of who loads what, so that others wait
+//! instead of loading the same (single flight).
 //!
-//! It lies beside the entries: a pending load takes no entry's place and evicts
-//! nothing. A load is known by its key's hash. Two keys
-//! of one 64-bit hash wait for each other, and then each finds or loads its own.
+//! It is apart from the entries: a load in flight takes no slot and evicts nothing. A load
+//! is known by its key's hash. Two keys of one 64-bit hash wait for each other, and then
+//! each finds or loads its own.
 //!
-//! A child that is forked has its parent's loads in the table, and nobody who would
-//! end them: they are forgotten when the child first asks for a turn. So a load ends
-//! by its hash and its loader, and ends nobody else's.
+//! A forked child has its parent's loads in the table, and no thread that would end them:
+//! they are dropped when the child first claims a load. So a load is ended by its hash and
+//! its loader, and nobody ends another's.
 
 use arrayvec::ArrayVec;
 use forkguard::Guard;
 
 use crate::shard::key_hash::KeyHash;
 
-/// Loads that one shard keeps track of; more run without others waiting.
+/// Loads that one shard tracks; more run without others waiting.
 const LOADS_MAX: usize = 8;
 
 /// Who runs a loader.
@@ -31,77 +31,76 @@ pub(crate) enum Loader {
 struct Load {
     hash: KeyHash,
     loader: Loader,
-    /// Whether what it brings is to be stored: not if the key was set, removed
-    /// or cleared meanwhile.
-    is_wanted: bool,
+    /// Whether its value is to be stored: not if the key was set, removed or cleared
+    /// meanwhile.
+    is_valid: bool,
 }
 
-/// What a caller that has found no entry shall do.
+/// What a caller that has found no entry is to do.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
-    /// Load: it is tracking, and others wait.
-    Load,
-    /// Load: there is no room to note it.
-    LoadUnshared,
-    /// Wait until something has changed, and look again.
-    Wait,
+pub(crate) enum Claim {
+    /// Load: the others of that key wait.
+    Leader,
+    /// Load: there is no room in the table, and nobody waits.
+    Untracked,
+    /// Wait for the leader, and look again.
+    Follower,
 }
 
 #[derive(Debug)]
-pub(crate) struct Loads {
+pub(crate) struct InFlight {
     in_flight: ArrayVec<Load, LOADS_MAX>,
-    /// Tells the process that the loads are in from a forked child. `None` where
-    /// that cannot be told.
+    /// Detects a forked child. `None` where that cannot be detected.
     process: Option<Guard>,
 }
 
-impl Default for Loads {
+impl Default for InFlight {
     fn default() -> Self {
         Self { in_flight: ArrayVec::new(), process: Guard::try_new().ok() }
     }
 }
 
-impl Loads {
+impl InFlight {
     /// # Panics
     ///
     /// If this thread is loading the key already: it would wait for itself.
-    pub(crate) fn turn(&mut self, hash: KeyHash, loader: Loader) -> Turn {
+    pub(crate) fn claim(&mut self, hash: KeyHash, loader: Loader) -> Claim {
         if self.process.as_mut().is_some_and(Guard::detected_fork) {
             self.in_flight.clear();
         }
         if let Some(load) = self.in_flight.iter().find(|load| load.hash == hash) {
             assert!(
                 load.loader != loader || !matches!(loader, Loader::Thread(_)),
-                "punctual: a loader asked for its own key (or one of the same hash), for which it \
-                 would wait for ever"
+                "punctual: recursive load: the loader of this key asked for the same key (or one \
+                 of the same 64-bit hash), which would deadlock"
             );
-            return Turn::Wait;
+            return Claim::Follower;
         }
-        match self.in_flight.try_push(Load { hash, loader, is_wanted: true }) {
-            Ok(()) => Turn::Load,
-            Err(_) => Turn::LoadUnshared,
+        match self.in_flight.try_push(Load { hash, loader, is_valid: true }) {
+            Ok(()) => Claim::Leader,
+            Err(_) => Claim::Untracked,
         }
     }
 
-    /// Notes the end of a load, and says whether what it brings is to be stored: not
-    /// if it has been forgotten.
+    /// Ends a load. Returns whether its value is to be stored: not if the load is no longer
+    /// in the table.
     pub(crate) fn end(&mut self, hash: KeyHash, loader: Loader) -> bool {
-        let is_it = |load: &Load| load.hash == hash && load.loader == loader;
-        let position = self.in_flight.iter().position(is_it);
-        position.is_some_and(|position| self.in_flight.swap_remove(position).is_wanted)
+        let is_this = |load: &Load| load.hash == hash && load.loader == loader;
+        let position = self.in_flight.iter().position(is_this);
+        position.is_some_and(|position| self.in_flight.swap_remove(position).is_valid)
     }
 
-    /// The key was set or removed: what a load brings for it is out of date.
-    pub(crate) fn overrule(&mut self, hash: KeyHash) {
+    /// The key was set or removed: what a load in flight brings for it is out of date.
+    pub(crate) fn invalidate(&mut self, hash: KeyHash) {
         for load in self.in_flight.iter_mut().filter(|load| load.hash == hash) {
-            load.is_wanted = false;
+            load.is_valid = false;
         }
     }
 
-    /// [`overrule`](Self::overrule) for every key.
-    pub(crate) fn overrule_all(&mut self) {
+    /// [`invalidate`](Self::invalidate) for every key.
+    pub(crate) fn invalidate_all(&mut self) {
         for load in &mut self.in_flight {
-            load.is_wanted = false;
+            load.is_valid = false;
         }
     }
 
@@ -115,7 +114,7 @@ impl Loads {
     }
 }
 
-/// A number of this thread's own. std's thread ids would do, but asking for one
+/// Returns a number that no other thread has. std's thread ids would do, but asking for one
 /// may allocate in a thread that Rust has not started.
 pub(crate) fn thread_number() -> u64 {
     use std::cell::Cell;
@@ -145,38 +144,38 @@ mod tests {
 
     #[test]
     fn one_loads_and_others_wait() {
-        let mut loads = Loads::default();
-        assert_eq!(loads.turn(hash(1), Loader::Thread(1)), Turn::Load);
-        assert_eq!(loads.turn(hash(1), Loader::Thread(2)), Turn::Wait);
-        assert_eq!(loads.turn(hash(2), Loader::Thread(2)), Turn::Load);
-        loads.overrule(hash(2));
+        let mut loads = InFlight::default();
+        assert_eq!(loads.claim(hash(1), Loader::Thread(1)), Claim::Leader);
+        assert_eq!(loads.claim(hash(1), Loader::Thread(2)), Claim::Follower);
+        assert_eq!(loads.claim(hash(2), Loader::Thread(2)), Claim::Leader);
+        loads.invalidate(hash(2));
         assert!(!loads.end(hash(1), Loader::Thread(2)), "another's load");
         assert!(loads.is_loading(hash(1)));
         assert!(loads.end(hash(1), Loader::Thread(1)));
         assert!(!loads.is_loading(hash(1)), "it has ended, and the other one goes on");
         assert!(!loads.end(hash(2), Loader::Thread(2)));
         assert!(loads.is_empty());
-        assert_eq!(loads.turn(hash(1), Loader::Thread(2)), Turn::Load);
+        assert_eq!(loads.claim(hash(1), Loader::Thread(2)), Claim::Leader);
     }
 
     #[test]
-    fn a_full_table_lets_loaders_run_unshared() {
-        let mut loads = Loads::default();
+    fn a_full_table_lets_loaders_run_untracked() {
+        let mut loads = InFlight::default();
         for key in 0..LOADS_MAX as u64 {
-            assert_eq!(loads.turn(hash(key), Loader::Thread(key)), Turn::Load);
+            assert_eq!(loads.claim(hash(key), Loader::Thread(key)), Claim::Leader);
         }
-        assert_eq!(loads.turn(hash(99), Loader::Thread(99)), Turn::LoadUnshared);
-        assert_eq!(loads.turn(hash(0), Loader::Thread(99)), Turn::Wait);
-        loads.overrule_all();
+        assert_eq!(loads.claim(hash(99), Loader::Thread(99)), Claim::Untracked);
+        assert_eq!(loads.claim(hash(0), Loader::Thread(99)), Claim::Follower);
+        loads.invalidate_all();
         assert!(!loads.end(hash(3), Loader::Thread(3)));
     }
 
     #[test]
-    #[should_panic(expected = "a loader asked for its own key")]
-    fn a_loader_does_not_wait_for_itself() {
-        let mut loads = Loads::default();
-        loads.turn(hash(1), Loader::Thread(1));
-        loads.turn(hash(1), Loader::Thread(1));
+    #[should_panic(expected = "recursive load")]
+    fn a_recursive_load_panics() {
+        let mut loads = InFlight::default();
+        loads.claim(hash(1), Loader::Thread(1));
+        loads.claim(hash(1), Loader::Thread(1));
     }
 
     #[test]

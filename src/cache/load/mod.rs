@@ -15,11 +15,10 @@ use hashbrown::Equivalent;
 
 use super::Cache;
 use super::inner::Inner;
-use crate::panic::{FirstPanic, Given};
+use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
-use in_flight::{Loader, Turn, thread_number};
-use nested::{Running, assert_not_running};
-use waiters::Ended;
+use in_flight::{Claim, Loader, thread_number};
+use nested::{NestedLoadScope, assert_not_nested};
 
 /// # Loaders
 ///
@@ -61,7 +60,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let ttl = self.inner.ttl;
-        let Ok(value) = self.inner.find_or_load(key, || Ok::<_, Infallible>((make(), ttl)));
+        let Ok(value) = self.inner.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
         value
     }
 
@@ -90,7 +89,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
         let ttl = self.inner.ttl;
-        self.inner.find_or_load(key, || Ok((make()?, ttl)))
+        self.inner.load_with(key, || Ok((make()?, ttl)))
     }
 
     /// The value of a key; where there is none, `load` gets it and says its TTL.
@@ -122,21 +121,22 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.inner.find_or_load(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+        self.inner.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
     }
 }
 
-/// What a caller has got: the value, or the duty to bring it.
-pub(super) enum Outcome<'a, K, V, S> {
-    Found(V),
-    /// Only futures wait like this; a thread waits before it returns.
+/// What a look-up for a load came to.
+pub(super) enum Lookup<'a, K, V, S> {
+    Hit(V),
+    /// Another caller loads the key. Only futures get this; a thread waits before it returns.
     #[cfg(feature = "async")]
-    Wait,
-    Load(Ticket<'a, K, V, S>),
+    Pending,
+    /// This caller is to load the key.
+    Miss(LoadTicket<'a, K, V, S>),
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
-    fn find_or_load<Q, E>(
+    fn load_with<Q, E>(
         &self,
         key: &Q,
         load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
@@ -144,104 +144,96 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(value) = self.look_up(key, |inner, value| {
-            let _mark = inner.mark_in_debug_builds();
-            value.clone()
-        }) {
+        if let Some(value) = self.get_with(key, |_, value| value.clone()) {
             return Ok(value);
         }
         let hash = KeyHash::new(&self.hasher, key);
-        let ticket = match self.find_or_take_turn(hash, key, Loader::Thread(thread_number())) {
-            Outcome::Found(value) => return Ok(value),
+        let ticket = match self.get_or_claim(hash, key, Loader::Thread(thread_number())) {
+            Lookup::Hit(value) => return Ok(value),
             #[cfg(feature = "async")]
-            Outcome::Wait => unreachable!("a thread has waited already"),
-            Outcome::Load(ticket) => ticket,
+            Lookup::Pending => unreachable!("a thread has waited already"),
+            Lookup::Miss(ticket) => ticket,
         };
         let (value, ttl) = {
-            let _running = ticket.note_running();
+            let _nested = ticket.nested_scope();
             load()?
         };
         Ok(ticket.store(key, value, ttl))
     }
 
-    /// Looks once more, and takes the turn to load, or waits for whoever has it.
-    /// The call has been counted as a miss.
-    pub(super) fn find_or_take_turn<Q>(
+    /// Looks once more, and claims the load or waits for the caller that has it. The call
+    /// has been counted as a miss.
+    pub(super) fn get_or_claim<Q>(
         &self,
         hash: KeyHash,
         key: &Q,
         loader: Loader,
-    ) -> Outcome<'_, K, V, S>
+    ) -> Lookup<'_, K, V, S>
     where
         Q: Equivalent<K> + ?Sized,
     {
-        let shard = hash.shard(self.shards.len());
+        let shard = self.shard_of(hash);
         let loads = &self.shards[shard].loads;
         loop {
+            // Not under the lock, since a clock may be the caller's.
+            let reading = self.now();
             let mut state = self.lock(shard);
-            let now = state.tick(self.read_clock());
-            {
-                let _mark = self.mark_in_debug_builds();
-                if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
-                    return Outcome::Found(state.shard.value(id).clone());
-                }
+            let now = state.tick(reading);
+            if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
+                return Lookup::Hit(state.shard.value(id).clone());
             }
             if matches!(loader, Loader::Thread(_)) {
-                assert_not_running(loads.address(), hash);
+                assert_not_nested(loads.address(), hash);
             }
-            match loads.turn(hash, loader) {
-                Turn::Wait => match loader {
+            let tracking = match loads.claim(hash, loader) {
+                Claim::Leader => Tracking::Tracked(loader),
+                Claim::Untracked => Tracking::Untracked { epoch: state.write_epoch() },
+                Claim::Follower => match loader {
                     Loader::Thread(_) => {
                         drop(state);
                         loads.wait(hash);
+                        continue;
                     }
                     #[cfg(feature = "async")]
-                    Loader::Future => return Outcome::Wait,
+                    Loader::Future => return Lookup::Pending,
                 },
-                Turn::Load => {
-                    let tracking = Tracking::Tracked(loader);
-                    return Outcome::Load(Ticket { inner: self, hash, tracking });
-                }
-                Turn::LoadUnshared => {
-                    let tracking = Tracking::Untracked(state.overrulings);
-                    return Outcome::Load(Ticket { inner: self, hash, tracking });
-                }
-            }
+            };
+            return Lookup::Miss(LoadTicket { inner: self, hash, tracking });
         }
     }
 }
 
-/// The turn to load a key. However it ends, the next in turn is told.
-pub(super) struct Ticket<'a, K, V, S> {
+/// The right to load a key. However it ends, those that wait for it are woken.
+pub(super) struct LoadTicket<'a, K, V, S> {
     inner: &'a Inner<K, V, S>,
     hash: KeyHash,
     tracking: Tracking,
 }
 
-/// What is known of a load while it runs.
 enum Tracking {
-    /// It is in the shard's table: others wait for it, or overrule it.
+    /// In the shard's table: others wait for it, and writes of its key invalidate it.
     Tracked(Loader),
-    /// There was no room for it; keys had been overruled so often before.
-    Untracked(u64),
-    /// It has ended.
-    Ended,
+    /// There was no room in the table. Holds the shard's write epoch of when the load began:
+    /// the value is stored only if that has not changed.
+    Untracked { epoch: u64 },
+    /// The load has ended.
+    Done,
 }
 
-impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
-    /// For a thread that is to run its loader now: notes that it does, if the table
-    /// cannot.
-    fn note_running(&self) -> Option<Running> {
-        let loads = &self.inner.shards[self.hash.shard(self.inner.shards.len())].loads;
-        matches!(self.tracking, Tracking::Untracked(_))
-            .then(|| Running::new(loads.address(), self.hash))
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> LoadTicket<'_, K, V, S> {
+    /// For a thread that is to run its loader now: detects recursion where the table does
+    /// not.
+    fn nested_scope(&self) -> Option<NestedLoadScope> {
+        let loads = &self.inner.shards[self.inner.shard_of(self.hash)].loads;
+        matches!(self.tracking, Tracking::Untracked { .. })
+            .then(|| NestedLoadScope::new(loads.address(), self.hash))
     }
 
-    /// Puts in what was loaded, unless it is out of date, and returns it.
+    /// Stores what was loaded, unless it is out of date, and returns it.
     ///
-    /// The load ends under the lock that the entry is put in under: who waits
-    /// finds the entry, and a listener that hears of what makes room for it may
-    /// ask for the same key.
+    /// The load ends under the lock under which the entry is inserted: whoever waits finds
+    /// the entry, and a listener that hears of what was evicted for it may ask for the same
+    /// key.
     pub(super) fn store<Q>(mut self, key: &Q, value: V, ttl: Option<Duration>) -> V
     where
         Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -250,59 +242,53 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Ticket<'_, K, V, S> {
             return value;
         }
         let (inner, hash) = (self.inner, self.hash);
-        inner.assert_unlocked();
-        let shard = hash.shard(inner.shards.len());
+        inner.assert_not_reentrant();
+        let shard = inner.shard_of(hash);
         // `Clone`s and the clock run before the lock is taken.
-        let value = Given::new(value);
-        let (own_key, copy) = (Given::new(key.to_owned()), Given::new(value.get().clone()));
-        let reading = inner.read_clock_for_deadline();
+        let value = DropGuard::new(value);
+        let own_key = DropGuard::new(key.to_owned());
+        let copy = DropGuard::new(value.get().clone());
+        let reading = inner.now_for_ttl();
         let mut state = inner.lock(shard);
-        let tracking = std::mem::replace(&mut self.tracking, Tracking::Ended);
         let mut panics = FirstPanic::default();
-        let (is_wanted, ended) = match tracking {
+        let (is_valid, ended) = match std::mem::replace(&mut self.tracking, Tracking::Done) {
             Tracking::Tracked(loader) => {
                 let ended = inner.shards[shard].loads.end(hash, loader);
-                (ended.is_wanted, Some(ended))
+                (ended.is_valid, Some(ended))
             }
-            // What is there is newer, and so is what was set or removed
-            // meanwhile, which may have been this key.
-            Tracking::Untracked(before) => {
+            // What is there is newer, and so is what was set or removed meanwhile, which may
+            // have been this key.
+            Tracking::Untracked { epoch } => {
                 let now = state.tick(reading);
-                let _mark = inner.mark_in_debug_builds();
-                let is_wanted = state.overrulings == before
+                let is_valid = state.write_epoch() == epoch
                     && state.shard.find_live(hash.slot_hash(), key, now).is_none();
-                (is_wanted, None)
+                (is_valid, None)
             }
-            Tracking::Ended => unreachable!("a load ends once"),
+            Tracking::Done => unreachable!("a load ends once"),
         };
-        if is_wanted {
+        if is_valid {
             let stored =
-                panics.catch(|| inner.put_locked(hash, own_key, copy, ttl, reading, state));
+                panics.catch(|| inner.upsert_locked(hash, own_key, copy, ttl, reading, state));
             panics.drop(stored);
         } else {
             drop(state);
-            panics.drop(own_key.take());
-            panics.drop(copy.take());
+            panics.drop(own_key.into_inner());
+            panics.drop(copy.into_inner());
         }
         if let Some(ended) = ended {
             ended.wake(&mut panics);
         }
-        panics.finish(value.take())
+        panics.resume_or(value.into_inner())
     }
 }
 
-impl<K, V, S> Drop for Ticket<'_, K, V, S> {
-    /// A loader that failed, panicked or was given up passes its turn on.
+impl<K, V, S> Drop for LoadTicket<'_, K, V, S> {
+    /// A load that failed, panicked or was dropped: one of those that wait takes over.
     fn drop(&mut self) {
         let Tracking::Tracked(loader) = self.tracking else { return };
-        let shards = &self.inner.shards;
-        let ended: Ended = shards[self.hash.shard(shards.len())].loads.end(self.hash, loader);
+        let loads = &self.inner.shards[self.inner.shard_of(self.hash)].loads;
         let mut panics = FirstPanic::default();
-        ended.wake(&mut panics);
-        if std::thread::panicking() {
-            panics.forget();
-        } else {
-            panics.finish(());
-        }
+        loads.end(self.hash, loader).wake(&mut panics);
+        panics.resume_unless_unwinding();
     }
 }

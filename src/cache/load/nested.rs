@@ -1,20 +1,18 @@
-//! The loads that this thread runs and that a shard's table has no room for: should
-//! a loader ask for its own key, it would run within itself, for ever if it asks
-//! each time.
+//! Detects recursive loads that the table of loads in flight had no room for: a loader that
+//! asks for its own key would run within itself.
 //!
-//! Such loads lie in one another on the thread's stack, so they are a stack here
-//! too. It has as many places as would ever be used, and loads that lie deeper than
-//! that share the last one, by turns: it is taken at each depth that is a power of
-//! two. So who asks for its own key for ever is always found out (the last place
-//! holds still for as many loads as there were before, and one of those asks for the
-//! same again: Brent's way to find a cycle), and who asks once, if it is not too deep.
+//! Such loads are nested on the thread's stack, so they are tracked on a stack here, too, of
+//! the innermost [`DEPTH_TRACKED`] loads. Loads that are nested deeper share its last entry,
+//! which is overwritten at each depth that is a power of two (Brent's cycle detection): so
+//! an infinite recursion over any cycle of keys is always detected, and one that asks once,
+//! if it is not too deep.
 
 use std::cell::Cell;
 
 use crate::shard::key_hash::KeyHash;
 use crate::shim::thread_local;
 
-const PLACES: usize = 16;
+const DEPTH_TRACKED: usize = 16;
 
 /// A load: the address of its shard's table, which is not zero, and its key's hash.
 type Load = (usize, Option<KeyHash>);
@@ -24,38 +22,38 @@ const NONE: Load = (0, None);
 thread_local! {
     // Without destructors and constant from the start: no allocation.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
-    static LOADS: [Cell<Load>; PLACES] = const { [const { Cell::new(NONE) }; PLACES] };
+    static LOADS: [Cell<Load>; DEPTH_TRACKED] = const { [const { Cell::new(NONE) }; DEPTH_TRACKED] };
 }
 
-/// The place of the load that lies in so many others, if it has one.
-fn place(depth: usize) -> Option<usize> {
+/// The stack entry of the load at that depth, if it has one.
+fn entry(depth: usize) -> Option<usize> {
     match depth {
-        0..PLACES => Some(depth),
-        _ if depth.is_power_of_two() => Some(PLACES - 1),
+        0..DEPTH_TRACKED => Some(depth),
+        _ if depth.is_power_of_two() => Some(DEPTH_TRACKED - 1),
         _ => None,
     }
 }
 
-/// Notes that this thread runs a load, until it is dropped.
+/// Marks a load as running on this thread until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Running(());
+pub(crate) struct NestedLoadScope(());
 
-impl Running {
+impl NestedLoadScope {
     pub(crate) fn new(table: usize, hash: KeyHash) -> Self {
         let depth = DEPTH.with(Cell::get);
-        if let Some(place) = place(depth) {
-            LOADS.with(|loads| loads[place].set((table, Some(hash))));
+        if let Some(entry) = entry(depth) {
+            LOADS.with(|loads| loads[entry].set((table, Some(hash))));
         }
         DEPTH.with(|held| held.set(depth + 1));
         Self(())
     }
 }
 
-impl Drop for Running {
+impl Drop for NestedLoadScope {
     fn drop(&mut self) {
         let depth = DEPTH.with(Cell::get) - 1;
-        if let Some(place) = place(depth) {
-            LOADS.with(|loads| loads[place].set(NONE));
+        if let Some(entry) = entry(depth) {
+            LOADS.with(|loads| loads[entry].set(NONE));
         }
         DEPTH.with(|held| held.set(depth));
     }
@@ -64,15 +62,15 @@ impl Drop for Running {
 /// # Panics
 ///
 /// If this thread is loading the key already.
-pub(crate) fn assert_not_running(table: usize, hash: KeyHash) {
+pub(crate) fn assert_not_nested(table: usize, hash: KeyHash) {
     if DEPTH.with(Cell::get) == 0 {
         return;
     }
     let is_running = LOADS.with(|loads| loads.iter().any(|load| load.get() == (table, Some(hash))));
     assert!(
         !is_running,
-        "punctual: a loader asked for its own key (or one of the same hash): it would run \
-         within itself"
+        "punctual: recursive load: the loader of this key asked for the same key (or one of the \
+         same 64-bit hash), which would recurse without end"
     );
 }
 
@@ -90,10 +88,10 @@ mod tests {
     /// they lie so deep; how deep they were.
     fn nest(keys: &[usize], depth: usize, depth_max: usize) -> usize {
         let hash = hash(keys[depth.min(keys.len() - 1)]);
-        if depth == depth_max || catch_unwind(|| assert_not_running(1, hash)).is_err() {
+        if depth == depth_max || catch_unwind(|| assert_not_nested(1, hash)).is_err() {
             return depth;
         }
-        let _running = Running::new(1, hash);
+        let _running = NestedLoadScope::new(1, hash);
         nest(keys, depth + 1, depth_max)
     }
 
@@ -103,31 +101,32 @@ mod tests {
         assert_eq!(nest(&keys, 0, 1_000), 1_000);
         assert_eq!(nest(&keys, 0, 1_000), 1_000, "nothing is left of them");
         for key in keys {
-            assert_not_running(1, hash(key));
+            assert_not_nested(1, hash(key));
         }
     }
 
     #[test]
     fn a_load_is_known_as_long_as_it_runs() {
-        for depth in 0..PLACES {
-            let running: Vec<_> = (0..=depth).map(|key| Running::new(1, hash(key))).collect();
-            assert!(catch_unwind(|| assert_not_running(1, hash(depth))).is_err());
-            assert_not_running(2, hash(depth));
-            assert_not_running(1, hash(depth + 1));
+        for depth in 0..DEPTH_TRACKED {
+            let running: Vec<_> =
+                (0..=depth).map(|key| NestedLoadScope::new(1, hash(key))).collect();
+            assert!(catch_unwind(|| assert_not_nested(1, hash(depth))).is_err());
+            assert_not_nested(2, hash(depth));
+            assert_not_nested(1, hash(depth + 1));
             drop(running);
-            assert_not_running(1, hash(depth));
+            assert_not_nested(1, hash(depth));
         }
     }
 
     /// So many loads of different keys, and then some that ask for each other.
     #[test]
     fn no_circle_goes_on_for_ever() {
-        for before in [0, 1, PLACES - 1, PLACES, 100] {
+        for before in [0, 1, DEPTH_TRACKED - 1, DEPTH_TRACKED, 100] {
             for period in [1, 2, 3, 7, 100] {
-                let turns = (0..10_000).map(|turn| before + turn % period);
+                let turns = (0..10_000).map(|claim| before + claim % period);
                 let keys: Vec<_> = (0..before).chain(turns).collect();
                 let depth = nest(&keys, 0, 10_000);
-                let most = 2 * (before + period).max(PLACES) + period;
+                let most = 2 * (before + period).max(DEPTH_TRACKED) + period;
                 assert!(depth <= most, "{depth} loads deep: {before} and {period}");
             }
         }

@@ -1,27 +1,27 @@
-//! The loads of a shard behind a lock of their own: callers of other keys never
-//! meet it, and a load can end wherever its future is dropped, even within a
-//! closure that runs under the shard's lock.
+//! The table of loads in flight behind a lock of its own, and who waits for them.
+//!
+//! Callers of other keys never meet this lock, and a load can end wherever its future is
+//! dropped, even within a closure that runs under the shard's lock.
 //!
 //! # Ground rules
 //!
 //! - Whoever holds the shard's lock may take this one, never the other way round.
-//! - No callers' code runs under it, wakers' included, and nobody sleeps holding
-//!   the shard's lock.
-//! - A load begins, and what it brings is stored, under both locks: so a key that
-//!   is set or removed under the shard's lock overrules every load that began
-//!   before.
+//! - No callers' code runs under it, wakers included, and nobody blocks holding the shard's
+//!   lock.
+//! - A load begins, and its value is stored, under both locks: so a key that is set or
+//!   removed under the shard's lock invalidates every load that began before.
 
 #[cfg(feature = "async")]
 use std::task::Waker;
 
-use super::in_flight::{Loader, Loads, Turn};
+use super::in_flight::{Claim, InFlight, Loader};
 use crate::panic::FirstPanic;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicBool, Condvar, Mutex, Ordering};
 
 #[derive(Debug, Default)]
 struct Table {
-    loads: Loads,
+    loads: InFlight,
     /// Futures that wait for a load.
     #[cfg(feature = "async")]
     waiters: Vec<Waiter>,
@@ -54,47 +54,47 @@ pub(in crate::cache) struct SharedLoads {
     table: Mutex<Table>,
     /// A load has ended.
     ended: Condvar,
-    /// Whether there are any. Written under the table's lock; whoever holds the
-    /// shard's lock sees at least the loads that began under it.
+    /// Whether any is in flight. Written under the table's lock; whoever holds the shard's
+    /// lock sees at least the loads that began under it.
     is_busy: AtomicBool,
 }
 
 impl SharedLoads {
-    /// What tells it from those of other shards and caches.
+    /// What tells this table from those of other shards and caches.
     pub(in crate::cache) fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
     }
 
-    /// Takes the turn to load a key, if nobody has it. The caller holds the
-    /// shard's lock.
+    /// Claims the load of a key. The caller holds the shard's lock.
     ///
     /// # Panics
     ///
     /// If this thread is loading the key already.
-    pub(in crate::cache) fn turn(&self, hash: KeyHash, loader: Loader) -> Turn {
+    pub(in crate::cache) fn claim(&self, hash: KeyHash, loader: Loader) -> Claim {
         let mut table = self.table.lock();
-        let turn = table.loads.turn(hash, loader);
+        let claim = table.loads.claim(hash, loader);
         self.is_busy.store(true, Ordering::Relaxed);
-        turn
+        claim
     }
 
-    /// The key is set or removed by a caller, who holds the shard's lock.
+    /// Invalidates the load of a key that a caller, who holds the shard's lock, sets or
+    /// removes.
     #[inline]
-    pub(in crate::cache) fn overrule(&self, hash: KeyHash) {
+    pub(in crate::cache) fn invalidate(&self, hash: KeyHash) {
         if self.is_busy.load(Ordering::Relaxed) {
-            self.table.lock().loads.overrule(hash);
+            self.table.lock().loads.invalidate(hash);
         }
     }
 
-    /// The same of all keys.
-    pub(in crate::cache) fn overrule_all(&self) {
+    /// Invalidates the loads of all keys.
+    pub(in crate::cache) fn invalidate_all(&self) {
         if self.is_busy.load(Ordering::Relaxed) {
-            self.table.lock().loads.overrule_all();
+            self.table.lock().loads.invalidate_all();
         }
     }
 
-    /// Waits until a load has ended, if one of that key is still in flight. Others
-    /// may end it, too: the caller looks again.
+    /// Blocks until a load has ended, if one of that key is still in flight. It may have been
+    /// another one: the caller looks again.
     pub(in crate::cache) fn wait(&self, hash: KeyHash) {
         let table = self.table.lock();
         if table.loads.is_loading(hash) {
@@ -102,13 +102,14 @@ impl SharedLoads {
         }
     }
 
-    /// Ends a load. Threads that wait for it go on, futures when they are woken.
+    /// Ends a load and wakes the threads that wait for it. Futures are woken by
+    /// [`Ended::wake`].
     pub(in crate::cache) fn end(&self, hash: KeyHash, loader: Loader) -> Ended {
         let mut table = self.table.lock();
-        let is_wanted = table.loads.end(hash, loader);
+        let is_valid = table.loads.end(hash, loader);
         self.is_busy.store(!table.loads.is_empty(), Ordering::Relaxed);
         let ended = Ended {
-            is_wanted,
+            is_valid,
             #[cfg(feature = "async")]
             waiters: table.take_waiters(hash),
         };
@@ -130,15 +131,15 @@ impl SharedLoads {
 /// A load that has ended.
 #[must_use]
 pub(in crate::cache) struct Ended {
-    /// Whether what it brings is to be stored: nobody has set or removed the key.
-    pub(in crate::cache) is_wanted: bool,
+    /// Whether its value is to be stored: nobody has set or removed the key.
+    pub(in crate::cache) is_valid: bool,
     #[cfg(feature = "async")]
     waiters: Vec<Waiter>,
 }
 
 impl Ended {
-    /// Wakes the futures that wait for it. Wakers are callers' code: no lock is
-    /// held, and one that panics keeps nobody asleep.
+    /// Wakes the futures that wait for it. Wakers are callers' code: no lock is held, and one
+    /// that panics does not keep the others from being woken.
     #[cfg_attr(not(feature = "async"), expect(unused_variables, clippy::unused_self))]
     pub(in crate::cache) fn wake(self, panics: &mut FirstPanic) {
         #[cfg(feature = "async")]
@@ -148,23 +149,23 @@ impl Ended {
     }
 }
 
-/// The wait of one future for one load; its waker goes with it.
+/// One future's wait for one load. Drops its waker with it.
 #[cfg(feature = "async")]
-pub(in crate::cache) struct Wait<'a> {
+pub(in crate::cache) struct Waiting<'a> {
     loads: &'a SharedLoads,
     hash: KeyHash,
     number: Option<u64>,
 }
 
 #[cfg(feature = "async")]
-impl<'a> Wait<'a> {
+impl<'a> Waiting<'a> {
     pub(in crate::cache) fn new(loads: &'a SharedLoads, hash: KeyHash) -> Self {
         Self { loads, hash, number: None }
     }
 
-    /// Whether the load has ended; if not, the waker is kept in place of the one
+    /// Returns whether the load has ended. If not, keeps the waker instead of the one
     /// before.
-    pub(in crate::cache) fn is_over(&mut self, waker: &Waker) -> bool {
+    pub(in crate::cache) fn poll_ended(&mut self, waker: &Waker) -> bool {
         // Callers' code: no lock is held while it runs.
         let waker = waker.clone();
         let mut table = self.loads.table.lock();
@@ -180,10 +181,10 @@ impl<'a> Wait<'a> {
             table.waiters.push(Waiter { number, hash: self.hash, waker });
             None
         };
-        let is_over = !table.loads.is_loading(self.hash);
+        let has_ended = !table.loads.is_loading(self.hash);
         drop(table);
         drop(unused);
-        is_over
+        has_ended
     }
 
     fn position(&self, table: &Table) -> Option<usize> {
@@ -193,7 +194,7 @@ impl<'a> Wait<'a> {
 }
 
 #[cfg(feature = "async")]
-impl Drop for Wait<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut table = self.loads.table.lock();
         let waiter = self.position(&table).map(|position| table.waiters.swap_remove(position));

@@ -1,0 +1,121 @@
+//! Calls about all entries, a few slots at a time under each shard's lock.
+
+use std::mem::needs_drop;
+use std::time::Duration;
+
+use super::inner::Inner;
+use super::reap::{Batch, DELIVERY_BATCH, STEPS_PER_LOCK};
+use crate::panic::FirstPanic;
+use crate::removal::RemovalCause;
+use crate::shim::Ordering;
+use crate::stats::Stats;
+
+impl<K, V, S> Inner<K, V, S> {
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        let first = (0..self.shards.len())
+            .filter_map(|shard| self.lock_for_read(shard).shard.next_expiry())
+            .min()?;
+        Some(self.timebase.until(first, self.now()))
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        (0..self.shards.len())
+            .fold(Stats::default(), |sum, shard| sum.plus(&self.lock_for_read(shard).shard.stats()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        (0..self.shards.len()).map(|shard| self.lock_for_read(shard).shard.len()).sum()
+    }
+
+    /// Shows each live entry to `visit`.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
+        let reading = self.now();
+        for shard in 0..self.shards.len() {
+            let mut left = 0..self.lock_for_read(shard).shard.capacity();
+            while !left.is_empty() {
+                let until = (left.start + STEPS_PER_LOCK).min(left.end);
+                let mut state = self.lock_for_read(shard);
+                let now = state.tick(reading);
+                let _scope = self.closure_scope();
+                state.shard.for_each(left.start..until, now, &mut visit);
+                left.start = until;
+            }
+        }
+    }
+
+    /// Removes what is due and, of the rest, what `predicate` asks for. A panic in
+    /// `predicate` ends it.
+    pub(super) fn remove_where(&self, cause: RemovalCause, predicate: impl FnMut(&K, &V) -> bool) {
+        if Self::IS_BATCHED {
+            self.remove_where_in_batches::<DELIVERY_BATCH>(cause, predicate);
+        } else {
+            self.remove_where_in_batches::<1>(cause, predicate);
+        }
+    }
+
+    fn remove_where_in_batches<const N: usize>(
+        &self,
+        cause: RemovalCause,
+        mut predicate: impl FnMut(&K, &V) -> bool,
+    ) {
+        let reading = self.now();
+        let mut panics = FirstPanic::default();
+        for shard in 0..self.shards.len() {
+            let mut left = 0..self.lock_for_read(shard).shard.capacity();
+            while !left.is_empty() {
+                let mut batch = Batch::<K, V, N>::new();
+                let looked_at = left.end.saturating_sub(STEPS_PER_LOCK)..left.end;
+                let outcome = {
+                    let mut state = self.lock(shard);
+                    // `clear` under this lock precedes every load that begins after it, and
+                    // must not be undone by one that began before.
+                    if cause == RemovalCause::Cleared {
+                        state.invalidate_all_loads();
+                    }
+                    let now = state.tick(reading);
+                    let _scope = self.closure_scope();
+                    panics.catch(|| {
+                        state.shard.remove_where(looked_at, now, cause, &mut predicate, &mut batch)
+                    })
+                };
+                // The lock is released. What left before a panic is delivered all the same.
+                for removed in batch {
+                    self.notify_and_drop(removed, &mut panics);
+                }
+                match outcome {
+                    // Also where a full batch ended it early: `end` is where to go on.
+                    Some(not_looked_at) => left.end = not_looked_at.end,
+                    None => return panics.resume_or(()),
+                }
+            }
+        }
+        panics.resume_or(());
+    }
+
+    /// Drops every entry once the last handle is gone. No listener is told.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        if !needs_drop::<(K, V)>() {
+            return;
+        }
+        let mut panics = FirstPanic::default();
+        for shard in 0..self.shards.len() {
+            let mut left = 0..self.lock_for_read(shard).shard.capacity();
+            while !left.is_empty() {
+                let mut batch = Batch::<K, V, 1>::new();
+                left = self.lock(shard).shard.remove_where(
+                    left,
+                    0,
+                    RemovalCause::Cleared,
+                    |_, _| true,
+                    &mut batch,
+                );
+                for removed in batch {
+                    panics.drop(removed.value);
+                    panics.drop(removed.key);
+                }
+            }
+        }
+        panics.resume_unless_unwinding();
+    }
+}

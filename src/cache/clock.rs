@@ -1,0 +1,49 @@
+//! Which clock a cache goes by: one to see what is due, another to count a TTL from.
+//!
+//! | | while the reaper refreshes them | else |
+//! |---|---|---|
+//! | what is due | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
+//! | a TTL counts from | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
+//!
+//! With another clock than the system's, both are that one.
+
+use super::inner::Inner;
+use crate::reaper::handle::ReaperHandle;
+use crate::time::tick::Moment;
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Returns the time, to see what is due.
+    #[inline]
+    pub(super) fn now(&self) -> Moment {
+        match self.reaper.as_ref().and_then(ReaperHandle::cached_now) {
+            Some(now) => now,
+            None => self.now_slow(),
+        }
+    }
+
+    /// Returns the time that a TTL counts from.
+    #[inline]
+    pub(super) fn now_for_ttl(&self) -> Moment {
+        match self.reaper.as_ref().and_then(ReaperHandle::tsc_now) {
+            Some(now) => now,
+            None => self.now_for_ttl_slow(),
+        }
+    }
+
+    /// Out of line, so that callers which need not read a clock make no room for it.
+    #[inline(never)]
+    fn now_slow(&self) -> Moment {
+        match self.reaper.as_ref().and_then(ReaperHandle::read_coarse) {
+            Some(now) => now,
+            None => self.source.now(&self.timebase),
+        }
+    }
+
+    #[inline(never)]
+    fn now_for_ttl_slow(&self) -> Moment {
+        match self.reaper.as_ref().and_then(ReaperHandle::read_precise) {
+            Some(now) => now,
+            None => self.source.now_precise(&self.timebase),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Calls about one key: hash, read the clock, lock, have the shard do it, unlock; then run
+//! listeners and drops, and free what is due.
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use super::inner::Inner;
+use super::locked_shard::{Guard, ReadGuard, State};
+use crate::panic::{DropGuard, FirstPanic};
+use crate::removal::{RemovalCause, Removed};
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
+use crate::time::tick::{Deadline, Moment};
+
+impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
+    /// Finds a live entry and gives it to `use_value` under the lock, which counts as a
+    /// use; then frees what is due.
+    #[inline(always)]
+    pub(super) fn get_with<Q, R>(
+        &self,
+        key: &Q,
+        use_value: impl FnOnce(&Self, &mut V) -> R,
+    ) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key);
+        let reading = self.now();
+        let mut state = self.lock_for_read(self.shard_of(hash));
+        let now = state.tick(reading);
+        if state.shard.has_work(now) {
+            return self.get_with_slow(state, hash, key, reading, use_value);
+        }
+        self.get_locked(state, hash, key, now, use_value)
+    }
+
+    /// Out of line: keeps the fast path of [`get_with`](Self::get_with) free of the reaping
+    /// code.
+    #[inline(never)]
+    fn get_with_slow<Q, R>(
+        &self,
+        mut state: ReadGuard<'_, K, V>,
+        hash: KeyHash,
+        key: &Q,
+        reading: Moment,
+        use_value: impl FnOnce(&Self, &mut V) -> R,
+    ) -> Option<R>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let now = state.tick(reading);
+        let result = self.get_locked(state, hash, key, now, use_value);
+        self.reap_then_return(self.shard_of(hash), reading, result)
+    }
+
+    #[inline(always)]
+    fn get_locked<Q, R>(
+        &self,
+        mut state: ReadGuard<'_, K, V>,
+        hash: KeyHash,
+        key: &Q,
+        now: u64,
+        use_value: impl FnOnce(&Self, &mut V) -> R,
+    ) -> Option<R>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value))
+    }
+
+    /// Finds a live entry and gives it to `look`, for a call that changes nothing.
+    #[inline]
+    pub(super) fn peek_with<Q, R>(
+        &self,
+        key: &Q,
+        look: impl FnOnce(&Self, &mut State<K, V>, SlotId) -> R,
+    ) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key);
+        let reading = self.now();
+        let mut state = self.lock_for_read(self.shard_of(hash));
+        let now = state.tick(reading);
+        let found = state.shard.find_live(hash.slot_hash(), key, now);
+        found.map(|id| look(self, &mut state, id))
+    }
+
+    /// Inserts an entry, or replaces that of its key. Returns the live value that it
+    /// replaces.
+    #[inline]
+    pub(super) fn upsert(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
+        let (key, value) = (DropGuard::new(key), DropGuard::new(value));
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key.get());
+        let reading = self.now_for_ttl();
+        let state = self.lock_for_write(self.shard_of(hash), hash);
+        self.upsert_locked(hash, key, value, ttl, reading, state)
+    }
+
+    /// [`upsert`](Self::upsert) with the lock held already.
+    ///
+    /// The lock is the last parameter: should `Eq` panic, it is released first, and key and
+    /// value are dropped then.
+    #[inline(always)]
+    pub(super) fn upsert_locked(
+        &self,
+        hash: KeyHash,
+        mut key: DropGuard<K>,
+        mut value: DropGuard<V>,
+        ttl: Option<Duration>,
+        reading: Moment,
+        mut state: Guard<'_, K, V>,
+    ) -> Option<V> {
+        let time = state.time(reading);
+        let deadline = self.timebase.deadline(time, ttl);
+        if deadline == Deadline::Now {
+            return self.insert_expired(hash, key, value, time, state);
+        }
+        let mut budget = self.reap_limit;
+        let (_, displaced) =
+            state.shard.upsert(hash, &mut key, &mut value, deadline, time.tick, &mut budget);
+        self.settle(state, hash, time, budget, displaced)
+    }
+
+    /// Inserts an entry whose TTL is zero: what it replaces leaves, and the listener hears
+    /// of both.
+    #[cold]
+    fn insert_expired(
+        &self,
+        hash: KeyHash,
+        key: DropGuard<K>,
+        value: DropGuard<V>,
+        time: Moment,
+        mut state: Guard<'_, K, V>,
+    ) -> Option<V> {
+        let replaced = state.shard.expire_on_arrival(hash, key.get(), time.tick);
+        drop(state);
+        let mut panics = FirstPanic::default();
+        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
+        let (key, value) = (key.into_inner(), value.into_inner());
+        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
+        self.reap_shard(self.shard_of(hash), time, self.reap_limit, &mut panics);
+        panics.resume_or(replaced)
+    }
+
+    /// Removes the entry of a key. Returns its value if it was live.
+    pub(super) fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key);
+        let reading = self.now();
+        let mut state = self.lock_for_write(self.shard_of(hash), hash);
+        let time = state.time(reading);
+        let removed = state.shard.remove_key(hash, key, time.tick);
+        self.settle(state, hash, time, self.reap_limit, removed)
+    }
+
+    /// Gives a live entry another TTL. Returns whether there was one.
+    pub(super) fn set_ttl<Q>(&self, key: &Q, ttl: Duration) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key);
+        let reading = self.now_for_ttl();
+        let mut state = self.lock(self.shard_of(hash));
+        let time = state.time(reading);
+        let deadline = self.timebase.deadline(time, Some(ttl));
+        let found = state.shard.find_live(hash.slot_hash(), key, time.tick);
+        let expired = found.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
+        self.settle(state, hash, time, self.reap_limit, expired);
+        found.is_some()
+    }
+
+    /// Clones a live value, which counts as a use, and gives its entry another TTL.
+    pub(super) fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.assert_not_reentrant();
+        let hash = KeyHash::new(&self.hasher, key);
+        let reading = self.now_for_ttl();
+        let mut state = self.lock(self.shard_of(hash));
+        let time = state.time(reading);
+        let deadline = self.timebase.deadline(time, Some(ttl));
+        let found = state.shard.get(hash, key, time.tick).map(|(id, value)| (id, value.clone()));
+        let (id, value) = found.unzip();
+        let expired = id.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
+        // Dropped after the lock is released, should a listener panic.
+        let value = value.map(DropGuard::new);
+        self.settle(state, hash, time, self.reap_limit, expired);
+        value.map(DropGuard::into_inner)
+    }
+
+    /// The last step of a call that has changed a shard: unlocks, tells the listener of
+    /// what was removed, and frees what is due within `budget`. Returns the removed value if
+    /// it is the caller's.
+    #[inline(always)]
+    fn settle(
+        &self,
+        mut state: Guard<'_, K, V>,
+        hash: KeyHash,
+        time: Moment,
+        budget: usize,
+        removed: Option<Removed<K, V>>,
+    ) -> Option<V> {
+        let has_work = budget > 0 && state.shard.has_work(time.tick);
+        if !has_work {
+            state.shard.record_peak();
+        }
+        drop(state);
+        let mut panics = FirstPanic::default();
+        let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
+        if has_work {
+            self.reap_shard(self.shard_of(hash), time, budget, &mut panics);
+        }
+        panics.resume_or(value)
+    }
+}

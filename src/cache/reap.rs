@@ -1,0 +1,144 @@
+//! Freeing what is due, a batch at a time: by the calls, by `reap`, and by the reaper's
+//! thread.
+
+use arrayvec::ArrayVec;
+
+use super::inner::Inner;
+use crate::panic::FirstPanic;
+use crate::reaper::Reapable;
+use crate::reaper::parker::Alarm;
+use crate::removal::Removed;
+use crate::shim::Ordering;
+use crate::time::tick::Moment;
+
+/// Removed entries that are delivered together: they lie on the stack meanwhile.
+pub(super) const DELIVERY_BATCH: usize = 8;
+
+/// Entries that are larger are delivered one by one.
+const DELIVERY_BATCH_BYTES_MAX: usize = 1 << 12;
+
+/// Slots looked at, and timers moved within the wheel, before the lock is released.
+pub(super) const STEPS_PER_LOCK: usize = 64;
+
+pub(super) type Batch<K, V, const N: usize> = ArrayVec<Removed<K, V>, N>;
+
+/// What a batch came to.
+struct ReapOutcome {
+    removed: usize,
+    has_more: bool,
+}
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Whether entries are small enough for the stack to take several.
+    pub(super) const IS_BATCHED: bool = size_of::<Removed<K, V>>() <= DELIVERY_BATCH_BYTES_MAX;
+
+    /// Frees what is due in a shard, batch by batch, until the budget is used up.
+    #[cold]
+    pub(super) fn reap_shard(
+        &self,
+        shard: usize,
+        reading: Moment,
+        mut budget: usize,
+        panics: &mut FirstPanic,
+    ) {
+        while budget > 0
+            && self.reap_batch(shard, reading, &mut budget, usize::MAX, panics).has_more
+        {}
+    }
+
+    /// Frees what is due in a shard, for a call that is done but for that.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn reap_then_return<R>(&self, shard: usize, reading: Moment, result: R) -> R {
+        let mut panics = FirstPanic::default();
+        self.reap_shard(shard, reading, self.reap_limit, &mut panics);
+        panics.resume_or(result)
+    }
+
+    /// Frees at most `limit` due entries in all shards. Returns how many.
+    pub(super) fn reap(&self, limit: usize) -> usize {
+        let reading = self.now();
+        let mut panics = FirstPanic::default();
+        let mut removed = 0;
+        for shard in 0..self.shards.len() {
+            while removed < limit {
+                let mut unbounded = usize::MAX;
+                let outcome =
+                    self.reap_batch(shard, reading, &mut unbounded, limit - removed, &mut panics);
+                removed += outcome.removed;
+                if !outcome.has_more {
+                    break;
+                }
+            }
+        }
+        panics.resume_or(removed)
+    }
+
+    /// Frees up to `limit` entries that are due, or one batch if that is less.
+    fn reap_batch(
+        &self,
+        shard: usize,
+        reading: Moment,
+        budget: &mut usize,
+        limit: usize,
+        panics: &mut FirstPanic,
+    ) -> ReapOutcome {
+        if Self::IS_BATCHED {
+            self.reap_batch_of::<DELIVERY_BATCH>(shard, reading, budget, limit, panics)
+        } else {
+            self.reap_batch_of::<1>(shard, reading, budget, limit, panics)
+        }
+    }
+
+    fn reap_batch_of<const N: usize>(
+        &self,
+        shard: usize,
+        reading: Moment,
+        budget: &mut usize,
+        limit: usize,
+        panics: &mut FirstPanic,
+    ) -> ReapOutcome {
+        let mut batch = Batch::<K, V, N>::new();
+        let mut steps = STEPS_PER_LOCK.min(*budget);
+        *budget -= steps;
+        let has_more = {
+            let mut state = self.lock(shard);
+            let now = state.tick(reading);
+            while batch.len() < N.min(limit) {
+                let Some(expired) = state.shard.reap_one(now, &mut steps) else { break };
+                batch.push(expired);
+            }
+            state.shard.record_peak();
+            state.shard.has_work(now)
+        };
+        // What was not used of this lock's share goes back.
+        *budget += steps;
+        let removed = batch.len();
+        for expired in batch {
+            self.notify_and_drop(expired, panics);
+        }
+        ReapOutcome { removed, has_more }
+    }
+}
+
+impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
+    fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    fn next_event(&self, shard: usize) -> u64 {
+        match self.shards[shard].next_event() {
+            u64::MAX => Alarm::NEVER,
+            _ if self.is_closed.load(Ordering::Relaxed) => Alarm::NEVER,
+            tick => self.timebase.nanos(tick),
+        }
+    }
+
+    fn reap_batch(&self, shard: usize, now_nanos: u64) {
+        let reading = self.timebase.moment_of_nanos(now_nanos);
+        let mut panics = FirstPanic::default();
+        let mut budget = STEPS_PER_LOCK;
+        self.reap_batch(shard, reading, &mut budget, usize::MAX, &mut panics);
+        panics.discard();
+    }
+}

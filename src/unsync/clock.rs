@@ -1,0 +1,80 @@
+//! Which clock a cache goes by: the builder's, read at every call.
+//!
+//! Of the system's, a look-up reads the coarse one, and a TTL counts from the precise one.
+
+use std::time::Duration;
+
+use crate::time::clock::{Clock, ClockSource, UNKNOWN_NANOS};
+use crate::time::tick::{Deadline, Moment, Timebase};
+
+/// A clock and the latest time that it told: time never goes back, whatever the clock does.
+#[derive(Debug)]
+pub(super) struct MonotonicClock {
+    source: ClockSource<dyn Clock>,
+    timebase: Timebase,
+    latest: Moment,
+    /// Readings below this make no difference to `latest`.
+    valid_until_nanos: u64,
+}
+
+impl MonotonicClock {
+    pub(super) fn new(source: ClockSource<dyn Clock>, timebase: Timebase) -> Self {
+        let latest = source.now(&timebase);
+        Self { source, timebase, latest, valid_until_nanos: 0 }
+    }
+
+    pub(super) fn latest(&self) -> Moment {
+        self.latest
+    }
+
+    /// Returns the tick it is, if the source is cheap to read and has not advanced; `None`
+    /// means: call [`read`](Self::read).
+    #[inline]
+    pub(super) fn cached_tick(&self) -> Option<u64> {
+        (self.source.nanos() < self.valid_until_nanos).then_some(self.latest.tick)
+    }
+
+    /// Until the clock is read again, there is no [cached tick](Self::cached_tick).
+    pub(super) fn invalidate(&mut self) {
+        self.valid_until_nanos = 0;
+    }
+
+    /// Reads the clock. Returns the tick it is.
+    #[inline]
+    pub(super) fn read(&mut self) -> u64 {
+        let nanos = self.source.nanos();
+        let reading = if nanos == UNKNOWN_NANOS {
+            self.source.now(&self.timebase)
+        } else {
+            self.valid_until_nanos = nanos + 1;
+            self.timebase.moment_of_nanos(nanos)
+        };
+        self.latest = reading.max(self.latest);
+        self.latest.tick
+    }
+
+    /// Reads the clock that a TTL counts from. Returns the tick it is.
+    #[inline]
+    pub(super) fn read_for_ttl(&mut self) -> u64 {
+        self.latest = self.source.now_precise(&self.timebase).max(self.latest);
+        self.latest.tick
+    }
+
+    /// Reads the clock and changes nothing.
+    #[inline]
+    pub(super) fn peek(&self) -> Moment {
+        self.source.now(&self.timebase).max(self.latest)
+    }
+
+    /// Returns the deadline of an entry whose TTL counts from the time
+    /// [read last](Self::read_for_ttl).
+    #[inline]
+    pub(super) fn deadline(&self, ttl: Option<Duration>) -> Deadline {
+        self.timebase.deadline(self.latest, ttl)
+    }
+
+    /// Returns how long after `now` a tick starts; zero if it has.
+    pub(super) fn until(&self, tick: u64, now: Moment) -> Duration {
+        self.timebase.until(tick, now)
+    }
+}

@@ -1,0 +1,338 @@
+//! What the calls do: read the clock, have the shard do it, then run listeners and drops,
+//! and free what is due.
+//!
+//! A call that lends a reference frees what is due *first*: nothing may change the shard
+//! while the reference lives. (The cache for many threads, which clones, does so after.)
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use hashbrown::Equivalent;
+
+use super::Cache;
+use crate::panic::{DropGuard, FirstPanic};
+use crate::removal::{RemovalCause, Removed};
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
+use crate::time::tick::Deadline;
+
+/// Where an entry is: the number of its shard, and its slot.
+pub(super) type Location = (usize, SlotId);
+
+impl<K, V, S> Cache<K, V, S> {
+    /// The first step of every call that may change the cache. Returns the tick it is.
+    #[inline]
+    pub(super) fn start_write(&mut self, panics: &mut FirstPanic) -> u64 {
+        let now = self.clock.read();
+        self.drop_uncached(panics);
+        now
+    }
+
+    /// The same, where a TTL is to be counted from now.
+    #[inline]
+    pub(super) fn start_write_with_ttl(&mut self, panics: &mut FirstPanic) -> u64 {
+        let now = self.clock.read_for_ttl();
+        self.drop_uncached(panics);
+        now
+    }
+
+    #[inline]
+    fn drop_uncached(&mut self, panics: &mut FirstPanic) {
+        if let Some(uncached) = self.uncached.take() {
+            panics.drop(uncached);
+        }
+    }
+
+    /// Owns a value that is lent but not held, until the next call.
+    fn lend_uncached(&mut self, value: V) -> &V {
+        // The next call must take the slow path, which drops the value.
+        self.clock.invalidate();
+        self.uncached.insert(value)
+    }
+
+    #[inline]
+    pub(super) fn shard_of(&self, hash: KeyHash) -> usize {
+        hash.shard(self.shards.len())
+    }
+
+    /// Frees what is due in a shard, within `budget`.
+    #[inline]
+    pub(super) fn reap_shard(
+        &mut self,
+        shard: usize,
+        now: u64,
+        budget: usize,
+        panics: &mut FirstPanic,
+    ) {
+        if self.shards[shard].has_work(now) {
+            self.reap_shard_slow(shard, now, budget, panics);
+        }
+    }
+
+    #[cold]
+    fn reap_shard_slow(
+        &mut self,
+        shard: usize,
+        now: u64,
+        mut budget: usize,
+        panics: &mut FirstPanic,
+    ) {
+        while let Some(expired) = self.shards[shard].reap_one(now, &mut budget) {
+            self.notify_and_drop(expired, panics);
+        }
+    }
+
+    /// Frees at most `limit` due entries in all shards. Returns how many.
+    pub(super) fn reap_all(&mut self, limit: usize) -> usize {
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        let mut freed = 0;
+        for shard in 0..self.shards.len() {
+            while freed < limit {
+                let mut unbounded = usize::MAX;
+                let Some(expired) = self.shards[shard].reap_one(now, &mut unbounded) else { break };
+                freed += 1;
+                self.notify_and_drop(expired, &mut panics);
+            }
+        }
+        panics.resume_or(freed)
+    }
+
+    /// Removes what is due and, of the rest, what `predicate` asks for. A panic in
+    /// `predicate` ends it.
+    pub(super) fn remove_where(
+        &mut self,
+        cause: RemovalCause,
+        mut predicate: impl FnMut(&K, &V) -> bool,
+    ) {
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        for number in 0..self.shards.len() {
+            let mut left = 0..self.shards[number].capacity();
+            while !left.is_empty() {
+                let mut batch = ArrayVec::<_, 1>::new();
+                let shard = &mut self.shards[number];
+                let outcome = panics
+                    .catch(|| shard.remove_where(left, now, cause, &mut predicate, &mut batch));
+                for removed in batch {
+                    self.notify_and_drop(removed, &mut panics);
+                }
+                match outcome {
+                    Some(not_looked_at) => left = not_looked_at,
+                    None => return panics.resume_or(()),
+                }
+            }
+        }
+        panics.resume_or(());
+    }
+
+    /// Tells the listener of a removed entry, and drops it.
+    fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+        self.len -= 1;
+        removed.notify_and_drop(self.listener.as_mut(), panics);
+    }
+
+    /// Tells the listener of a removed entry. Returns its value if it is the caller's.
+    fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
+        self.len -= 1;
+        removed.deliver(self.listener.as_mut(), panics)
+    }
+
+    /// Tells the listener of a removed entry. Returns its value, whoever's it is.
+    fn notify(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> V {
+        self.len -= 1;
+        removed.notify(self.listener.as_mut(), panics)
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
+    /// Finds a live entry for a call that counts as its use.
+    #[inline(always)]
+    pub(super) fn get_entry<Q>(&mut self, key: &Q) -> Option<(Location, &mut V)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let Some(now) = self.clock.cached_tick() else {
+            return self.get_entry_slow(key, hash);
+        };
+        let number = self.shard_of(hash);
+        if self.shards[number].has_work(now) {
+            return self.get_entry_slow(key, hash);
+        }
+        let (id, value) = self.shards[number].get(hash, key, now)?;
+        Some(((number, id), value))
+    }
+
+    /// Out of line: keeps the fast path free of the clock and of the reaping code.
+    #[inline(never)]
+    fn get_entry_slow<Q>(&mut self, key: &Q, hash: KeyHash) -> Option<(Location, &mut V)>
+    where
+        Q: Equivalent<K> + ?Sized,
+    {
+        let number = self.shard_of(hash);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        self.reap_shard(number, now, self.reap_limit, &mut panics);
+        panics.resume_or(());
+        let (id, value) = self.shards[number].get(hash, key, now)?;
+        Some(((number, id), value))
+    }
+
+    /// Finds a live entry, for a call that changes nothing.
+    pub(super) fn peek_entry<Q>(&self, key: &Q, now: u64) -> Option<Location>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let number = self.shard_of(hash);
+        let id = self.shards[number].find_live(hash.slot_hash(), key, now)?;
+        Some((number, id))
+    }
+
+    /// Returns the value of a key; where there is none, the one that `load` makes.
+    pub(super) fn load_with<Q, E>(
+        &mut self,
+        key: &Q,
+        load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
+    ) -> Result<&V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(((shard, id), _)) = self.get_entry(key) {
+            return Ok(self.shards[shard].value(id));
+        }
+        let (value, ttl) = load()?;
+        if ttl == Some(Duration::ZERO) {
+            return Ok(self.lend_uncached(value));
+        }
+        // Guarded while the key is cloned, hashed and compared.
+        let value = DropGuard::new(value);
+        let key = key.to_owned();
+        let (replaced, location) = self.upsert(key, value.into_inner(), ttl);
+        // Nothing, unless the key's `Eq` has changed its mind.
+        drop(replaced);
+        let (shard, id) = location.expect("a TTL above zero inserts the value");
+        Ok(self.shards[shard].value(id))
+    }
+
+    /// Inserts an entry, or replaces that of its key. Returns the live value that it
+    /// replaces, and where it is, unless its TTL is zero.
+    #[inline]
+    pub(super) fn upsert(
+        &mut self,
+        key: K,
+        value: V,
+        ttl: Option<Duration>,
+    ) -> (Option<V>, Option<Location>) {
+        let (key, value) = (DropGuard::new(key), DropGuard::new(value));
+        let hash = KeyHash::new(&self.hasher, key.get());
+        let mut panics = FirstPanic::default();
+        let now = self.start_write_with_ttl(&mut panics);
+        self.upsert_at(hash, key, value, ttl, now, panics)
+    }
+
+    /// [`upsert`](Self::upsert) with the clock read already.
+    #[inline(always)]
+    pub(super) fn upsert_at(
+        &mut self,
+        hash: KeyHash,
+        mut key: DropGuard<K>,
+        mut value: DropGuard<V>,
+        ttl: Option<Duration>,
+        now: u64,
+        mut panics: FirstPanic,
+    ) -> (Option<V>, Option<Location>) {
+        let deadline = self.clock.deadline(ttl);
+        if deadline == Deadline::Now {
+            return (self.insert_expired(hash, key, value, now, panics), None);
+        }
+        let shard = self.shard_of(hash);
+        let mut budget = self.reap_limit;
+        let (id, displaced) =
+            self.shards[shard].upsert(hash, &mut key, &mut value, deadline, now, &mut budget);
+        self.len += 1;
+        let replaced = displaced.and_then(|removed| self.deliver(removed, &mut panics));
+        self.reap_shard(shard, now, budget, &mut panics);
+        self.len_peak = self.len_peak.max(self.len);
+        (panics.resume_or(replaced), Some((shard, id)))
+    }
+
+    /// Inserts an entry whose TTL is zero: what it replaces leaves, and the listener hears
+    /// of both.
+    #[cold]
+    fn insert_expired(
+        &mut self,
+        hash: KeyHash,
+        key: DropGuard<K>,
+        value: DropGuard<V>,
+        now: u64,
+        mut panics: FirstPanic,
+    ) -> Option<V> {
+        let shard = self.shard_of(hash);
+        let replaced = self.shards[shard].expire_on_arrival(hash, key.get(), now);
+        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
+        let (key, value) = (key.into_inner(), value.into_inner());
+        self.len += 1;
+        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.resume_or(replaced)
+    }
+
+    /// Removes the entry of a key. Returns its value if it was live.
+    pub(super) fn remove_key<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        let shard = self.shard_of(hash);
+        let removed = self.shards[shard].remove_key(hash, key, now);
+        let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.resume_or(value)
+    }
+
+    /// Gives a live entry another TTL. Returns whether there was one.
+    pub(super) fn reschedule<Q>(&mut self, key: &Q, ttl: Duration) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write_with_ttl(&mut panics);
+        let deadline = self.clock.deadline(Some(ttl));
+        let shard = self.shard_of(hash);
+        let found = self.shards[shard].find_live(hash.slot_hash(), key, now);
+        if let Some(expired) =
+            found.and_then(|id| self.shards[shard].set_deadline(id, deadline, now))
+        {
+            self.notify_and_drop(expired, &mut panics);
+        }
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.resume_or(found.is_some())
+    }
+
+    /// Returns a live value, which counts as a use, and gives its entry another TTL.
+    pub(super) fn get_and_reschedule<Q>(&mut self, key: &Q, ttl: Duration) -> Option<&V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write_with_ttl(&mut panics);
+        let deadline = self.clock.deadline(Some(ttl));
+        let shard = self.shard_of(hash);
+        let found = self.shards[shard].get(hash, key, now).map(|(id, _)| id);
+        let expired = found.and_then(|id| self.shards[shard].set_deadline(id, deadline, now));
+        let expired = expired.map(|expired| self.notify(expired, &mut panics));
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        match (found, panics.resume_or(expired)) {
+            (_, Some(value)) => Some(self.lend_uncached(value)),
+            (Some(id), None) => Some(self.shards[shard].value(id)),
+            (None, None) => None,
+        }
+    }
+}
