@@ -101,39 +101,22 @@ pub use stats::Stats;
 pub use time::clock::{Clock, ManualClock, SystemClock};
 
 // Every block of Rust in the documents is a test. `tests/docs.rs` sees that none is missing.
-
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct ReadmeDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/design.md")]
-struct DesignDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/eviction.md")]
-struct EvictionDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/expiry.md")]
-struct ExpiryDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/migrating.md")]
-struct MigratingDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/original.md")]
-struct OriginalDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/sizing.md")]
-struct SizingDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/testing.md")]
-struct TestingDoctests;
-
-#[cfg(doctest)]
-#[doc = include_str!("../docs/tradeoffs.md")]
-struct TradeoffsDoctests;
+mod doctests {
+    macro_rules! pages {
+        ($($name:ident: $path:literal,)+) => {
+            $(#[doc = include_str!($path)] struct $name;)+
+        };
+    }
+    pages! {
+        Readme: "../README.md",
+        Design: "../docs/design.md",
+        Eviction: "../docs/eviction.md",
+        Expiry: "../docs/expiry.md",
+        Migrating: "../docs/migrating.md",
+        Original: "../docs/original.md",
+        Sizing: "../docs/sizing.md",
+        Testing: "../docs/testing.md",
+        Tradeoffs: "../docs/tradeoffs.md",
+    }
+}

@@ -1,62 +1,76 @@
-//! What the threads share, from std as a rule and from loom in its models: the
-//! only file that names loom.
+//! What threads share: std's, or loom's in its models. The only file that names loom.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
+#[cfg(punctual_loom)]
+use loom::sync as base;
 #[cfg(not(punctual_loom))]
-pub(crate) use self::plain::*;
+use std::sync as base;
+
+pub(crate) use base::MutexGuard;
+pub(crate) use base::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 #[cfg(punctual_loom)]
 pub(crate) use self::modelled::*;
+#[cfg(not(punctual_loom))]
+pub(crate) use self::plain::*;
+
+/// A mutex without poisoning: what it protects is consistent even after a panic, since
+/// callers' code that runs under it changes nothing of ours.
+///
+/// std's is a futex on Linux: it allocates nothing, contended or not. loom's inner one does
+/// poison: in a model a thread must not panic while another one holds the lock.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(base::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(base::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(base::Condvar);
+
+impl Condvar {
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is notified or the time is up, or spuriously.
+    ///
+    /// In a model no time passes: a wait ends by a notification, unless its time is up from
+    /// the start. So a lost one shows as a deadlock.
+    pub(crate) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> MutexGuard<'a, T> {
+        if cfg!(not(punctual_loom)) {
+            self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+        } else if timeout.is_zero() {
+            guard
+        } else {
+            self.wait(guard)
+        }
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}
 
 #[cfg(not(punctual_loom))]
 mod plain {
-    use std::sync::PoisonError;
-    use std::time::Duration;
-
-    pub(crate) use std::sync::MutexGuard;
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
     #[cfg(test)]
     pub(crate) use std::thread::spawn;
     pub(crate) use std::thread_local;
-
-    /// A mutex whose state is whole even after a panic: callers' code that runs
-    /// under it changes nothing of ours.
-    ///
-    /// std's is a futex on Linux: it allocates nothing, contended or not.
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(std::sync::Mutex::new(value))
-        }
-
-        #[inline]
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(std::sync::Condvar);
-
-    impl Condvar {
-        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-            self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
-        }
-
-        /// Waits until it is notified or the time is up, or for no reason at all.
-        pub(crate) fn wait_timeout<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            timeout: Duration,
-        ) -> MutexGuard<'a, T> {
-            self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
 
     /// Runs a model as it comes, many times.
     #[cfg(test)]
@@ -73,59 +87,17 @@ mod plain {
 
 #[cfg(punctual_loom)]
 mod modelled {
-    use std::time::Duration;
-
-    pub(crate) use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
     #[cfg(test)]
     pub(crate) use loom::{explore as go_on_exploring, stop_exploring, thread::spawn};
 
-    /// loom runs a model's threads on one thread of the system, so what is to be
-    /// each one's own has to be loom's.
+    /// loom runs a model's threads on one thread of the system, so thread-locals must be
+    /// loom's.
     macro_rules! thread_locals {
         ($($(#[$attribute:meta])* static $name:ident: $type:ty = const $initial:block;)+) => {
             loom::thread_local! { $($(#[$attribute])* static $name: $type = $initial;)+ }
         };
     }
     pub(crate) use thread_locals as thread_local;
-
-    /// loom's has no poison, but its inner one has: a thread must not panic while
-    /// another one holds the lock.
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(loom::sync::Condvar);
-
-    impl Condvar {
-        pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-            self.0.wait(guard).unwrap_or_else(std::sync::PoisonError::into_inner)
-        }
-
-        /// In a model no time passes: a wait ends by a notification, unless its
-        /// time is up from the start. So one that is lost shows as a deadlock.
-        pub(crate) fn wait_timeout<'a, T>(
-            &self,
-            guard: MutexGuard<'a, T>,
-            timeout: Duration,
-        ) -> MutexGuard<'a, T> {
-            if timeout.is_zero() { guard } else { self.wait(guard) }
-        }
-
-        pub(crate) fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
 
     /// Runs a model in all interleavings of its threads, or in those where they
     /// interrupt one another at most so many times.
@@ -134,7 +106,7 @@ mod modelled {
         preemptions_max: Option<usize>,
         model: impl Fn() + Send + Sync + 'static,
     ) {
-        use std::sync::atomic::AtomicUsize;
+        use std::sync::atomic::{AtomicUsize, Ordering};
 
         let start = std::time::Instant::now();
         let count = std::sync::Arc::new(AtomicUsize::new(0));

@@ -363,7 +363,7 @@ fn every_block_is_compiled_or_is_no_rust() {
             assert!(!hides, "{name}: a line hidden from rustdoc only:\n{text}");
             match language.as_str() {
                 "rust" => assert!(
-                    library.contains(&format!("include_str!(\"../{name}\")")),
+                    library.contains(&format!(": \"../{name}\",")),
                     "{name} has Rust in it, which `cargo test` does not see"
                 ),
                 "rust,ignore" => {

@@ -76,11 +76,15 @@ impl<const N: usize> ShardOrder<N> {
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Shows `each` the live entries of many keys; every look-up counts as a use.
-    pub(super) fn read_many<'a, Q, I>(&self, keys: I, mut each: impl FnMut(usize, Option<&V>))
-    where
-        I: IntoIterator<Item = &'a Q>,
+    pub(super) fn read_many<
+        'a,
         Q: Hash + Equivalent<K> + ?Sized + 'a,
-    {
+        I: IntoIterator<Item = &'a Q>,
+    >(
+        &self,
+        keys: I,
+        mut each: impl FnMut(usize, Option<&V>),
+    ) {
         self.assert_not_reentrant();
         let keys = keys.into_iter().fuse();
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;

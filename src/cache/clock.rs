@@ -15,35 +15,27 @@ impl<K, V, S> Inner<K, V, S> {
     /// Returns the time, to see what is due.
     #[inline]
     pub(super) fn now(&self) -> Moment {
-        match self.reaper.as_ref().and_then(ReaperHandle::cached_now) {
-            Some(now) => now,
-            None => self.now_slow(),
-        }
+        let cached = self.reaper.as_ref().and_then(ReaperHandle::cached_now);
+        cached.unwrap_or_else(|| self.now_slow())
     }
 
     /// Returns the time that a TTL counts from.
     #[inline]
     pub(super) fn now_for_ttl(&self) -> Moment {
-        match self.reaper.as_ref().and_then(ReaperHandle::tsc_now) {
-            Some(now) => now,
-            None => self.now_for_ttl_slow(),
-        }
+        let told = self.reaper.as_ref().and_then(ReaperHandle::tsc_now);
+        told.unwrap_or_else(|| self.now_for_ttl_slow())
     }
 
     /// Out of line, so that callers which need not read a clock make no room for it.
     #[inline(never)]
     fn now_slow(&self) -> Moment {
-        match self.reaper.as_ref().and_then(ReaperHandle::read_coarse) {
-            Some(now) => now,
-            None => self.source.now(&self.timebase),
-        }
+        let read = self.reaper.as_ref().and_then(|reaper| reaper.read(false));
+        read.unwrap_or_else(|| self.source.now(&self.timebase))
     }
 
     #[inline(never)]
     fn now_for_ttl_slow(&self) -> Moment {
-        match self.reaper.as_ref().and_then(ReaperHandle::read_precise) {
-            Some(now) => now,
-            None => self.source.now_precise(&self.timebase),
-        }
+        let read = self.reaper.as_ref().and_then(|reaper| reaper.read(true));
+        read.unwrap_or_else(|| self.source.now_precise(&self.timebase))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-use super::locked_shard::{Guard, LockedShard, Owner, ReadGuard};
+use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -110,28 +110,22 @@ impl<K, V, S> Inner<K, V, S> {
 
     #[inline]
     pub(super) fn lock_for_read(&self, shard: usize) -> ReadGuard<'_, K, V> {
-        self.shards[shard].lock_for_read(self.owner())
+        self.shards[shard].lock_for_read(&self.reaper)
     }
 
     #[inline]
     pub(super) fn lock_for_write(&self, shard: usize, hash: KeyHash) -> Guard<'_, K, V> {
-        self.shards[shard].lock_for_write(self.owner(), hash)
+        self.shards[shard].lock_for_write(&self.reaper, hash)
     }
 
     #[inline]
     pub(super) fn lock(&self, shard: usize) -> Guard<'_, K, V> {
-        self.shards[shard].lock(self.owner())
+        self.shards[shard].lock(&self.reaper)
     }
 
-    #[inline]
-    fn owner(&self) -> Owner<'_> {
-        Owner { reaper: &self.reaper, address: self.address() }
-    }
-
-    /// What tells this cache from others.
     #[inline]
     pub(super) fn address(&self) -> usize {
-        std::ptr::from_ref(self).cast::<()>() as usize
+        address_of_cache(&self.reaper)
     }
 
     /// The first step of every call.

@@ -63,13 +63,11 @@ pub(super) struct LockedShard<K, V> {
     next_event: AtomicU64,
 }
 
-/// What every lock of a cache needs of the cache.
-#[derive(Clone, Copy)]
-pub(super) struct Owner<'a> {
-    /// Who is woken when a shard's next event comes earlier.
-    pub(super) reaper: &'a Option<ReaperHandle>,
-    /// What tells this cache from others.
-    pub(super) address: usize,
+/// What tells a cache from others: the address of its handle to the reaper, or of the place
+/// for one, which every lock has at hand.
+#[inline]
+pub(super) fn address_of_cache(reaper: &Option<ReaperHandle>) -> usize {
+    std::ptr::from_ref(reaper) as usize
 }
 
 impl<K, V> LockedShard<K, V> {
@@ -83,27 +81,31 @@ impl<K, V> LockedShard<K, V> {
 
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
     #[inline]
-    pub(super) fn lock_for_read(&self, owner: Owner<'_>) -> ReadGuard<'_, K, V> {
-        ReadGuard { state: self.state.lock(), _scope: DebugScope::new(owner.address) }
+    pub(super) fn lock_for_read(&self, reaper: &Option<ReaperHandle>) -> ReadGuard<'_, K, V> {
+        ReadGuard { state: self.state.lock(), _scope: DebugScope::new(address_of_cache(reaper)) }
     }
 
     /// Locks, for a call that sets or removes a key: what a load in flight brings for it
     /// is out of date.
     #[inline]
-    pub(super) fn lock_for_write<'a>(&'a self, owner: Owner<'a>, hash: KeyHash) -> Guard<'a, K, V> {
-        let mut guard = self.lock(owner);
+    pub(super) fn lock_for_write<'a>(
+        &'a self,
+        reaper: &'a Option<ReaperHandle>,
+        hash: KeyHash,
+    ) -> Guard<'a, K, V> {
+        let mut guard = self.lock(reaper);
         guard.invalidate_load(hash);
         guard
     }
 
     /// Locks, for a call that sets or removes no key for a caller.
     #[inline]
-    pub(super) fn lock<'a>(&'a self, owner: Owner<'a>) -> Guard<'a, K, V> {
+    pub(super) fn lock<'a>(&'a self, reaper: &'a Option<ReaperHandle>) -> Guard<'a, K, V> {
         Guard {
             state: self.state.lock(),
             locked: self,
-            reaper: owner.reaper,
-            _scope: DebugScope::new(owner.address),
+            reaper,
+            _scope: DebugScope::new(address_of_cache(reaper)),
         }
     }
 

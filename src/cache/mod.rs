@@ -28,6 +28,8 @@ pub use builder::Builder;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
+use crate::shard::Shard;
+use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use crate::time::tick::Moment;
 use inner::{CloseOnDrop, Inner};
@@ -530,7 +532,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.set_ttl(key, ttl)
+        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
+            Some((shard.find_live(hash.slot_hash(), key, now)?, ()))
+        };
+        self.inner.set_ttl(key, ttl, find).is_some()
     }
 
     /// A clone of the value of a key, which gets a new TTL, from now: for
@@ -550,7 +555,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.get_and_set_ttl(key, ttl)
+        self.inner.set_ttl(key, ttl, |shard, hash, now| {
+            shard.get(hash, key, now).map(|(id, value)| (id, value.clone()))
+        })
     }
 }
 

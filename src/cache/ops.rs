@@ -10,6 +10,7 @@ use super::inner::Inner;
 use super::locked_shard::{Guard, ReadGuard, State};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::removal::{RemovalCause, Removed};
+use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::{Deadline, Moment};
@@ -18,14 +19,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Finds a live entry and gives it to `use_value` under the lock, which counts as a
     /// use; then frees what is due.
     #[inline(always)]
-    pub(super) fn get_with<Q, R>(
+    pub(super) fn get_with<R>(
         &self,
-        key: &Q,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
         use_value: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now();
@@ -34,53 +32,33 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if state.shard.has_work(now) {
             return self.get_with_slow(state, hash, key, reading, use_value);
         }
-        self.get_locked(state, hash, key, now, use_value)
+        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value))
     }
 
     /// Out of line: keeps the fast path of [`get_with`](Self::get_with) free of the reaping
     /// code.
     #[inline(never)]
-    fn get_with_slow<Q, R>(
+    fn get_with_slow<R>(
         &self,
         mut state: ReadGuard<'_, K, V>,
         hash: KeyHash,
-        key: &Q,
+        key: &(impl Equivalent<K> + ?Sized),
         reading: Moment,
         use_value: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    ) -> Option<R> {
         let now = state.tick(reading);
-        let result = self.get_locked(state, hash, key, now, use_value);
+        let result = state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value));
+        drop(state);
         self.reap_then_return(self.shard_of(hash), reading, result)
-    }
-
-    #[inline(always)]
-    fn get_locked<Q, R>(
-        &self,
-        mut state: ReadGuard<'_, K, V>,
-        hash: KeyHash,
-        key: &Q,
-        now: u64,
-        use_value: impl FnOnce(&Self, &mut V) -> R,
-    ) -> Option<R>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value))
     }
 
     /// Finds a live entry and gives it to `look`, for a call that changes nothing.
     #[inline]
-    pub(super) fn peek_with<Q, R>(
+    pub(super) fn peek_with<R>(
         &self,
-        key: &Q,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
         look: impl FnOnce(&Self, &mut State<K, V>, SlotId) -> R,
-    ) -> Option<R>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now();
@@ -149,10 +127,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// Removes the entry of a key. Returns its value if it was live.
-    pub(super) fn remove<Q>(&self, key: &Q) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn remove(&self, key: &(impl Hash + Equivalent<K> + ?Sized)) -> Option<V> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now();
@@ -162,42 +137,25 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         self.settle(state, hash, time, self.reap_limit, removed)
     }
 
-    /// Gives a live entry another TTL. Returns whether there was one.
-    pub(super) fn set_ttl<Q>(&self, key: &Q, ttl: Duration) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    /// Gives the live entry that `find` returns another TTL. Returns what else `find` does.
+    pub(super) fn set_ttl<R>(
+        &self,
+        key: &(impl Hash + ?Sized),
+        ttl: Duration,
+        find: impl FnOnce(&mut Shard<K, V>, KeyHash, u64) -> Option<(SlotId, R)>,
+    ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now_for_ttl();
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(reading);
         let deadline = self.timebase.deadline(time, Some(ttl));
-        let found = state.shard.find_live(hash.slot_hash(), key, time.tick);
-        let expired = found.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
-        self.settle(state, hash, time, self.reap_limit, expired);
-        found.is_some()
-    }
-
-    /// Clones a live value, which counts as a use, and gives its entry another TTL.
-    pub(super) fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-        V: Clone,
-    {
-        self.assert_not_reentrant();
-        let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.now_for_ttl();
-        let mut state = self.lock(self.shard_of(hash));
-        let time = state.time(reading);
-        let deadline = self.timebase.deadline(time, Some(ttl));
-        let found = state.shard.get(hash, key, time.tick).map(|(id, value)| (id, value.clone()));
-        let (id, value) = found.unzip();
+        let (id, found) = find(&mut state.shard, hash, time.tick).unzip();
         let expired = id.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
         // Dropped after the lock is released, should a listener panic.
-        let value = value.map(DropGuard::new);
+        let found = found.map(DropGuard::new);
         self.settle(state, hash, time, self.reap_limit, expired);
-        value.map(DropGuard::into_inner)
+        found.map(DropGuard::into_inner)
     }
 
     /// The last step of a call that has changed a shard: unlocks, tells the listener of

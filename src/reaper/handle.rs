@@ -67,29 +67,18 @@ impl ReaperHandle {
         self.process.is_some()
     }
 
-    /// Reads the system's coarse clock, if the reaper's clocks stand in for it.
-    pub(crate) fn read_coarse(&self) -> Option<Moment> {
+    /// Reads the system's coarse or precise clock, if the reaper's clocks stand in for it.
+    ///
+    /// Enough such calls have the reaper refresh its clocks.
+    pub(crate) fn read(&self, is_precise: bool) -> Option<Moment> {
         self.process.as_ref()?;
-        Some(self.count_read(clock::system_coarse_nanos()))
-    }
-
-    /// Reads the system's precise clock, if the reaper's clocks stand in for it.
-    pub(crate) fn read_precise(&self) -> Option<Moment> {
-        self.process.as_ref()?;
-        let now_nanos = clock::system_nanos();
-        if self.reaper.cached_clock.has_tsc() {
-            Some(self.count_read(now_nanos))
-        } else {
-            Some(self.timebase.moment_of_nanos(now_nanos))
-        }
-    }
-
-    /// Calls that read the clock themselves ask the reaper to refresh the cached one, if
-    /// there are enough of them.
-    fn count_read(&self, now_nanos: u64) -> Moment {
-        if self.reaper.cached_clock.count_read(now_nanos) {
+        let clock = &self.reaper.cached_clock;
+        let now_nanos =
+            if is_precise { clock::system_nanos() } else { clock::system_coarse_nanos() };
+        // Without a TSC, refreshing would not spare calls the precise clock.
+        if (clock.has_tsc() || !is_precise) && clock.count_read(now_nanos) {
             self.reaper.alarm().wake();
         }
-        self.timebase.moment_of_nanos(now_nanos)
+        Some(self.timebase.moment_of_nanos(now_nanos))
     }
 }

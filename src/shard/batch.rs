@@ -142,10 +142,11 @@ impl<K, V> Shard<K, V> {
 
     #[cold]
     #[inline(never)]
-    fn find_other<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    fn find_other(
+        &self,
+        slot_hash: SlotHash,
+        key: &(impl Equivalent<K> + ?Sized),
+    ) -> Option<SlotId> {
         self.find(slot_hash, key)
     }
 }

@@ -20,6 +20,8 @@
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
 
 pub(crate) mod batch;
+#[cfg(any(test, fuzzing))]
+mod check;
 pub(crate) mod eviction;
 pub(crate) mod geometry;
 pub(crate) mod index;
@@ -147,20 +149,24 @@ impl<K, V> Shard<K, V> {
 
     /// The slot of a key that is not due.
     #[inline]
-    pub(crate) fn find_live<Q>(&self, slot_hash: SlotHash, key: &Q, now: u64) -> Option<SlotId>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    pub(crate) fn find_live(
+        &self,
+        slot_hash: SlotHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: u64,
+    ) -> Option<SlotId> {
         self.find(slot_hash, key).filter(|&id| !self.is_due(id, now))
     }
 
     /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
     /// value.
     #[inline(always)]
-    pub(crate) fn get<Q>(&mut self, hash: KeyHash, key: &Q, now: u64) -> Option<(SlotId, &mut V)>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    pub(crate) fn get(
+        &mut self,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: u64,
+    ) -> Option<(SlotId, &mut V)> {
         let found = self.find(hash.slot_hash(), key);
         self.record_access(found, hash, now)
     }
@@ -350,15 +356,12 @@ impl<K, V> Shard<K, V> {
 
     /// Removes the entry of a key, as `Expired` if it is due, else as `Removed`.
     #[inline]
-    pub(crate) fn remove_key<Q>(
+    pub(crate) fn remove_key(
         &mut self,
         hash: KeyHash,
-        key: &Q,
+        key: &(impl Equivalent<K> + ?Sized),
         now: u64,
-    ) -> Option<Removed<K, V>>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    ) -> Option<Removed<K, V>> {
         let id = self.find(hash.slot_hash(), key)?;
         Some(self.remove(id, now, RemovalCause::Removed))
     }
@@ -508,32 +511,5 @@ impl<K, V> Shard<K, V> {
     fn rebuild_index(&mut self) {
         self.stats.rebuilds += 1;
         self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.slot_hash(id))));
-    }
-}
-
-#[cfg(any(test, fuzzing))]
-impl<K, V> Shard<K, V> {
-    /// Compares all structures with one another: invariants 1 to 4.
-    pub(crate) fn check(&self) {
-        use std::collections::BTreeSet;
-
-        let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
-        assert!(occupied.len() <= self.slots.capacity());
-        assert_eq!(self.index.len(), occupied.len(), "invariant 1");
-        for id in self.slots.ids() {
-            let found = self.index.find(self.slots.slot_hash(id), |other| other == id);
-            assert_eq!(found, Some(id), "invariant 1");
-        }
-        let linked = self.wheel.check(&self.slots);
-        for id in self.slots.ids() {
-            assert_eq!(linked.contains(&id.index()), self.slots.is_linked(id), "invariant 2");
-        }
-        assert!(linked.is_subset(&occupied), "invariant 2");
-        self.policy.check(&occupied);
-        let stats = self.stats();
-        assert_eq!(
-            stats.inserts,
-            stats.live + stats.expired + stats.evicted + stats.removed + stats.replaced
-        );
     }
 }

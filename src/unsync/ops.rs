@@ -149,10 +149,10 @@ impl<K, V, S> Cache<K, V, S> {
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Finds a live entry for a call that counts as its use.
     #[inline(always)]
-    pub(super) fn get_entry<Q>(&mut self, key: &Q) -> Option<(Location, &mut V)>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn get_entry(
+        &mut self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+    ) -> Option<(Location, &mut V)> {
         let hash = KeyHash::new(&self.hasher, key);
         let Some(now) = self.clock.cached_tick() else {
             return self.get_entry_slow(key, hash);
@@ -167,10 +167,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 
     /// Out of line: keeps the fast path free of the clock and of the reaping code.
     #[inline(never)]
-    fn get_entry_slow<Q>(&mut self, key: &Q, hash: KeyHash) -> Option<(Location, &mut V)>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    fn get_entry_slow(
+        &mut self,
+        key: &(impl Equivalent<K> + ?Sized),
+        hash: KeyHash,
+    ) -> Option<(Location, &mut V)> {
         let number = self.shard_of(hash);
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);
@@ -181,10 +182,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Finds a live entry, for a call that changes nothing.
-    pub(super) fn peek_entry<Q>(&self, key: &Q, now: u64) -> Option<Location>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn peek_entry(
+        &self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        now: u64,
+    ) -> Option<Location> {
         let hash = KeyHash::new(&self.hasher, key);
         let number = self.shard_of(hash);
         let id = self.shards[number].find_live(hash.slot_hash(), key, now)?;
@@ -192,14 +194,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Returns the value of a key; where there is none, the one that `load` makes.
-    pub(super) fn load_with<Q, E>(
+    pub(super) fn load_with<E>(
         &mut self,
-        key: &Q,
+        key: &(impl Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized),
         load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
-    ) -> Result<&V, E>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
+    ) -> Result<&V, E> {
         if let Some(((shard, id), _)) = self.get_entry(key) {
             return Ok(self.shards[shard].value(id));
         }
@@ -281,10 +280,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Removes the entry of a key. Returns its value if it was live.
-    pub(super) fn remove_key<Q>(&mut self, key: &Q) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn remove_key(&mut self, key: &(impl Hash + Equivalent<K> + ?Sized)) -> Option<V> {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);
@@ -296,10 +292,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Gives a live entry another TTL. Returns whether there was one.
-    pub(super) fn reschedule<Q>(&mut self, key: &Q, ttl: Duration) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn reschedule(
+        &mut self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        ttl: Duration,
+    ) -> bool {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
@@ -316,10 +313,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Returns a live value, which counts as a use, and gives its entry another TTL.
-    pub(super) fn get_and_reschedule<Q>(&mut self, key: &Q, ttl: Duration) -> Option<&V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
+    pub(super) fn get_and_reschedule(
+        &mut self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        ttl: Duration,
+    ) -> Option<&V> {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);

@@ -136,14 +136,11 @@ pub(super) enum Lookup<'a, K, V, S> {
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
-    fn load_with<Q, E>(
+    fn load_with<E>(
         &self,
-        key: &Q,
+        key: &(impl Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized),
         load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
-    ) -> Result<V, E>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
+    ) -> Result<V, E> {
         if let Some(value) = self.get_with(key, |_, value| value.clone()) {
             return Ok(value);
         }
@@ -163,15 +160,12 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
 
     /// Looks once more, and claims the load or waits for the caller that has it. The call
     /// has been counted as a miss.
-    pub(super) fn get_or_claim<Q>(
+    pub(super) fn get_or_claim(
         &self,
         hash: KeyHash,
-        key: &Q,
+        key: &(impl Equivalent<K> + ?Sized),
         loader: Loader,
-    ) -> Lookup<'_, K, V, S>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
+    ) -> Lookup<'_, K, V, S> {
         let shard = self.shard_of(hash);
         let loads = &self.shards[shard].loads;
         loop {
@@ -234,10 +228,12 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LoadTicket<'_, K, V, S> {
     /// The load ends under the lock under which the entry is inserted: whoever waits finds
     /// the entry, and a listener that hears of what was evicted for it may ask for the same
     /// key.
-    pub(super) fn store<Q>(mut self, key: &Q, value: V, ttl: Option<Duration>) -> V
-    where
-        Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
+    pub(super) fn store(
+        mut self,
+        key: &(impl Equivalent<K> + ToOwned<Owned = K> + ?Sized),
+        value: V,
+        ttl: Option<Duration>,
+    ) -> V {
         if ttl == Some(Duration::ZERO) {
             return value;
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
 
+use super::check::expected_deadline;
 use super::level::*;
 use super::*;
 

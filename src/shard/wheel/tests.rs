@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use fastrand::Rng;
 
+use super::check::expected_deadline;
 use super::level::*;
 use super::*;
 

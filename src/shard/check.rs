@@ -1,0 +1,32 @@
+//! The shard's invariants, checked after every step of the tests.
+
+use std::collections::BTreeSet;
+
+use super::Shard;
+use super::eviction::counts::Counts;
+use super::slot_id::SlotId;
+use super::wheel::Timers;
+
+impl<K, V> Shard<K, V> {
+    /// Compares all structures with one another: invariants 1 to 4.
+    pub(crate) fn check(&self) {
+        let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
+        assert!(occupied.len() <= self.slots.capacity());
+        assert_eq!(self.index.len(), occupied.len(), "invariant 1");
+        for id in self.slots.ids() {
+            let found = self.index.find(self.slots.slot_hash(id), |other| other == id);
+            assert_eq!(found, Some(id), "invariant 1");
+        }
+        let linked = self.wheel.check(&self.slots);
+        for id in self.slots.ids() {
+            assert_eq!(linked.contains(&id.index()), self.slots.is_linked(id), "invariant 2");
+        }
+        assert!(linked.is_subset(&occupied), "invariant 2");
+        self.policy.check(&occupied);
+        let stats = self.stats();
+        assert_eq!(
+            stats.inserts,
+            stats.live + stats.expired + stats.evicted + stats.removed + stats.replaced
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! The wheel's invariants, checked after every step of its tests.
+
+use std::collections::BTreeSet;
+
+use super::level::{ListId, slot_index, slot_start};
+use super::{TimerId, Timers, Wheel};
+
+impl Wheel {
+    /// Checks invariants 1 to 5. Returns the numbers of all linked timers.
+    pub(crate) fn check(&self, timers: &impl Timers) -> BTreeSet<usize> {
+        let mut linked = BTreeSet::new();
+        let mut walk = |head: Option<TimerId>, own: Option<ListId>| {
+            let (mut previous, mut next) = (None, head);
+            while let Some(id) = next {
+                assert!(timers.is_linked(id), "{id:?} is in a list, and not linked");
+                assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
+                let (list, deadline) = (timers.list(id), self.deadline(timers, id));
+                assert!(
+                    own.is_none_or(|own| own == list),
+                    "{id:?} of {list:?} is in the wrong list"
+                );
+                let start = self.start(list);
+                assert!(self.elapsed <= start, "{id:?}'s list starts at {start}, before");
+                assert!(own.is_some() || self.elapsed == start, "{id:?} cascades too early");
+                assert!(start <= deadline, "{id:?} is due at {deadline}, before {start}");
+                assert!(linked.insert(id.index()), "{id:?} is in two lists");
+                previous = next;
+                next = timers.next(id);
+            }
+        };
+        walk(self.cascading, None);
+        assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
+        for (level, heads) in self.heads.iter().enumerate() {
+            for (slot, &head) in heads.iter().enumerate() {
+                walk(head, Some(ListId::new(level, slot)));
+                let is_occupied = self.occupied[level] & (1 << slot) != 0;
+                assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
+                if is_occupied {
+                    let here = slot_index(self.elapsed, level);
+                    assert!(slot > here || (level == 0 && slot == here), "invariant 3");
+                    let start = slot_start(self.elapsed, level, slot);
+                    assert!(self.next_event <= start, "invariant 5");
+                }
+            }
+        }
+        linked
+    }
+}
+
+/// Test oracle: the deadline that the wheel may report for `deadline`. One in the past is due
+/// now, one far ahead may have been rounded up.
+pub(super) fn expected_deadline(deadline: u64, actual: u64, elapsed: u64, now: u64) -> u64 {
+    let due = deadline.max(elapsed);
+    let is_near = due.saturating_sub(now) <= 1 << 36;
+    let delay_max = if is_near { 0 } else { 2_047 };
+    assert!((due..=due.saturating_add(delay_max)).contains(&actual), "{due} became {actual}");
+    actual
+}
