@@ -61,17 +61,13 @@ impl FirstPanic {
         match catch_unwind(AssertUnwindSafe(code)) {
             Ok(result) => Some(result),
             Err(panic) => {
-                self.keep_first(panic);
+                if self.0.is_none() {
+                    self.0 = Some(panic);
+                } else {
+                    drop_payload(panic);
+                }
                 None
             }
-        }
-    }
-
-    fn keep_first(&mut self, panic: Box<dyn Any + Send>) {
-        if self.0.is_none() {
-            self.0 = Some(panic);
-        } else {
-            drop_payload(panic);
         }
     }
 

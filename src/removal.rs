@@ -28,16 +28,6 @@ pub(crate) struct Removed<K, V> {
 }
 
 impl<K, V> Removed<K, V> {
-    /// Tells the listener, then drops key and value.
-    pub(crate) fn notify_and_drop(
-        self,
-        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
-        panics: &mut FirstPanic,
-    ) {
-        let value = self.notify(listener, panics);
-        panics.drop(value);
-    }
-
     /// Tells the listener, then drops the key. Returns the value.
     #[inline]
     pub(crate) fn notify(

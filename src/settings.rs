@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use forkguard::Guard;
+
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::shard::Shard;
@@ -63,6 +65,9 @@ impl Settings {
         other_bytes: usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
         self.check_resolution()?;
+        // Registers three handlers with the system, once. Later it is infallible.
+        let requested_bytes = 3 * size_of::<fn()>();
+        Guard::try_new().map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
         let plan_for = |capacity, objective| {
             let geometry = Geometry::new(capacity, self.shards, objective)?;
             let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;

@@ -244,7 +244,7 @@ impl<K, V, S> Builder<K, V, S> {
         let inner = Arc::new(inner);
         let registered = inner.reaper.as_ref().map(|reaper| {
             let cache: Arc<dyn Reapable> = inner.clone();
-            reaper.register(cache.clone());
+            reaper.thread.register(cache.clone());
             cache
         });
         let close_guard = Arc::new(CloseOnDrop::new(inner.clone(), registered));

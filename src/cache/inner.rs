@@ -60,7 +60,7 @@ impl<K, V, S> CloseOnDrop<K, V, S> {
 impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
     fn drop(&mut self) {
         if let (Some(reaper), Some(cache)) = (&self.inner.reaper, self.registered.take()) {
-            reaper.unregister(&cache);
+            reaper.thread.unregister(&cache);
         }
         self.inner.close();
     }
@@ -144,13 +144,14 @@ impl<K, V, S> Inner<K, V, S> {
         ClosureScope::new(self.address())
     }
 
-    /// Tells the listener of a removed entry, and drops it.
-    pub(super) fn notify_and_drop(&self, removed: Removed<K, V>, panics: &mut FirstPanic) {
-        removed.notify_and_drop(self.listener.as_deref(), panics);
-    }
-
     /// Tells the listener of a removed entry. Returns its value if it is the caller's.
     pub(super) fn deliver(&self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
         removed.deliver(self.listener.as_deref(), panics)
+    }
+
+    /// Tells the listener of a removed entry, and drops it.
+    pub(super) fn notify_and_drop(&self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+        let value = self.deliver(removed, panics);
+        panics.drop(value);
     }
 }

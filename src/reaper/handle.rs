@@ -1,16 +1,14 @@
 //! What a cache holds of the reaper that serves it: its clocks, and how to wake it.
 
-use std::sync::Arc;
-
 use forkguard::Guard;
 
-use super::{Reapable, ReaperThread};
+use super::ReaperThread;
 use crate::time::clock;
 use crate::time::tick::{Moment, Timebase};
 
 /// A cache's handle to its reaper.
 pub(crate) struct ReaperHandle {
-    reaper: &'static ReaperThread,
+    pub(crate) thread: &'static ReaperThread,
     timebase: Timebase,
     /// Detects a forked child, where nobody refreshes the cached clock. `None` if the
     /// cache does not go by that clock.
@@ -22,30 +20,22 @@ impl ReaperHandle {
     ///
     /// The reaper's clocks stand in for the coarse clock, where there is one and a fork
     /// can be detected.
-    pub(crate) fn new(reaper: &'static ReaperThread, timebase: Timebase, is_coarse: bool) -> Self {
+    pub(crate) fn new(thread: &'static ReaperThread, timebase: Timebase, is_coarse: bool) -> Self {
         let has_clocks = is_coarse && clock::system_coarse_step_nanos() > 0;
         let process = if has_clocks { Guard::try_new().ok() } else { None };
-        Self { reaper, timebase, process }
-    }
-
-    pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {
-        self.reaper.register(cache);
-    }
-
-    pub(crate) fn unregister(&self, cache: &Arc<dyn Reapable>) {
-        self.reaper.unregister(cache);
+        Self { thread, timebase, process }
     }
 
     /// Wakes the reaper if it means to sleep beyond the start of `tick`, which has been
     /// stored where it looks.
     pub(crate) fn wake_before(&self, tick: u64) {
-        self.reaper.alarm().wake_before(self.timebase.nanos(tick));
+        self.thread.alarm().wake_before(self.timebase.nanos(tick));
     }
 
     /// Returns the time by the cached clock, to see what is due; `None` if it is stale.
     #[inline]
     pub(crate) fn cached_now(&self) -> Option<Moment> {
-        let nanos = self.reaper.cached_clock.get(self.process.as_ref()?)?;
+        let nanos = self.thread.cached_clock.get(self.process.as_ref()?)?;
         Some(self.timebase.moment_of_nanos(nanos))
     }
 
@@ -58,7 +48,7 @@ impl ReaperHandle {
     #[inline]
     pub(crate) fn tsc_nanos(&self) -> Option<u64> {
         self.process.as_ref()?;
-        self.reaper.cached_clock.precise()
+        self.thread.cached_clock.precise()
     }
 
     /// Whether the reaper's clocks stand in for the cache's.
@@ -72,12 +62,12 @@ impl ReaperHandle {
     /// Enough such calls have the reaper refresh its clocks.
     pub(crate) fn read(&self, is_precise: bool) -> Option<Moment> {
         self.process.as_ref()?;
-        let clock = &self.reaper.cached_clock;
+        let clock = &self.thread.cached_clock;
         let now_nanos =
             if is_precise { clock::system_nanos() } else { clock::system_coarse_nanos() };
         // Without a TSC, refreshing would not spare calls the precise clock.
         if (clock.has_tsc() || !is_precise) && clock.count_read(now_nanos) {
-            self.reaper.alarm().wake();
+            self.thread.alarm().wake();
         }
         Some(self.timebase.moment_of_nanos(now_nanos))
     }

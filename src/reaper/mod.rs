@@ -16,8 +16,11 @@ pub(crate) mod handle;
 pub(crate) mod mode;
 pub(crate) mod parker;
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+use std::{io, thread};
 
+use crate::panic;
 use crate::shim::Mutex;
 use crate::time::cached_clock::CachedClock;
 use crate::time::clock;
@@ -121,52 +124,38 @@ impl ReaperThread {
     }
 }
 
-pub(crate) use process::{process_reaper, start};
+/// Returns the one reaper of this process.
+pub(crate) fn process_reaper() -> &'static ReaperThread {
+    static REAPER: LazyLock<ReaperThread> = LazyLock::new(ReaperThread::new);
+    &REAPER
+}
 
-/// The one reaper of this process, and its thread.
-mod process {
-    use std::io;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::LazyLock;
+/// Starts its thread unless this process has it. A forked child has its parent's memory and
+/// none of its other threads: it starts its own with the first cache that it builds.
+pub(crate) fn start() -> io::Result<()> {
+    /// The process whose thread runs.
+    static STARTED_IN: LazyLock<Mutex<Option<u32>>> = LazyLock::new(Mutex::default);
 
-    use super::ReaperThread;
-    use crate::panic;
-    use crate::shim::Mutex;
-    use crate::time::clock;
-
-    pub(crate) fn process_reaper() -> &'static ReaperThread {
-        static REAPER: LazyLock<ReaperThread> = LazyLock::new(ReaperThread::new);
-        &REAPER
-    }
-
-    /// Starts the thread unless this process has it. A forked child has its parent's memory
-    /// and none of its other threads: it starts its own with the first cache that it builds.
-    pub(crate) fn start() -> io::Result<()> {
-        /// The process whose thread runs.
-        static STARTED_IN: LazyLock<Mutex<Option<u32>>> = LazyLock::new(Mutex::default);
-
-        let mut started_in = STARTED_IN.lock();
-        let process = std::process::id();
-        if *started_in != Some(process) {
-            // What a parent's reaper has left.
-            let reaper = process_reaper();
-            reaper.cached_clock.stop();
-            reaper.alarm.replace_parker_after_fork();
-            std::thread::Builder::new().name("punctual-reaper".into()).spawn(run)?;
-            *started_in = Some(process);
-        }
-        Ok(())
-    }
-
-    fn run() {
+    let mut started_in = STARTED_IN.lock();
+    let process = std::process::id();
+    if *started_in != Some(process) {
+        // What a parent's reaper has left.
         let reaper = process_reaper();
-        loop {
-            // Callers' code is guarded one entry at a time; this is for the rest, should it
-            // ever be needed: the thread serves every cache there is.
-            let round = catch_unwind(AssertUnwindSafe(|| reaper.run_once(clock::system_nanos)));
-            if let Err(panic) = round {
-                panic::drop_payload(panic);
-            }
+        reaper.cached_clock.stop();
+        reaper.alarm.replace_parker_after_fork();
+        thread::Builder::new().name("punctual-reaper".into()).spawn(|| run(reaper))?;
+        *started_in = Some(process);
+    }
+    Ok(())
+}
+
+fn run(reaper: &ReaperThread) {
+    loop {
+        // Callers' code is guarded one entry at a time; this is for the rest, should it ever
+        // be needed: the thread serves every cache there is.
+        let round = catch_unwind(AssertUnwindSafe(|| reaper.run_once(clock::system_nanos)));
+        if let Err(panic) = round {
+            panic::drop_payload(panic);
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
 use crate::shard::Shard;
+use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use clock::MonotonicClock;
 
@@ -575,7 +576,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.reschedule(key, ttl)
+        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
+            shard.find_live(hash.slot_hash(), key, now)
+        };
+        self.reschedule(key, ttl, find).is_some()
     }
 
     /// The value of a key, which gets a new TTL, from now: for sessions that
@@ -594,7 +598,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.get_and_reschedule(key, ttl)
+        let find = |shard: &mut Shard<K, V>, hash, now| Some(shard.get(hash, key, now)?.0);
+        match self.reschedule(key, ttl, find)? {
+            (_, Some(expired)) => Some(self.lend_uncached(expired)),
+            ((shard, id), None) => Some(self.shards[shard].value(id)),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use hashbrown::Equivalent;
 use super::Cache;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::removal::{RemovalCause, Removed};
+use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Deadline;
@@ -45,7 +46,7 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Owns a value that is lent but not held, until the next call.
-    fn lend_uncached(&mut self, value: V) -> &V {
+    pub(super) fn lend_uncached(&mut self, value: V) -> &V {
         // The next call must take the slow path, which drops the value.
         self.clock.invalidate();
         self.uncached.insert(value)
@@ -129,8 +130,8 @@ impl<K, V, S> Cache<K, V, S> {
 
     /// Tells the listener of a removed entry, and drops it.
     fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
-        self.len -= 1;
-        removed.notify_and_drop(self.listener.as_mut(), panics);
+        let value = self.notify(removed, panics);
+        panics.drop(value);
     }
 
     /// Tells the listener of a removed entry. Returns its value if it is the caller's.
@@ -291,46 +292,25 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         panics.resume_or(value)
     }
 
-    /// Gives a live entry another TTL. Returns whether there was one.
+    /// Gives the live entry that `find` returns another TTL. Returns where it is, and its
+    /// value if it has expired by that.
     pub(super) fn reschedule(
         &mut self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + ?Sized),
         ttl: Duration,
-    ) -> bool {
+        find: impl FnOnce(&mut Shard<K, V>, KeyHash, u64) -> Option<SlotId>,
+    ) -> Option<(Location, Option<V>)> {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
         let deadline = self.clock.deadline(Some(ttl));
-        let shard = self.shard_of(hash);
-        let found = self.shards[shard].find_live(hash.slot_hash(), key, now);
-        if let Some(expired) =
-            found.and_then(|id| self.shards[shard].set_deadline(id, deadline, now))
-        {
-            self.notify_and_drop(expired, &mut panics);
-        }
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        panics.resume_or(found.is_some())
-    }
-
-    /// Returns a live value, which counts as a use, and gives its entry another TTL.
-    pub(super) fn get_and_reschedule(
-        &mut self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
-        ttl: Duration,
-    ) -> Option<&V> {
-        let hash = KeyHash::new(&self.hasher, key);
-        let mut panics = FirstPanic::default();
-        let now = self.start_write_with_ttl(&mut panics);
-        let deadline = self.clock.deadline(Some(ttl));
-        let shard = self.shard_of(hash);
-        let found = self.shards[shard].get(hash, key, now).map(|(id, _)| id);
-        let expired = found.and_then(|id| self.shards[shard].set_deadline(id, deadline, now));
+        let number = self.shard_of(hash);
+        let shard = &mut self.shards[number];
+        let found = find(shard, hash, now);
+        let expired = found.and_then(|id| shard.set_deadline(id, deadline, now));
         let expired = expired.map(|expired| self.notify(expired, &mut panics));
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
-        match (found, panics.resume_or(expired)) {
-            (_, Some(value)) => Some(self.lend_uncached(value)),
-            (Some(id), None) => Some(self.shards[shard].value(id)),
-            (None, None) => None,
-        }
+        self.reap_shard(number, now, self.reap_limit, &mut panics);
+        let expired = panics.resume_or(expired);
+        found.map(|id| ((number, id), expired))
     }
 }

@@ -9,6 +9,8 @@
 //! they are dropped when the child first claims a load. So a load is ended by its hash and
 //! its loader, and nobody ends another's.
 
+use std::num::NonZeroU64;
+
 use arrayvec::ArrayVec;
 use forkguard::Guard;
 
@@ -21,9 +23,9 @@ const LOADS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loader {
     /// The thread of that number: see [`thread_number`].
-    Thread(u64),
+    Thread(NonZeroU64),
     /// A future, wherever it is polled.
-    #[cfg(feature = "async")]
+    #[cfg_attr(not(feature = "async"), expect(dead_code))]
     Future,
 }
 
@@ -47,17 +49,11 @@ pub(crate) enum Claim {
     Follower,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct InFlight {
-    in_flight: ArrayVec<Load, LOADS_MAX>,
-    /// Detects a forked child. `None` where that cannot be detected.
-    process: Option<Guard>,
-}
-
-impl Default for InFlight {
-    fn default() -> Self {
-        Self { in_flight: ArrayVec::new(), process: Guard::try_new().ok() }
-    }
+    loads: ArrayVec<Load, LOADS_MAX>,
+    /// Detects a forked child.
+    process: Guard,
 }
 
 impl InFlight {
@@ -65,18 +61,18 @@ impl InFlight {
     ///
     /// If this thread is loading the key already: it would wait for itself.
     pub(crate) fn claim(&mut self, hash: KeyHash, loader: Loader) -> Claim {
-        if self.process.as_mut().is_some_and(Guard::detected_fork) {
-            self.in_flight.clear();
+        if self.process.detected_fork() {
+            self.loads.clear();
         }
-        if let Some(load) = self.in_flight.iter().find(|load| load.hash == hash) {
+        if let Some(load) = self.loads.iter().find(|load| load.hash == hash) {
             assert!(
                 load.loader != loader || !matches!(loader, Loader::Thread(_)),
-                "punctual: recursive load: the loader of this key asked for the same key (or one \
-                 of the same 64-bit hash), which would deadlock"
+                "punctual: recursive load: a loader asked for its own key (or one of the same \
+                 64-bit hash), which would deadlock"
             );
             return Claim::Follower;
         }
-        match self.in_flight.try_push(Load { hash, loader, is_valid: true }) {
+        match self.loads.try_push(Load { hash, loader, is_valid: true }) {
             Ok(()) => Claim::Leader,
             Err(_) => Claim::Untracked,
         }
@@ -86,37 +82,37 @@ impl InFlight {
     /// in the table.
     pub(crate) fn end(&mut self, hash: KeyHash, loader: Loader) -> bool {
         let is_this = |load: &Load| load.hash == hash && load.loader == loader;
-        let position = self.in_flight.iter().position(is_this);
-        position.is_some_and(|position| self.in_flight.swap_remove(position).is_valid)
+        let position = self.loads.iter().position(is_this);
+        position.is_some_and(|position| self.loads.swap_remove(position).is_valid)
     }
 
     /// The key was set or removed: what a load in flight brings for it is out of date.
     pub(crate) fn invalidate(&mut self, hash: KeyHash) {
-        for load in self.in_flight.iter_mut().filter(|load| load.hash == hash) {
+        for load in self.loads.iter_mut().filter(|load| load.hash == hash) {
             load.is_valid = false;
         }
     }
 
     /// [`invalidate`](Self::invalidate) for every key.
     pub(crate) fn invalidate_all(&mut self) {
-        for load in &mut self.in_flight {
+        for load in &mut self.loads {
             load.is_valid = false;
         }
     }
 
     /// Whether somebody loads the key.
     pub(crate) fn is_loading(&self, hash: KeyHash) -> bool {
-        self.in_flight.iter().any(|load| load.hash == hash)
+        self.loads.iter().any(|load| load.hash == hash)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.in_flight.is_empty()
+        self.loads.is_empty()
     }
 }
 
 /// Returns a number that no other thread has. std's thread ids would do, but asking for one
 /// may allocate in a thread that Rust has not started.
-pub(crate) fn thread_number() -> u64 {
+pub(crate) fn thread_number() -> NonZeroU64 {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -124,19 +120,23 @@ pub(crate) fn thread_number() -> u64 {
 
     static NEXT: AtomicU64 = AtomicU64::new(1);
     thread_local! {
-        static NUMBER: Cell<u64> = const { Cell::new(0) };
+        static NUMBER: Cell<Option<NonZeroU64>> = const { Cell::new(None) };
     }
     NUMBER.with(|number| {
-        if number.get() == 0 {
-            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        number.get()
+        let new = || NonZeroU64::MIN.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let this = number.get().unwrap_or_else(new);
+        number.set(Some(this));
+        this
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn thread(number: u64) -> Loader {
+        Loader::Thread(NonZeroU64::MIN.saturating_add(number))
+    }
 
     fn hash(key: u64) -> KeyHash {
         KeyHash::new(&foldhash::fast::FixedState::with_seed(1), &key)
@@ -145,37 +145,37 @@ mod tests {
     #[test]
     fn one_loads_and_others_wait() {
         let mut loads = InFlight::default();
-        assert_eq!(loads.claim(hash(1), Loader::Thread(1)), Claim::Leader);
-        assert_eq!(loads.claim(hash(1), Loader::Thread(2)), Claim::Follower);
-        assert_eq!(loads.claim(hash(2), Loader::Thread(2)), Claim::Leader);
+        assert_eq!(loads.claim(hash(1), thread(1)), Claim::Leader);
+        assert_eq!(loads.claim(hash(1), thread(2)), Claim::Follower);
+        assert_eq!(loads.claim(hash(2), thread(2)), Claim::Leader);
         loads.invalidate(hash(2));
-        assert!(!loads.end(hash(1), Loader::Thread(2)), "another's load");
+        assert!(!loads.end(hash(1), thread(2)), "another's load");
         assert!(loads.is_loading(hash(1)));
-        assert!(loads.end(hash(1), Loader::Thread(1)));
+        assert!(loads.end(hash(1), thread(1)));
         assert!(!loads.is_loading(hash(1)), "it has ended, and the other one goes on");
-        assert!(!loads.end(hash(2), Loader::Thread(2)));
+        assert!(!loads.end(hash(2), thread(2)));
         assert!(loads.is_empty());
-        assert_eq!(loads.claim(hash(1), Loader::Thread(2)), Claim::Leader);
+        assert_eq!(loads.claim(hash(1), thread(2)), Claim::Leader);
     }
 
     #[test]
     fn a_full_table_lets_loaders_run_untracked() {
         let mut loads = InFlight::default();
         for key in 0..LOADS_MAX as u64 {
-            assert_eq!(loads.claim(hash(key), Loader::Thread(key)), Claim::Leader);
+            assert_eq!(loads.claim(hash(key), thread(key)), Claim::Leader);
         }
-        assert_eq!(loads.claim(hash(99), Loader::Thread(99)), Claim::Untracked);
-        assert_eq!(loads.claim(hash(0), Loader::Thread(99)), Claim::Follower);
+        assert_eq!(loads.claim(hash(99), thread(99)), Claim::Untracked);
+        assert_eq!(loads.claim(hash(0), thread(99)), Claim::Follower);
         loads.invalidate_all();
-        assert!(!loads.end(hash(3), Loader::Thread(3)));
+        assert!(!loads.end(hash(3), thread(3)));
     }
 
     #[test]
     #[should_panic(expected = "recursive load")]
     fn a_recursive_load_panics() {
         let mut loads = InFlight::default();
-        loads.claim(hash(1), Loader::Thread(1));
-        loads.claim(hash(1), Loader::Thread(1));
+        loads.claim(hash(1), thread(1));
+        loads.claim(hash(1), thread(1));
     }
 
     #[test]

@@ -129,7 +129,6 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
 pub(super) enum Lookup<'a, K, V, S> {
     Hit(V),
     /// Another caller loads the key. Only futures get this; a thread waits before it returns.
-    #[cfg(feature = "async")]
     Pending,
     /// This caller is to load the key.
     Miss(LoadTicket<'a, K, V, S>),
@@ -147,7 +146,6 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         let hash = KeyHash::new(&self.hasher, key);
         let ticket = match self.get_or_claim(hash, key, Loader::Thread(thread_number())) {
             Lookup::Hit(value) => return Ok(value),
-            #[cfg(feature = "async")]
             Lookup::Pending => unreachable!("a thread has waited already"),
             Lookup::Miss(ticket) => ticket,
         };
@@ -188,7 +186,6 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                         loads.wait(hash);
                         continue;
                     }
-                    #[cfg(feature = "async")]
                     Loader::Future => return Lookup::Pending,
                 },
             };

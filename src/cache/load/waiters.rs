@@ -11,7 +11,6 @@
 //! - A load begins, and its value is stored, under both locks: so a key that is set or
 //!   removed under the shard's lock invalidates every load that began before.
 
-#[cfg(feature = "async")]
 use std::task::Waker;
 
 use super::in_flight::{Claim, InFlight, Loader};
@@ -22,15 +21,17 @@ use crate::shim::{AtomicBool, Condvar, Mutex, Ordering};
 #[derive(Debug, Default)]
 struct Table {
     loads: InFlight,
-    /// Futures that wait for a load.
-    #[cfg(feature = "async")]
-    waiters: Vec<Waiter>,
+    /// Futures that wait for a load. Allocated by the first one that does.
+    waiters: Option<Box<Waiters>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    list: Vec<Waiter>,
     /// The number of the next of them.
-    #[cfg(feature = "async")]
     next_number: u64,
 }
 
-#[cfg(feature = "async")]
 #[derive(Debug)]
 struct Waiter {
     number: u64,
@@ -38,14 +39,12 @@ struct Waiter {
     waker: Waker,
 }
 
-#[cfg(feature = "async")]
 impl Table {
-    fn take_waiters(&mut self, hash: KeyHash) -> Vec<Waiter> {
-        let mut taken = Vec::new();
-        while let Some(position) = self.waiters.iter().position(|waiter| waiter.hash == hash) {
-            taken.push(self.waiters.swap_remove(position));
-        }
-        taken
+    /// Removes the first waiter that `is_it` picks.
+    fn remove_waiter(&mut self, is_it: impl FnMut(&Waiter) -> bool) -> Option<Waiter> {
+        let list = &mut self.waiters.as_mut()?.list;
+        let position = list.iter().position(is_it)?;
+        Some(list.swap_remove(position))
     }
 }
 
@@ -102,20 +101,19 @@ impl SharedLoads {
         }
     }
 
-    /// Ends a load and wakes the threads that wait for it. Futures are woken by
-    /// [`Ended::wake`].
+    /// Ends a load and wakes those that wait for it. Returns whether its value is to be
+    /// stored: nobody has set or removed the key.
+    ///
+    /// Threads are woken at once, futures when the result is given to [`Ended::wake`].
     pub(in crate::cache) fn end(&self, hash: KeyHash, loader: Loader) -> Ended {
         let mut table = self.table.lock();
         let is_valid = table.loads.end(hash, loader);
         self.is_busy.store(!table.loads.is_empty(), Ordering::Relaxed);
-        let ended = Ended {
-            is_valid,
-            #[cfg(feature = "async")]
-            waiters: table.take_waiters(hash),
-        };
+        let waiters = std::iter::from_fn(|| table.remove_waiter(|waiter| waiter.hash == hash));
+        let waiters = waiters.collect();
         drop(table);
         self.ended.notify_all();
-        ended
+        Ended { is_valid, waiters }
     }
 
     #[cfg(any(test, fuzzing))]
@@ -123,8 +121,7 @@ impl SharedLoads {
         let table = self.table.lock();
         assert!(table.loads.is_empty(), "{table:?}");
         assert!(!self.is_busy.load(Ordering::Relaxed));
-        #[cfg(feature = "async")]
-        assert!(table.waiters.is_empty(), "{table:?}");
+        assert!(table.waiters.as_ref().is_none_or(|it| it.list.is_empty()), "{table:?}");
     }
 }
 
@@ -133,16 +130,13 @@ impl SharedLoads {
 pub(in crate::cache) struct Ended {
     /// Whether its value is to be stored: nobody has set or removed the key.
     pub(in crate::cache) is_valid: bool,
-    #[cfg(feature = "async")]
     waiters: Vec<Waiter>,
 }
 
 impl Ended {
     /// Wakes the futures that wait for it. Wakers are callers' code: no lock is held, and one
     /// that panics does not keep the others from being woken.
-    #[cfg_attr(not(feature = "async"), expect(unused_variables, clippy::unused_self))]
     pub(in crate::cache) fn wake(self, panics: &mut FirstPanic) {
-        #[cfg(feature = "async")]
         for waiter in self.waiters {
             panics.catch(|| waiter.waker.wake());
         }
@@ -150,14 +144,13 @@ impl Ended {
 }
 
 /// One future's wait for one load. Drops its waker with it.
-#[cfg(feature = "async")]
 pub(in crate::cache) struct Waiting<'a> {
     loads: &'a SharedLoads,
     hash: KeyHash,
     number: Option<u64>,
 }
 
-#[cfg(feature = "async")]
+#[cfg_attr(not(feature = "async"), expect(dead_code))]
 impl<'a> Waiting<'a> {
     pub(in crate::cache) fn new(loads: &'a SharedLoads, hash: KeyHash) -> Self {
         Self { loads, hash, number: None }
@@ -169,35 +162,26 @@ impl<'a> Waiting<'a> {
         // Callers' code: no lock is held while it runs.
         let waker = waker.clone();
         let mut table = self.loads.table.lock();
-        let position = self.position(&table);
-        let unused = if !table.loads.is_loading(self.hash) {
-            position.map(|position| table.waiters.swap_remove(position).waker)
-        } else if let Some(position) = position {
-            Some(std::mem::replace(&mut table.waiters[position].waker, waker))
-        } else {
-            let number = table.next_number;
-            table.next_number += 1;
-            self.number = Some(number);
-            table.waiters.push(Waiter { number, hash: self.hash, waker });
-            None
-        };
+        let unused = table.remove_waiter(|waiter| Some(waiter.number) == self.number);
         let has_ended = !table.loads.is_loading(self.hash);
+        if !has_ended {
+            let waiters = table.waiters.get_or_insert_default();
+            let number = *self.number.get_or_insert_with(|| {
+                waiters.next_number += 1;
+                waiters.next_number
+            });
+            waiters.list.push(Waiter { number, hash: self.hash, waker });
+        }
         drop(table);
         drop(unused);
         has_ended
     }
-
-    fn position(&self, table: &Table) -> Option<usize> {
-        let number = self.number?;
-        table.waiters.iter().position(|waiter| waiter.number == number)
-    }
 }
 
-#[cfg(feature = "async")]
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut table = self.loads.table.lock();
-        let waiter = self.position(&table).map(|position| table.waiters.swap_remove(position));
+        let waiter = table.remove_waiter(|waiter| Some(waiter.number) == self.number);
         drop(table);
         drop(waiter);
     }
