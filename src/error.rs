@@ -1,4 +1,4 @@
-//! Why a cache could not be built.
+//! Errors of building a cache.
 
 use std::error::Error;
 use std::fmt;
@@ -29,7 +29,7 @@ pub enum BuildError {
         /// The bytes that a cache of one entry takes.
         needed_bytes: usize,
     },
-    /// A shard would have more slots than can be numbered.
+    /// A shard would have more slots than its index can address.
     TooManySlots {
         /// The slots asked for, over all shards.
         requested: usize,
@@ -50,7 +50,7 @@ pub enum BuildError {
         /// What the system said.
         reason: std::io::ErrorKind,
     },
-    /// The memory could not be had.
+    /// The memory could not be allocated.
     OutOfMemory {
         /// The bytes of the request that failed.
         requested_bytes: usize,
@@ -85,8 +85,8 @@ impl fmt::Display for BuildError {
             ),
             Self::TooManySlots { requested, limit } => write!(
                 f,
-                "{requested} slots cannot be numbered: at most {limit} in so many shards; ask \
-                 for fewer entries or more shards"
+                "{requested} slots are more than the index can address: at most {limit} in so \
+                 many shards; ask for fewer entries or more shards"
             ),
             Self::ZeroShards => {
                 f.write_str("0 shards: give at least one, or leave the number to the cache")
@@ -106,7 +106,7 @@ impl fmt::Display for BuildError {
             ),
             Self::OutOfMemory { requested_bytes } => write!(
                 f,
-                "{requested_bytes} bytes of memory could not be had: ask for fewer entries"
+                "{requested_bytes} bytes of memory could not be allocated: ask for fewer entries"
             ),
         }
     }

@@ -88,7 +88,7 @@ mod time;
 pub mod original;
 pub mod unsync;
 
-pub use hashbrown::Equivalent;
+pub use equivalent::Equivalent;
 
 pub use cache::{Builder, Cache};
 pub use error::BuildError;

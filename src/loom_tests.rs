@@ -56,7 +56,7 @@ fn serve(
         let next_event_nanos = reaper.reap_all(&reaps_at);
         let is_last = is_done();
         if is_last {
-            reaper.alarm().wake();
+            reaper.alarm.wake();
         }
         reaper.sleep_until(next_event_nanos, &sleeps_at);
         if is_last {
@@ -151,7 +151,7 @@ mod reaping {
                 let events = events.clone();
                 spawn(move || {
                     events.next[shard].store(time, Relaxed);
-                    reaper.alarm().wake_before(time);
+                    reaper.alarm.wake_before(time);
                 })
             });
             let threads: Vec<_> = threads.collect();
@@ -543,7 +543,7 @@ mod closing {
             other.join().unwrap();
             assert_eq!(dropped[1].load(SeqCst), 1);
             is_over.store(true, Relaxed);
-            reaper.alarm().wake();
+            reaper.alarm.wake();
             rounds.join().unwrap();
             assert_eq!(dropped[0].load(SeqCst), 1);
             // The listener is gone, so the cache is.
@@ -588,7 +588,7 @@ mod closing {
             drop(cache);
             is_gone.store(true, Ordering::Release);
             is_over.store(true, Relaxed);
-            reaper.alarm().wake();
+            reaper.alarm.wake();
             rounds.join().unwrap();
         });
     }
@@ -614,7 +614,7 @@ mod closing {
             };
             drop(outer);
             is_over.store(true, Relaxed);
-            reaper.alarm().wake();
+            reaper.alarm.wake();
             rounds.join().unwrap();
             assert_eq!(dropped.load(SeqCst), 1);
         });

@@ -65,8 +65,9 @@ use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use equivalent::Equivalent;
 use foldhash::fast::RandomState;
-use hashbrown::{Equivalent, HashTable};
+use hashbrown::HashTable;
 
 use crate::time::clock::{Clock, SystemClock};
 

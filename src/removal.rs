@@ -1,5 +1,7 @@
 //! Removed entries, and how listeners hear of them.
 
+use std::fmt;
+
 use crate::panic::FirstPanic;
 
 /// Why an entry left the cache.
@@ -19,6 +21,19 @@ pub enum RemovalCause {
     Cleared,
 }
 
+impl fmt::Display for RemovalCause {
+    /// Writes the cause in lower case, for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Replaced => "replaced",
+            Self::Removed => "removed",
+            Self::Cleared => "cleared",
+        })
+    }
+}
+
 /// An entry that has left every structure.
 #[derive(Debug)]
 pub(crate) struct Removed<K, V> {
@@ -29,7 +44,7 @@ pub(crate) struct Removed<K, V> {
 
 impl<K, V> Removed<K, V> {
     /// Tells the listener, then drops the key. Returns the value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn notify(
         self,
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
@@ -45,6 +60,7 @@ impl<K, V> Removed<K, V> {
 
     /// Tells the listener, then drops the key. Returns the value if it is the caller's,
     /// who replaced or removed it, and drops it otherwise.
+    #[inline(always)]
     pub(crate) fn deliver(
         self,
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,

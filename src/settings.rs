@@ -46,17 +46,6 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether there are ticks for the resolution.
-    fn check_resolution(&self) -> Result<(), BuildError> {
-        if self.resolution.is_zero() {
-            return Err(BuildError::ZeroResolution);
-        }
-        if self.resolution < Timebase::FINEST_RESOLUTION {
-            return Err(BuildError::ResolutionTooFine);
-        }
-        Ok(())
-    }
-
     /// The shape and what it takes, each shard held in `holder_bytes`, and
     /// `other_bytes` once.
     pub(crate) fn plan<K, V>(
@@ -64,7 +53,12 @@ impl Settings {
         holder_bytes: usize,
         other_bytes: usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
-        self.check_resolution()?;
+        if self.resolution.is_zero() {
+            return Err(BuildError::ZeroResolution);
+        }
+        if self.resolution < Timebase::FINEST_RESOLUTION {
+            return Err(BuildError::ResolutionTooFine);
+        }
         // Registers three handlers with the system, once. Later it is infallible.
         let requested_bytes = 3 * size_of::<fn()>();
         Guard::try_new().map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
@@ -119,37 +113,37 @@ fn largest_within(
     plan(larger.into_iter().find(|&capacity| fits(capacity)).unwrap_or(fitting))
 }
 
-/// The setters that both builders have, for structs with a field `settings`.
+/// The methods that both builders have, for structs with a field `settings` and a method
+/// `plan`. The argument is the path of the cache, for the examples.
 macro_rules! common_setters {
-    () => {
-        /// The most entries held at once. Either this or a
+    ($cache:literal) => {
+        /// Sets the most entries held at once. Either this or a
         /// [`memory_budget`](Self::memory_budget) must be given.
         ///
-        /// Up to some 10,000 entries the cache has one shard, and this is kept
-        /// exactly. With several it may be exceeded by 3 %, so that keys which
-        /// spread unevenly over the shards evict nothing too early; the cache's
-        /// `capacity()` tells the figure.
+        /// Up to some 10,000 entries the cache has one shard, and never holds more. With
+        /// several shards it may hold 3 % more, so that keys which spread unevenly over them
+        /// evict nothing too early; the cache's `capacity()` returns the exact number.
         ///
-        /// Memory is reserved for all of them at once, but only touched as far as
-        /// there are entries: a generous capacity costs address space first.
+        /// Memory is reserved for all of them at once, but touched only as far as there are
+        /// entries: a generous capacity costs address space first.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         ///
         /// let cache: Cache<u64, u64> = Cache::builder().capacity(500_000).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
+        #[doc(alias = "max_capacity")]
         pub fn capacity(mut self, entries: usize) -> Self {
             self.settings.capacity = Some(entries);
             self
         }
 
-        /// Sizes the cache by memory: it holds as many entries as fit into so
-        /// many bytes, to within a hundredth. What keys and values keep on the
-        /// heap is not counted.
+        /// Sizes the cache by memory: it holds as many entries as fit into so many bytes, to
+        /// within a hundredth. What keys and values own on the heap is not counted.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         ///
         /// let cache: Cache<u64, u64> = Cache::builder().memory_budget(1 << 20).build()?;
         /// assert!(cache.footprint().total() <= 1 << 20);
@@ -161,36 +155,38 @@ macro_rules! common_setters {
             self
         }
 
-        /// The TTL (time to live) of what `insert` puts in. If none is given,
-        /// such entries never expire. `insert_with_ttl` takes its own.
+        /// Sets the TTL (time to live) of what `insert` inserts. Without one, such entries
+        /// never expire. `insert_with_ttl` takes its own.
         ///
-        /// Any duration will do; more than 10^9 seconds, which is over 30 years, counts
-        /// as never.
+        /// More than 10<sup>9</sup> seconds, which is over 30 years, counts as never.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         /// use std::time::Duration;
         ///
-        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).ttl(Duration::from_secs(1_800)).build()?;
+        /// let builder = Cache::<u64, u64>::builder().capacity(10);
+        /// let cache = builder.ttl(Duration::from_secs(1_800)).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
+        #[doc(alias = "time_to_live")]
         pub fn ttl(mut self, ttl: Duration) -> Self {
             self.settings.ttl = Some(ttl);
             self
         }
 
-        /// The most by which an entry outlives its TTL: 10 ms if nothing else is
-        /// asked for, and at least a microsecond.
+        /// Sets the most by which an entry outlives its TTL: at least a microsecond, and
+        /// 10 ms by default.
         ///
-        /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms
-        /// as a rule), each call reads the precise clock, which costs more.
-        /// Coarser resolutions make for less work with entries that expire.
+        /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms as a rule),
+        /// each call reads the precise clock, which costs more. Coarser resolutions make
+        /// for less work with entries that expire.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         /// use std::time::Duration;
         ///
-        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).resolution(Duration::from_secs(1)).build()?;
+        /// let builder = Cache::<u64, u64>::builder().capacity(10);
+        /// let cache = builder.resolution(Duration::from_secs(1)).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
         pub fn resolution(mut self, resolution: Duration) -> Self {
@@ -198,30 +194,33 @@ macro_rules! common_setters {
             self
         }
 
-        /// Which entry makes room when the cache is full.
+        /// Sets the policy that chooses what is evicted when the cache is full.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
+        /// use punctual::Eviction;
         ///
-        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).eviction(punctual::Eviction::S3Fifo).build()?;
+        /// let builder = Cache::<u64, u64>::builder().capacity(10);
+        /// let cache = builder.eviction(Eviction::S3Fifo).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
+        #[doc(alias = "eviction_policy")]
         pub fn eviction(mut self, eviction: Eviction) -> Self {
             self.settings.eviction = eviction;
             self
         }
 
-        /// The most due entries that one call frees, or moves within the timing
-        /// wheel, besides its own work: 64 if nothing else is asked for. The
-        /// smaller, the shorter the longest call when many fall due at once; the
-        /// larger, the sooner they are gone.
+        /// Sets the most due entries that one call frees, or moves within the timing wheel,
+        /// besides its own work: 64 by default. The smaller, the shorter the longest call
+        /// when many fall due at once; the larger, the sooner they are freed.
         ///
-        /// With 0 calls free nothing: `reap` has to.
+        /// With 0, calls free nothing: `reap` has to.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         ///
-        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).reap_limit(16).build()?;
+        /// let builder = Cache::<u64, u64>::builder().capacity(10);
+        /// let cache = builder.reap_limit(16).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
         pub fn reap_limit(mut self, entries: usize) -> Self {
@@ -229,20 +228,38 @@ macro_rules! common_setters {
             self
         }
 
-        /// The number of shards that the cache is cut into. Best left to the
-        /// cache, which knows what keeps the index small, its pauses short and
-        /// the spread of the keys even. More than the capacity count as many as
-        /// the capacity.
+        /// Sets the number of shards. Best left to the cache, which knows what keeps the index
+        /// small, its pauses short and the spread of the keys even. At most as many as the
+        /// capacity.
         ///
         /// ```
-        /// use punctual::unsync::Cache;
+        #[doc = concat!("use ", $cache, ";")]
         ///
-        /// let cache: Cache<u64, u64> = Cache::builder().capacity(500_000).shards(16).build()?;
+        /// let builder = Cache::<u64, u64>::builder().capacity(500_000);
+        /// let cache = builder.shards(16).build()?;
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
         pub fn shards(mut self, shards: usize) -> Self {
             self.settings.shards = Some(shards);
             self
+        }
+
+        /// Returns the bytes that [`build`](Self::build) will request from the allocator,
+        /// exactly, without requesting them.
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        ///
+        /// let builder = Cache::<u64, u64>::builder().capacity(100_000);
+        /// assert!(builder.footprint()?.total() < 4_800_000);
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// Those of [`build`](Self::build).
+        pub fn footprint(&self) -> Result<Footprint, BuildError> {
+            Ok(self.plan()?.1)
         }
     };
 }

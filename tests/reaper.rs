@@ -298,7 +298,7 @@ fn the_clock_decides_who_frees_if_nobody_else_does() {
         for cache in [
             builder().build(),
             builder().clock(SystemClock).build(),
-            builder().clock(SystemClock::new()).reaper(Reaper::Thread).build(),
+            builder().clock(SystemClock).reaper(Reaper::Thread).build(),
             builder().clock(ManualClock::new()).clock(SystemClock).build(),
         ] {
             let cache = cache.unwrap();

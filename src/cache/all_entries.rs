@@ -37,7 +37,10 @@ impl<K, V, S> Inner<K, V, S> {
                 let mut state = self.lock_for_read(shard);
                 let now = state.tick(reading);
                 let _scope = self.closure_scope();
-                state.shard.for_each(left.start..until, now, &mut visit);
+                for id in state.shard.live_slots(left.start..until, now) {
+                    let (key, value) = state.shard.entry(id);
+                    visit(key, value);
+                }
                 left.start = until;
             }
         }

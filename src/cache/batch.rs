@@ -15,8 +15,9 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
+use super::Cache;
 use super::inner::Inner;
 use super::reap::STEPS_PER_LOCK;
 use super::reentrancy::LockedScope;
@@ -255,5 +256,19 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             self.reap_shard(number, time, budget, &mut panics);
         }
         panics.resume_or(inserted)
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for Cache<K, V, S> {
+    /// The same as [`insert_many`](Cache::insert_many).
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        self.insert_many(entries);
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for &Cache<K, V, S> {
+    /// The same as [`insert_many`](Cache::insert_many).
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        self.insert_many(entries);
     }
 }

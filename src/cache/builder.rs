@@ -38,8 +38,8 @@ pub struct Builder<K, V, S = RandomState> {
     listener: Option<Listener<K, V>>,
 }
 
-impl<K, V> Builder<K, V> {
-    fn new() -> Self {
+impl<K, V> Default for Builder<K, V> {
+    fn default() -> Self {
         Self {
             settings: Settings { threads: threads(), ..Settings::default() },
             clock: ClockSource::SystemCoarse,
@@ -60,7 +60,7 @@ impl<K, V> Cache<K, V> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn builder() -> Builder<K, V> {
-        Builder::new()
+        Builder::default()
     }
 }
 
@@ -92,7 +92,7 @@ fn threads() -> usize {
 }
 
 impl<K, V, S> Builder<K, V, S> {
-    common_setters!();
+    common_setters!("punctual::Cache");
 
     /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
     /// if none is given. With another one, [`Reaper::Manual`] is the default.
@@ -174,22 +174,6 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// The bytes that [`build`](Self::build) will request, before it does.
-    ///
-    /// ```
-    /// let builder = punctual::Cache::<u64, u64>::builder().capacity(100_000);
-    /// assert!(builder.footprint()?.total() < 4_800_000);
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`build`](Self::build).
-    pub fn footprint(&self) -> Result<Footprint, BuildError> {
-        self.resolve_reaper()?;
-        Ok(self.plan()?.1)
-    }
-
     /// Allocates the cache; it allocates nothing afterwards.
     ///
     /// ```
@@ -252,7 +236,9 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn resolve_reaper(&self) -> Result<Reaper, BuildError> {
-        match (self.reaper, self.clock.is_system()) {
+        let is_system =
+            matches!(self.clock, ClockSource::SystemCoarse | ClockSource::SystemPrecise);
+        match (self.reaper, is_system) {
             (Some(Reaper::Thread), false) => Err(BuildError::ReaperNeedsSystemClock),
             (Some(reaper), _) => Ok(reaper),
             (None, true) => Ok(Reaper::Thread),
@@ -261,6 +247,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+        self.resolve_reaper()?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
         let other_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;

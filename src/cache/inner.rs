@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use super::load::waiters::SharedLoads;
 use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
 use crate::error::BuildError;
@@ -83,7 +84,7 @@ impl<K, V, S> Inner<K, V, S> {
         let shards = Shard::allocate(geometry, settings.eviction, now, |shard| {
             CachePadded::new(LockedShard::new(shard, now))
         })?;
-        let is_coarse = source.is_system_coarse();
+        let is_coarse = matches!(source, ClockSource::SystemCoarse);
         Ok(Self {
             shards,
             hasher,
@@ -106,6 +107,10 @@ impl<K, V, S> Inner<K, V, S> {
     #[inline]
     pub(super) fn shard_of(&self, hash: KeyHash) -> usize {
         hash.shard(self.shards.len())
+    }
+
+    pub(super) fn loads_of(&self, hash: KeyHash) -> &SharedLoads {
+        &self.shards[self.shard_of(hash)].loads
     }
 
     #[inline]
@@ -145,6 +150,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// Tells the listener of a removed entry. Returns its value if it is the caller's.
+    #[inline(always)]
     pub(super) fn deliver(&self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
         removed.deliver(self.listener.as_deref(), panics)
     }

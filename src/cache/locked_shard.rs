@@ -29,7 +29,7 @@ pub(super) struct State<K, V> {
     pub(super) shard: Shard<K, V>,
     /// Keys set or removed by callers so far. A load that is not in the table of loads is
     /// stored only if this has not changed.
-    write_epoch: u64,
+    pub(super) write_epoch: u64,
 }
 
 impl<K, V> State<K, V> {
@@ -48,10 +48,6 @@ impl<K, V> State<K, V> {
     #[inline]
     pub(super) fn tick(&mut self, reading: Moment) -> u64 {
         self.time(reading).tick
-    }
-
-    pub(super) fn write_epoch(&self) -> u64 {
-        self.write_epoch
     }
 }
 

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 pub use builder::Builder;
 

@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::inner::Inner;
 use super::locked_shard::{Guard, ReadGuard, State};
@@ -170,8 +170,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         budget: usize,
         removed: Option<Removed<K, V>>,
     ) -> Option<V> {
-        let has_work = budget > 0 && state.shard.has_work(time.tick);
-        if !has_work {
+        let has_work = state.shard.has_work(time.tick) && budget > 0;
+        // Where something was removed, there are no more entries than before.
+        if !has_work && removed.is_none() {
             state.shard.record_peak();
         }
         drop(state);

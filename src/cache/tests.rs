@@ -598,7 +598,7 @@ fn cache_of(
 impl Drop for OwnReaper {
     fn drop(&mut self) {
         self.is_over.store(true, SeqCst);
-        self.reaper.alarm().wake();
+        self.reaper.alarm.wake();
         let ended = self.thread.take().map(thread::JoinHandle::join);
         assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
     }
@@ -709,7 +709,7 @@ fn one_round_frees_all_that_is_due() {
         }
         await_that("all are due", || (0..ENTRIES).all(|key| !cache.contains_key(&key)));
         assert!(cache.len() > 1, "that has freed them all");
-        reaper.alarm().wake();
+        reaper.alarm.wake();
         reaper.run_once(system_nanos);
         assert_eq!(cache.len(), 1);
         assert_eq!(cache.stats().expired, ENTRIES);
@@ -733,9 +733,9 @@ fn the_alarm_is_set_to_the_first_deadline_of_all() {
                 let latest = Duration::from_nanos(system_nanos()) + ttl + resolution;
                 first_nanos = first_nanos.min(latest.as_nanos() as u64);
                 let now_nanos = system_nanos();
-                reaper.alarm().wake();
+                reaper.alarm.wake();
                 reaper.run_once(system_nanos);
-                let deadline_nanos = reaper.alarm().deadline_nanos();
+                let deadline_nanos = reaper.alarm.deadline_nanos();
                 assert!(deadline_nanos <= first_nanos, "{deadline_nanos} is after {first_nanos}");
                 assert!(
                     deadline_nanos > now_nanos,
@@ -820,7 +820,7 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
         let next = simulated.next.load(SeqCst);
         assert!((origin..=due).contains(&next), "up at {next}: {origin} + {ttl}");
         simulated.now.store(next, SeqCst);
-        reaper.alarm().wake();
+        reaper.alarm.wake();
         reaper.run_once(|| next);
         rounds += 1;
         assert!(rounds < 1_000, "still not freed: {origin} + {ttl}");
@@ -899,7 +899,7 @@ fn the_list_of_caches_shrinks() {
             reaper.register(standin.clone());
         }
         for (gone, standin) in standins.iter().enumerate() {
-            reaper.alarm().wake();
+            reaper.alarm.wake();
             reaper.run_once(system_nanos);
             let visits = standins.iter().map(|standin| standin.visits.load(SeqCst));
             let expected = (1..=gone + 1).map(|visits| visits.min(gone + 1));
@@ -930,7 +930,7 @@ fn the_one_behind_a_cache_that_leaves_is_not_forgotten() {
         // As the first leaves, the second takes its place in the list and may be
         // skipped. This would sleep for ever if the departure woke nobody.
         reaper.run_once(system_nanos);
-        reaper.alarm().wake();
+        reaper.alarm.wake();
         reaper.run_once(system_nanos);
         assert!(leaver.served.load(SeqCst) && next.served.load(SeqCst));
         assert_eq!(Arc::strong_count(&leaver), 1);

@@ -29,7 +29,7 @@ impl ReaperHandle {
     /// Wakes the reaper if it means to sleep beyond the start of `tick`, which has been
     /// stored where it looks.
     pub(crate) fn wake_before(&self, tick: u64) {
-        self.thread.alarm().wake_before(self.timebase.nanos(tick));
+        self.thread.alarm.wake_before(self.timebase.nanos(tick));
     }
 
     /// Returns the time by the cached clock, to see what is due; `None` if it is stale.
@@ -60,6 +60,7 @@ impl ReaperHandle {
     /// Reads the system's coarse or precise clock, if the reaper's clocks stand in for it.
     ///
     /// Enough such calls have the reaper refresh its clocks.
+    #[inline(always)]
     pub(crate) fn read(&self, is_precise: bool) -> Option<Moment> {
         self.process.as_ref()?;
         let clock = &self.thread.cached_clock;
@@ -67,7 +68,7 @@ impl ReaperHandle {
             if is_precise { clock::system_nanos() } else { clock::system_coarse_nanos() };
         // Without a TSC, refreshing would not spare calls the precise clock.
         if (clock.has_tsc() || !is_precise) && clock.count_read(now_nanos) {
-            self.thread.alarm().wake();
+            self.thread.alarm.wake();
         }
         Some(self.timebase.moment_of_nanos(now_nanos))
     }

@@ -41,7 +41,7 @@ pub(crate) trait Reapable: Send + Sync {
 /// The list of caches, and the alarm of the thread that serves them.
 pub(crate) struct ReaperThread {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
-    alarm: Alarm,
+    pub(crate) alarm: Alarm,
     cached_clock: CachedClock,
 }
 
@@ -52,11 +52,6 @@ impl ReaperThread {
             alarm: Alarm::new(),
             cached_clock: CachedClock::new(clock::system_coarse_step_nanos()),
         }
-    }
-
-    #[inline]
-    pub(crate) fn alarm(&self) -> &Alarm {
-        &self.alarm
     }
 
     pub(crate) fn register(&self, cache: Arc<dyn Reapable>) {

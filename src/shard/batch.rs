@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hash};
 use std::hint::black_box;
 
 use arrayvec::ArrayVec;
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::Shard;
 use super::key_hash::{KeyHash, SlotHash};

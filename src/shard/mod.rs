@@ -33,7 +33,7 @@ pub(crate) mod wheel;
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -198,11 +198,6 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
         self.wheel.is_due(&self.slots, id, now)
-    }
-
-    /// The occupied slots, due or not.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
-        self.slots.ids()
     }
 
     #[inline]
@@ -393,14 +388,14 @@ impl<K, V> Shard<K, V> {
         left
     }
 
-    /// Shows the live entries of these slots.
-    pub(crate) fn for_each(&self, slots: Range<usize>, now: u64, mut visit: impl FnMut(&K, &V)) {
-        for id in slots.filter_map(|index| self.slots.get_occupied(index)) {
-            if !self.is_due(id, now) {
-                let (key, value) = self.slots.entry(id);
-                visit(key, value);
-            }
-        }
+    /// Returns those of these slots that have a live entry.
+    pub(crate) fn live_slots(
+        &self,
+        slots: Range<usize>,
+        now: u64,
+    ) -> impl Iterator<Item = SlotId> + '_ {
+        let occupied = slots.filter_map(|index| self.slots.get_occupied(index));
+        occupied.filter(move |&id| !self.is_due(id, now))
     }
 
     /// Removes an entry, as `Expired` if it is due, else for `cause`.

@@ -108,15 +108,11 @@ impl CachedClock {
         let last_nanos = self.last_check_nanos.swap(now_nanos, Relaxed);
         now_nanos.saturating_sub(last_nanos) <= DEMAND_WINDOW_PERIODS * self.period_nanos
             && !self.is_requested.swap(true, Relaxed)
-            // Else the keeper will see by itself that it is to go on.
-            && self.is_stale()
-    }
-
-    /// Once more is wanted: either this sees that the keeper has stopped, or the keeper
-    /// sees what is wanted.
-    fn is_stale(&self) -> bool {
-        fence(SeqCst);
-        self.nanos.load(Relaxed) == STALE
+            && {
+                // Either this sees that the reaper has stopped, or the reaper sees the request.
+                fence(SeqCst);
+                self.nanos.load(Relaxed) == STALE
+            }
     }
 
     /// For the keeper before it goes to sleep: reads the clock. Returns its time, and when

@@ -47,23 +47,19 @@ pub trait Clock {
     }
 }
 
-impl<C: Clock + ?Sized> Clock for Arc<C> {
-    fn now(&self) -> Duration {
-        (**self).now()
-    }
-    fn lag(&self) -> Duration {
-        (**self).lag()
-    }
+macro_rules! forward_clock {
+    ($($pointer:ty),+) => {$(
+        impl<C: Clock + ?Sized> Clock for $pointer {
+            fn now(&self) -> Duration {
+                (**self).now()
+            }
+            fn lag(&self) -> Duration {
+                (**self).lag()
+            }
+        }
+    )+};
 }
-
-impl<C: Clock + ?Sized> Clock for Rc<C> {
-    fn now(&self) -> Duration {
-        (**self).now()
-    }
-    fn lag(&self) -> Duration {
-        (**self).lag()
-    }
-}
+forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 
 /// The system's monotonic clock, and the default of every cache.
 ///
@@ -87,14 +83,6 @@ impl<C: Clock + ?Sized> Clock for Rc<C> {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SystemClock;
-
-impl SystemClock {
-    /// The system's clock; the same as writing `SystemClock`.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self
-    }
-}
 
 impl Clock for SystemClock {
     #[inline]
@@ -372,14 +360,6 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    pub(crate) fn is_system_coarse(&self) -> bool {
-        matches!(self, Self::SystemCoarse)
-    }
-
-    pub(crate) fn is_system(&self) -> bool {
-        matches!(self, Self::SystemCoarse | Self::SystemPrecise)
-    }
-
     /// Bytes on the heap that belong to the cache alone.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
@@ -441,6 +421,8 @@ mod tests {
     fn a_clock_may_be_shared() {
         assert_eq!(reading(Arc::new(Late)), reading(Late));
         assert_eq!(reading(Rc::new(Late)), reading(Late));
+        assert_eq!(reading(Box::new(Late)), reading(Late));
+        assert_eq!(reading(&Late), reading(Late));
         assert_eq!(reading(Arc::new(ManualClock::new())), (Duration::ZERO, Duration::ZERO));
     }
 
@@ -459,7 +441,7 @@ mod tests {
         let step = SystemClock.lag();
         let is_coarse = |resolution| {
             let source: ClockSource<dyn Clock> = ClockSource::SystemCoarse;
-            source.for_resolution(resolution).is_system_coarse()
+            matches!(source.for_resolution(resolution), ClockSource::SystemCoarse)
         };
         assert!(is_coarse(2 * step));
         assert!(step.is_zero() || !is_coarse(2 * step - Duration::from_nanos(1)));

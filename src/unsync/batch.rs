@@ -7,7 +7,7 @@ use std::mem::needs_drop;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::Cache;
 use crate::panic::FirstPanic;
@@ -97,5 +97,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 drop(self.upsert_at(hash, key, value, ttl, now, FirstPanic::default()));
             }
         }
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for Cache<K, V, S> {
+    /// The same as [`insert_many`](Cache::insert_many).
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        self.insert_many(entries);
     }
 }

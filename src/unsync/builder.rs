@@ -35,8 +35,8 @@ pub struct Builder<K, V, S = RandomState> {
     listener: Option<Listener<K, V>>,
 }
 
-impl<K, V> Builder<K, V> {
-    fn new() -> Self {
+impl<K, V> Default for Builder<K, V> {
+    fn default() -> Self {
         Self {
             settings: Settings::default(),
             clock: ClockSource::SystemCoarse,
@@ -56,7 +56,7 @@ impl<K, V> Cache<K, V> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn builder() -> Builder<K, V> {
-        Builder::new()
+        Builder::default()
     }
 
     /// A cache for `capacity` entries that do not expire unless
@@ -81,7 +81,7 @@ impl<K, V> Cache<K, V> {
 }
 
 impl<K, V, S> Builder<K, V, S> {
-    common_setters!();
+    common_setters!("punctual::unsync::Cache");
 
     /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
     /// if none is given.
@@ -142,21 +142,6 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// The bytes that [`build`](Self::build) will request, before it does.
-    ///
-    /// ```
-    /// let builder = punctual::unsync::Cache::<u64, u64>::builder().capacity(100_000);
-    /// assert!(builder.footprint()?.total() < 4_800_000);
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`build`](Self::build).
-    pub fn footprint(&self) -> Result<Footprint, BuildError> {
-        Ok(self.plan()?.1)
-    }
-
     /// Allocates the cache; it allocates nothing afterwards.
     ///
     /// ```
@@ -175,7 +160,7 @@ impl<K, V, S> Builder<K, V, S> {
         let source = self.clock.for_resolution(self.settings.resolution);
         let timebase = source.timebase(self.settings.resolution);
         let clock = MonotonicClock::new(source, timebase);
-        let now = clock.latest().tick;
+        let now = clock.peek().tick;
         let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| shard)?;
         Ok(Cache {
             shards,

@@ -11,7 +11,7 @@ use crate::time::tick::{Deadline, Moment, Timebase};
 #[derive(Debug)]
 pub(super) struct MonotonicClock {
     source: ClockSource<dyn Clock>,
-    timebase: Timebase,
+    pub(super) timebase: Timebase,
     latest: Moment,
     /// Readings below this make no difference to `latest`.
     valid_until_nanos: u64,
@@ -21,10 +21,6 @@ impl MonotonicClock {
     pub(super) fn new(source: ClockSource<dyn Clock>, timebase: Timebase) -> Self {
         let latest = source.now(&timebase);
         Self { source, timebase, latest, valid_until_nanos: 0 }
-    }
-
-    pub(super) fn latest(&self) -> Moment {
-        self.latest
     }
 
     /// Returns the tick it is, if the source is cheap to read and has not advanced; `None`
@@ -71,10 +67,5 @@ impl MonotonicClock {
     #[inline]
     pub(super) fn deadline(&self, ttl: Option<Duration>) -> Deadline {
         self.timebase.deadline(self.latest, ttl)
-    }
-
-    /// Returns how long after `now` a tick starts; zero if it has.
-    pub(super) fn until(&self, tick: u64, now: Moment) -> Duration {
-        self.timebase.until(tick, now)
     }
 }

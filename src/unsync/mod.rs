@@ -18,6 +18,7 @@
 mod batch;
 mod builder;
 mod clock;
+mod iter;
 mod ops;
 
 #[cfg(any(test, fuzzing))]
@@ -30,9 +31,10 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 pub use builder::Builder;
+pub use iter::Iter;
 
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
@@ -147,22 +149,6 @@ impl<K, V, S> Cache<K, V, S> {
         Stats { live_peak: self.len_peak as u64, ..sum }
     }
 
-    /// The live entries, in no particular order. Frees nothing and counts as no
-    /// use.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(10);
-    /// cache.insert('a', 1);
-    /// cache.insert('b', 2);
-    /// assert_eq!(cache.iter().map(|(_, value)| value).sum::<i32>(), 3);
-    /// ```
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let now = self.clock.peek().tick;
-        self.shards.iter().flat_map(move |shard| {
-            shard.ids().filter(move |&id| !shard.is_due(id, now)).map(|id| shard.entry(id))
-        })
-    }
-
     /// Calls `visit` for each live entry, in no particular order.
     ///
     /// ```
@@ -191,7 +177,7 @@ impl<K, V, S> Cache<K, V, S> {
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         let tick = self.shards.iter().filter_map(Shard::next_expiry).min()?;
-        Some(self.clock.until(tick, self.clock.peek()))
+        Some(self.clock.timebase.until(tick, self.clock.peek()))
     }
 
     /// Frees at most `limit` due entries, from all shards, and returns how many;
@@ -557,7 +543,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let now = self.clock.peek();
         let (shard, id) = self.peek_entry(key, now.tick)?;
         let deadline = self.shards[shard].deadline(id);
-        Some(deadline.map_or(Duration::MAX, |tick| self.clock.until(tick, now)))
+        Some(deadline.map_or(Duration::MAX, |tick| self.clock.timebase.until(tick, now)))
     }
 
     /// Gives a live entry a new TTL, from now; zero expires it now. Says whether

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::Cache;
 use crate::panic::{DropGuard, FirstPanic};
@@ -67,36 +67,34 @@ impl<K, V, S> Cache<K, V, S> {
         panics: &mut FirstPanic,
     ) {
         if self.shards[shard].has_work(now) {
-            self.reap_shard_slow(shard, now, budget, panics);
+            self.reap_shard_slow(shard, now, budget, usize::MAX, panics);
         }
     }
 
+    /// Frees at most `limit` due entries of a shard, within `budget`. Returns how many.
     #[cold]
     fn reap_shard_slow(
         &mut self,
         shard: usize,
         now: u64,
         mut budget: usize,
+        limit: usize,
         panics: &mut FirstPanic,
-    ) {
-        while let Some(expired) = self.shards[shard].reap_one(now, &mut budget) {
+    ) -> usize {
+        for freed in 0..limit {
+            let Some(expired) = self.shards[shard].reap_one(now, &mut budget) else { return freed };
             self.notify_and_drop(expired, panics);
         }
+        limit
     }
 
     /// Frees at most `limit` due entries in all shards. Returns how many.
     pub(super) fn reap_all(&mut self, limit: usize) -> usize {
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);
-        let mut freed = 0;
-        for shard in 0..self.shards.len() {
-            while freed < limit {
-                let mut unbounded = usize::MAX;
-                let Some(expired) = self.shards[shard].reap_one(now, &mut unbounded) else { break };
-                freed += 1;
-                self.notify_and_drop(expired, &mut panics);
-            }
-        }
+        let freed = (0..self.shards.len()).fold(0, |freed, shard| {
+            freed + self.reap_shard_slow(shard, now, usize::MAX, limit - freed, &mut panics)
+        });
         panics.resume_or(freed)
     }
 
@@ -135,6 +133,7 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Tells the listener of a removed entry. Returns its value if it is the caller's.
+    #[inline]
     fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
         self.len -= 1;
         removed.deliver(self.listener.as_mut(), panics)

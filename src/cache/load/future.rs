@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::task::Poll;
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::Lookup;
 use super::in_flight::Loader;
@@ -69,7 +69,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 Lookup::Miss(ticket) => break ticket,
                 Lookup::Pending => {}
             }
-            let mut wait = Waiting::new(&inner.shards[hash.shard(inner.shards.len())].loads, hash);
+            let mut wait = Waiting::new(inner.loads_of(hash), hash);
             poll_fn(|context| {
                 inner.assert_not_reentrant();
                 if wait.poll_ended(context.waker()) { Poll::Ready(()) } else { Poll::Pending }

@@ -67,8 +67,8 @@ impl InFlight {
         if let Some(load) = self.loads.iter().find(|load| load.hash == hash) {
             assert!(
                 load.loader != loader || !matches!(loader, Loader::Thread(_)),
-                "punctual: recursive load: a loader asked for its own key (or one of the same \
-                 64-bit hash), which would deadlock"
+                "punctual: recursive load: a loader asked for its own key (or one of the same hash), \
+                 which would deadlock"
             );
             return Claim::Follower;
         }

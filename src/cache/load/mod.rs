@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use hashbrown::Equivalent;
+use equivalent::Equivalent;
 
 use super::Cache;
 use super::inner::Inner;
@@ -150,7 +150,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             Lookup::Miss(ticket) => ticket,
         };
         let (value, ttl) = {
-            let _nested = ticket.nested_scope();
+            // The table detects recursion only of the loads that it has room for.
+            let _nested = matches!(ticket.tracking, Tracking::Untracked { .. })
+                .then(|| NestedLoadScope::new(self.loads_of(hash).address(), hash));
             load()?
         };
         Ok(ticket.store(key, value, ttl))
@@ -164,12 +166,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         key: &(impl Equivalent<K> + ?Sized),
         loader: Loader,
     ) -> Lookup<'_, K, V, S> {
-        let shard = self.shard_of(hash);
-        let loads = &self.shards[shard].loads;
+        let loads = self.loads_of(hash);
         loop {
             // Not under the lock, since a clock may be the caller's.
             let reading = self.now();
-            let mut state = self.lock(shard);
+            let mut state = self.lock(self.shard_of(hash));
             let now = state.tick(reading);
             if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
                 return Lookup::Hit(state.shard.value(id).clone());
@@ -179,7 +180,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             }
             let tracking = match loads.claim(hash, loader) {
                 Claim::Leader => Tracking::Tracked(loader),
-                Claim::Untracked => Tracking::Untracked { epoch: state.write_epoch() },
+                Claim::Untracked => Tracking::Untracked { epoch: state.write_epoch },
                 Claim::Follower => match loader {
                     Loader::Thread(_) => {
                         drop(state);
@@ -212,14 +213,6 @@ enum Tracking {
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> LoadTicket<'_, K, V, S> {
-    /// For a thread that is to run its loader now: detects recursion where the table does
-    /// not.
-    fn nested_scope(&self) -> Option<NestedLoadScope> {
-        let loads = &self.inner.shards[self.inner.shard_of(self.hash)].loads;
-        matches!(self.tracking, Tracking::Untracked { .. })
-            .then(|| NestedLoadScope::new(loads.address(), self.hash))
-    }
-
     /// Stores what was loaded, unless it is out of date, and returns it.
     ///
     /// The load ends under the lock under which the entry is inserted: whoever waits finds
@@ -236,24 +229,23 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LoadTicket<'_, K, V, S> {
         }
         let (inner, hash) = (self.inner, self.hash);
         inner.assert_not_reentrant();
-        let shard = inner.shard_of(hash);
         // `Clone`s and the clock run before the lock is taken.
         let value = DropGuard::new(value);
         let own_key = DropGuard::new(key.to_owned());
         let copy = DropGuard::new(value.get().clone());
         let reading = inner.now_for_ttl();
-        let mut state = inner.lock(shard);
+        let mut state = inner.lock(inner.shard_of(hash));
         let mut panics = FirstPanic::default();
         let (is_valid, ended) = match std::mem::replace(&mut self.tracking, Tracking::Done) {
             Tracking::Tracked(loader) => {
-                let ended = inner.shards[shard].loads.end(hash, loader);
+                let ended = inner.loads_of(hash).end(hash, loader);
                 (ended.is_valid, Some(ended))
             }
             // What is there is newer, and so is what was set or removed meanwhile, which may
             // have been this key.
             Tracking::Untracked { epoch } => {
                 let now = state.tick(reading);
-                let is_valid = state.write_epoch() == epoch
+                let is_valid = state.write_epoch == epoch
                     && state.shard.find_live(hash.slot_hash(), key, now).is_none();
                 (is_valid, None)
             }
@@ -279,9 +271,8 @@ impl<K, V, S> Drop for LoadTicket<'_, K, V, S> {
     /// A load that failed, panicked or was dropped: one of those that wait takes over.
     fn drop(&mut self) {
         let Tracking::Tracked(loader) = self.tracking else { return };
-        let loads = &self.inner.shards[self.inner.shard_of(self.hash)].loads;
         let mut panics = FirstPanic::default();
-        loads.end(self.hash, loader).wake(&mut panics);
+        self.inner.loads_of(self.hash).end(self.hash, loader).wake(&mut panics);
         panics.resume_unless_unwinding();
     }
 }

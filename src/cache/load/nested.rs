@@ -69,8 +69,8 @@ pub(crate) fn assert_not_nested(table: usize, hash: KeyHash) {
     let is_running = LOADS.with(|loads| loads.iter().any(|load| load.get() == (table, Some(hash))));
     assert!(
         !is_running,
-        "punctual: recursive load: a loader asked for its own key (or one of the same 64-bit \
-         hash), which would recurse without end"
+        "punctual: recursive load: a loader asked for its own key (or one of the same hash), \
+         which would recurse without end"
     );
 }
 

@@ -13,6 +13,8 @@ mod queue;
 mod s3_clock;
 mod s3_fifo;
 
+use std::fmt;
+
 use super::key_hash::{KeyHash, SlotHash};
 use super::slot_id::SlotId;
 use crate::error::BuildError;
@@ -60,6 +62,18 @@ pub enum Eviction {
     /// some 5 kB a cache for the samples.
     #[default]
     Adaptive,
+}
+
+impl fmt::Display for Eviction {
+    /// Writes the policy's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Fifo => "FIFO",
+            Self::S3Fifo => "S3-FIFO",
+            Self::S3Clock => "S3-CLOCK",
+            Self::Adaptive => "adaptive",
+        })
+    }
 }
 
 /// The policy of one shard.
