@@ -8,16 +8,13 @@
 #![cfg(target_os = "linux")]
 #![cfg(not(any(punctual_loom, miri)))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, Eviction, RemovalCause, Stats};
-
-/// Counts every call, whichever thread makes it but the process's first.
-struct Counting;
+use punctual_testing::alloc::{Counting, Process, Scope, process_traffic as traffic};
 
 mod posix {
     unsafe extern "C" {
@@ -26,43 +23,17 @@ mod posix {
     }
 }
 
-fn count(counter: &AtomicUsize) {
-    counter.fetch_add(usize::from(posix::gettid() != posix::getpid()), SeqCst);
-}
+/// All threads but the process's first.
+struct OtherThreads;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static DEALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+impl Scope for OtherThreads {
+    fn is_counted(&self) -> bool {
+        posix::gettid() != posix::getpid()
+    }
+}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: all requests go to the system's allocator as they come.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(&ALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(&ALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes_new: usize) -> *mut u8 {
-        count(&ALLOCATIONS);
-        count(&DEALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.realloc(memory, layout, bytes_new) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(&DEALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+static ALLOCATOR: Counting<Process<OtherThreads>> = Counting(Process(OtherThreads));
 
 const THREADS: usize = 4;
 const CALLS: u32 = 150_000;
@@ -144,10 +115,6 @@ fn call(cache: &Tested, random: &mut fastrand::Rng) {
         63 if random.u16(..1_000) == 0 => cache.clear(),
         _ => {}
     }
-}
-
-fn traffic() -> (usize, usize) {
-    (ALLOCATIONS.load(SeqCst), DEALLOCATIONS.load(SeqCst))
 }
 
 fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>) -> Stats {

@@ -4,10 +4,6 @@
 #![cfg(feature = "async")]
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/watch.rs"]
-mod watch;
-
 use std::future::{Future, pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -19,9 +15,9 @@ use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, ManualClock};
+use punctual_testing::watchdog::Watchdog;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
-use watch::watched;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,11 +26,10 @@ const LOADS_MAX: u64 = 8;
 
 /// On both kinds of runtime.
 fn on_runtimes<F: Future<Output = ()>>(test: impl Fn() -> F) {
-    watched(|| {
-        for runtime in [Builder::new_current_thread(), Builder::new_multi_thread()] {
-            runtime_of(runtime).block_on(test());
-        }
-    });
+    let _watchdog = Watchdog::start();
+    for runtime in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        runtime_of(runtime).block_on(test());
+    }
 }
 
 fn runtime_of(mut builder: Builder) -> Runtime {
@@ -100,244 +95,233 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>, sleeper: &Arc<Sleeper>) -> Poll
 
 #[test]
 fn those_that_wait_are_woken_when_the_load_ends() {
-    watched(|| {
-        for result in [Ok(7), Err(())] {
-            let cache = in_one_shard();
-            let brings = Mutex::new(None);
-            let loader = Arc::new(Sleeper::default());
-            let mut loading = told(&cache, &brings);
-            assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-            let sleepers: Vec<_> = (0..10).map(|_| Arc::new(Sleeper::default())).collect();
-            let second = Mutex::new(Some(Ok(8)));
-            let mut waiting: Vec<_> = sleepers.iter().map(|_| told(&cache, &second)).collect();
-            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
-                for _ in 0..3 {
-                    assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
-                }
+    let _watchdog = Watchdog::start();
+    for result in [Ok(7), Err(())] {
+        let cache = in_one_shard();
+        let brings = Mutex::new(None);
+        let loader = Arc::new(Sleeper::default());
+        let mut loading = told(&cache, &brings);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let sleepers: Vec<_> = (0..10).map(|_| Arc::new(Sleeper::default())).collect();
+        let second = Mutex::new(Some(Ok(8)));
+        let mut waiting: Vec<_> = sleepers.iter().map(|_| told(&cache, &second)).collect();
+        for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+            for _ in 0..3 {
+                assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
             }
-            assert!(sleepers.iter().all(|sleeper| sleeper.wakes() == 0), "woken for nothing");
-            *brings.lock().unwrap() = Some(result);
-            assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(result));
-            // At least one has to be, and whoever is woken once is not again.
-            assert!(sleepers.iter().any(|sleeper| sleeper.wakes() > 0), "nobody is woken");
-            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
-                assert!(sleeper.wakes() <= 1);
-                assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Ready(Ok(result.unwrap_or(8))));
-            }
-            // Nobody keeps a waker of theirs.
-            drop(waiting);
-            assert!(sleepers.iter().all(|sleeper| Arc::strong_count(sleeper) == 1));
         }
-    });
+        assert!(sleepers.iter().all(|sleeper| sleeper.wakes() == 0), "woken for nothing");
+        *brings.lock().unwrap() = Some(result);
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(result));
+        // At least one has to be, and whoever is woken once is not again.
+        assert!(sleepers.iter().any(|sleeper| sleeper.wakes() > 0), "nobody is woken");
+        for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+            assert!(sleeper.wakes() <= 1);
+            assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Ready(Ok(result.unwrap_or(8))));
+        }
+        // Nobody keeps a waker of theirs.
+        drop(waiting);
+        assert!(sleepers.iter().all(|sleeper| Arc::strong_count(sleeper) == 1));
+    }
 }
 
 /// A future may be polled by one task first and by another later: the last one
 /// that has polled it is to be woken.
 #[test]
 fn the_task_that_has_polled_last_is_woken() {
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let loader = Arc::new(Sleeper::default());
-        let mut loading = told(&cache, &brings);
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-        let mut waiting = idle(&cache);
-        let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
-        for sleeper in &sleepers {
-            assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
-        }
-        *brings.lock().unwrap() = Some(Ok(7));
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
-        assert_eq!(sleepers.last().unwrap().wakes(), 1);
-        assert_eq!(poll(waiting.as_mut(), &sleepers[4]), Poll::Ready(Ok(7)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let loader = Arc::new(Sleeper::default());
+    let mut loading = told(&cache, &brings);
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+    let mut waiting = idle(&cache);
+    let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
+    for sleeper in &sleepers {
+        assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
+    }
+    *brings.lock().unwrap() = Some(Ok(7));
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+    assert_eq!(sleepers.last().unwrap().wakes(), 1);
+    assert_eq!(poll(waiting.as_mut(), &sleepers[4]), Poll::Ready(Ok(7)));
 }
 
 /// Two futures of one task wait for the same load: `join!` of them.
 #[test]
 fn one_task_may_wait_twice() {
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let loader = Arc::new(Sleeper::default());
-        let mut loading = told(&cache, &brings);
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-        let task = Arc::new(Sleeper::default());
-        let [mut one, mut other] = [idle(&cache), idle(&cache)];
-        assert_eq!(poll(one.as_mut(), &task), Poll::Pending);
-        assert_eq!(poll(other.as_mut(), &task), Poll::Pending);
-        // One of them gives up; the other still waits.
-        drop(one);
-        *brings.lock().unwrap() = Some(Ok(7));
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
-        assert!(task.wakes() >= 1);
-        assert_eq!(poll(other.as_mut(), &task), Poll::Ready(Ok(7)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let loader = Arc::new(Sleeper::default());
+    let mut loading = told(&cache, &brings);
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+    let task = Arc::new(Sleeper::default());
+    let [mut one, mut other] = [idle(&cache), idle(&cache)];
+    assert_eq!(poll(one.as_mut(), &task), Poll::Pending);
+    assert_eq!(poll(other.as_mut(), &task), Poll::Pending);
+    // One of them gives up; the other still waits.
+    drop(one);
+    *brings.lock().unwrap() = Some(Ok(7));
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+    assert!(task.wakes() >= 1);
+    assert_eq!(poll(other.as_mut(), &task), Poll::Ready(Ok(7)));
 }
 
 #[test]
 fn a_load_that_is_dropped_passes_the_turn_on() {
-    watched(|| {
-        // Dropped before its first poll, and after some.
-        for polls in [0, 1, 2] {
-            let cache = in_one_shard();
-            let never = Mutex::new(None);
-            let mut loading = told(&cache, &never);
-            let loader = Arc::new(Sleeper::default());
-            for _ in 0..polls {
-                assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-            }
-            let brings = Mutex::new((polls == 0).then_some(Ok(7)));
-            let mut waiting = told(&cache, &brings);
-            let sleeper = Arc::new(Sleeper::default());
-            if polls > 0 {
-                assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
-                *brings.lock().unwrap() = Some(Ok(7));
-            }
-            drop(loading);
-            assert_eq!(sleeper.wakes(), usize::from(polls > 0));
-            assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Ready(Ok(7)));
-            assert_eq!(cache.get(&1), Some(7));
+    let _watchdog = Watchdog::start();
+    // Dropped before its first poll, and after some.
+    for polls in [0, 1, 2] {
+        let cache = in_one_shard();
+        let never = Mutex::new(None);
+        let mut loading = told(&cache, &never);
+        let loader = Arc::new(Sleeper::default());
+        for _ in 0..polls {
+            assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
         }
-    });
+        let brings = Mutex::new((polls == 0).then_some(Ok(7)));
+        let mut waiting = told(&cache, &brings);
+        let sleeper = Arc::new(Sleeper::default());
+        if polls > 0 {
+            assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
+            *brings.lock().unwrap() = Some(Ok(7));
+        }
+        drop(loading);
+        assert_eq!(sleeper.wakes(), usize::from(polls > 0));
+        assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Ready(Ok(7)));
+        assert_eq!(cache.get(&1), Some(7));
+    }
 }
 
 /// Whoever is woken first may be dropped before it looks: others must know.
 #[test]
 fn a_turn_is_not_lost_with_whoever_was_woken() {
-    watched(|| {
-        for gone in 0..4 {
-            let cache = in_one_shard();
-            let never = Mutex::new(None);
-            let mut loading = told(&cache, &never);
-            let loader = Arc::new(Sleeper::default());
-            assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-            let brings = Mutex::new(Some(Ok(7)));
-            let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
-            let mut waiting: Vec<_> =
-                sleepers.iter().map(|_| Some(told(&cache, &brings))).collect();
-            for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
-                let waiting = waiting.as_mut().unwrap();
-                assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
-            }
-            drop(loading);
-            // All that were woken give up, but for one that may not have been.
-            for dropped in (0..5).filter(|&number| number != gone) {
-                waiting[dropped] = None;
-            }
-            assert_eq!(sleepers[gone].wakes(), 1, "nobody wakes the one that is left");
-            let left = waiting[gone].as_mut().unwrap();
-            assert_eq!(poll(left.as_mut(), &sleepers[gone]), Poll::Ready(Ok(7)));
+    let _watchdog = Watchdog::start();
+    for gone in 0..4 {
+        let cache = in_one_shard();
+        let never = Mutex::new(None);
+        let mut loading = told(&cache, &never);
+        let loader = Arc::new(Sleeper::default());
+        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+        let brings = Mutex::new(Some(Ok(7)));
+        let sleepers: Vec<_> = (0..5).map(|_| Arc::new(Sleeper::default())).collect();
+        let mut waiting: Vec<_> = sleepers.iter().map(|_| Some(told(&cache, &brings))).collect();
+        for (waiting, sleeper) in waiting.iter_mut().zip(&sleepers) {
+            let waiting = waiting.as_mut().unwrap();
+            assert_eq!(poll(waiting.as_mut(), sleeper), Poll::Pending);
         }
-    });
+        drop(loading);
+        // All that were woken give up, but for one that may not have been.
+        for dropped in (0..5).filter(|&number| number != gone) {
+            waiting[dropped] = None;
+        }
+        assert_eq!(sleepers[gone].wakes(), 1, "nobody wakes the one that is left");
+        let left = waiting[gone].as_mut().unwrap();
+        assert_eq!(poll(left.as_mut(), &sleepers[gone]), Poll::Ready(Ok(7)));
+    }
 }
 
 /// A waker is kept for each future that waits, and for no other: waiters that
 /// give up while a load takes its time must not pile up.
 #[test]
 fn no_waker_is_kept_of_a_waiter_that_is_gone() {
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let loader = Arc::new(Sleeper::default());
-        let mut loading = told(&cache, &brings);
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-        let gone: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
-        for sleeper in &gone {
-            assert_eq!(poll(idle(&cache).as_mut(), sleeper), Poll::Pending);
-        }
-        let kept = gone.iter().filter(|sleeper| Arc::strong_count(sleeper) > 1).count();
-        *brings.lock().unwrap() = Some(Ok(7));
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
-        assert!(gone.iter().all(|sleeper| Arc::strong_count(sleeper) == 1), "kept for ever");
-        assert_eq!(kept, 0, "wakers kept of 1,000 waiters that are gone");
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let loader = Arc::new(Sleeper::default());
+    let mut loading = told(&cache, &brings);
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+    let gone: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
+    for sleeper in &gone {
+        assert_eq!(poll(idle(&cache).as_mut(), sleeper), Poll::Pending);
+    }
+    let kept = gone.iter().filter(|sleeper| Arc::strong_count(sleeper) > 1).count();
+    *brings.lock().unwrap() = Some(Ok(7));
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Ready(Ok(7)));
+    assert!(gone.iter().all(|sleeper| Arc::strong_count(sleeper) == 1), "kept for ever");
+    assert_eq!(kept, 0, "wakers kept of 1,000 waiters that are gone");
 }
 
 /// Nor is more than one kept of a waiter that is polled by many tasks.
 #[test]
 fn no_waker_is_kept_but_the_last() {
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let loader = Arc::new(Sleeper::default());
-        let mut loading = told(&cache, &brings);
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-        let mut waiting = idle(&cache);
-        let tasks: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
-        for task in &tasks {
-            assert_eq!(poll(waiting.as_mut(), task), Poll::Pending);
-        }
-        let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
-        assert_eq!(kept, 1, "wakers kept of one waiter");
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let loader = Arc::new(Sleeper::default());
+    let mut loading = told(&cache, &brings);
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+    let mut waiting = idle(&cache);
+    let tasks: Vec<_> = (0..1_000).map(|_| Arc::new(Sleeper::default())).collect();
+    for task in &tasks {
+        assert_eq!(poll(waiting.as_mut(), task), Poll::Pending);
+    }
+    let kept = tasks.iter().filter(|task| Arc::strong_count(task) > 1).count();
+    assert_eq!(kept, 1, "wakers kept of one waiter");
 }
 
 #[test]
 fn nothing_happens_before_the_first_poll() {
-    watched(|| {
-        let cache = in_one_shard();
-        drop(idle(&cache));
-        let unpolled = idle(&cache);
-        assert_eq!(cache.stats().misses, 0);
-        // So nobody waits for it either.
-        assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
-        drop(unpolled);
-        // A hit is ready at once.
-        assert_eq!(poll(idle(&cache).as_mut(), &Arc::default()), Poll::Ready(Ok(5)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    drop(idle(&cache));
+    let unpolled = idle(&cache);
+    assert_eq!(cache.stats().misses, 0);
+    // So nobody waits for it either.
+    assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
+    drop(unpolled);
+    // A hit is ready at once.
+    assert_eq!(poll(idle(&cache).as_mut(), &Arc::default()), Poll::Ready(Ok(5)));
 }
 
 /// A future that waits is polled from within a closure of the cache: a panic, as
 /// for every other call, and no deadlock.
 #[test]
 fn a_waiter_that_is_polled_within_a_closure_panics() {
-    watched(|| {
-        let cache = in_one_shard();
-        cache.insert(2, 2);
-        let brings = Mutex::new(None);
-        let mut loading = told(&cache, &brings);
-        let sleeper = Arc::new(Sleeper::default());
-        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
-        let mut waiting = idle(&cache);
-        assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
-        cache.read(&2, |_| {
-            let polling = AssertUnwindSafe(|| poll(waiting.as_mut(), &sleeper));
-            assert!(catch_unwind(polling).is_err());
-        });
-        *brings.lock().unwrap() = Some(Ok(7));
-        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(7)));
-        assert_eq!(cache.get(&1), Some(7));
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    cache.insert(2, 2);
+    let brings = Mutex::new(None);
+    let mut loading = told(&cache, &brings);
+    let sleeper = Arc::new(Sleeper::default());
+    assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
+    let mut waiting = idle(&cache);
+    assert_eq!(poll(waiting.as_mut(), &sleeper), Poll::Pending);
+    cache.read(&2, |_| {
+        let polling = AssertUnwindSafe(|| poll(waiting.as_mut(), &sleeper));
+        assert!(catch_unwind(polling).is_err());
     });
+    *brings.lock().unwrap() = Some(Ok(7));
+    assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(7)));
+    assert_eq!(cache.get(&1), Some(7));
 }
 
 /// The same of one that loads, which ends its load there.
 #[test]
 fn a_load_that_ends_within_a_closure_does_not_wait_for_itself() {
-    watched(|| {
-        for is_dropped in [false, true] {
-            let cache = in_one_shard();
-            cache.insert(2, 2);
-            let brings = Mutex::new(None);
-            let mut loading = Some(told(&cache, &brings));
-            let sleeper = Arc::new(Sleeper::default());
-            let polled = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
-            assert_eq!(polled, Poll::Pending);
-            *brings.lock().unwrap() = Some(Ok(7));
-            cache.read(&2, |_| {
-                let _ = catch_unwind(AssertUnwindSafe(|| {
-                    if is_dropped {
-                        drop(loading.take());
-                    } else {
-                        _ = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
-                    }
-                }));
-            });
-            drop(loading);
-            // And the turn is not lost.
-            assert_eq!(cache.get_or_insert_with(&1, || 8), 8);
-        }
-    });
+    let _watchdog = Watchdog::start();
+    for is_dropped in [false, true] {
+        let cache = in_one_shard();
+        cache.insert(2, 2);
+        let brings = Mutex::new(None);
+        let mut loading = Some(told(&cache, &brings));
+        let sleeper = Arc::new(Sleeper::default());
+        let polled = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
+        assert_eq!(polled, Poll::Pending);
+        *brings.lock().unwrap() = Some(Ok(7));
+        cache.read(&2, |_| {
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                if is_dropped {
+                    drop(loading.take());
+                } else {
+                    _ = poll(loading.as_mut().unwrap().as_mut(), &sleeper);
+                }
+            }));
+        });
+        drop(loading);
+        // And the turn is not lost.
+        assert_eq!(cache.get_or_insert_with(&1, || 8), 8);
+    }
 }
 
 /// Wakers are callers' code: one that panics must not keep the others asleep.
@@ -351,24 +335,23 @@ fn a_waker_that_panics_keeps_nobody_asleep() {
             }
         }
     }
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let mut loading = told(&cache, &brings);
-        let loader = Arc::new(Sleeper::default());
-        assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
-        let mut first = idle(&cache);
-        let waker = Waker::from(Arc::new(Panics(AtomicBool::new(false))));
-        assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        let sleeper = Arc::new(Sleeper::default());
-        let mut second = idle(&cache);
-        assert_eq!(poll(second.as_mut(), &sleeper), Poll::Pending);
-        *brings.lock().unwrap() = Some(Ok(7));
-        let _ = catch_unwind(AssertUnwindSafe(|| poll(loading.as_mut(), &loader)));
-        assert_eq!(cache.get(&1), Some(7));
-        assert_eq!(sleeper.wakes(), 1, "left asleep");
-        assert_eq!(poll(second.as_mut(), &sleeper), Poll::Ready(Ok(7)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let mut loading = told(&cache, &brings);
+    let loader = Arc::new(Sleeper::default());
+    assert_eq!(poll(loading.as_mut(), &loader), Poll::Pending);
+    let mut first = idle(&cache);
+    let waker = Waker::from(Arc::new(Panics(AtomicBool::new(false))));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let sleeper = Arc::new(Sleeper::default());
+    let mut second = idle(&cache);
+    assert_eq!(poll(second.as_mut(), &sleeper), Poll::Pending);
+    *brings.lock().unwrap() = Some(Ok(7));
+    let _ = catch_unwind(AssertUnwindSafe(|| poll(loading.as_mut(), &loader)));
+    assert_eq!(cache.get(&1), Some(7));
+    assert_eq!(sleeper.wakes(), 1, "left asleep");
+    assert_eq!(poll(second.as_mut(), &sleeper), Poll::Ready(Ok(7)));
 }
 
 // ---- On runtimes ----
@@ -568,101 +551,99 @@ fn cancellations_at_random_lose_no_turn() {
 /// Threads and tasks wait for each other's loads.
 #[test]
 fn threads_and_tasks_wait_for_each_other() {
-    watched(|| {
-        let runtime = runtime_of(Builder::new_multi_thread());
-        for round in 0..200 {
-            let cache = in_one_shard();
-            let runs = AtomicUsize::new(0);
-            let (cache, runs) = (&cache, &runs);
-            // The load fails so often, by whomever, before it brings something.
-            let fails = round % 6;
-            let turn = move || {
-                let turn = runs.fetch_add(1, SeqCst);
-                if turn < fails { Err(()) } else { Ok((7, Duration::MAX)) }
-            };
-            let seen = thread::scope(|scope| {
-                let threads: Vec<_> = (0..4)
-                    .map(|_| {
-                        scope.spawn(move || {
-                            cache.get_or_load(&1, || {
-                                while runs.load(SeqCst) == 0 && cache.stats().misses < 8 {
-                                    thread::yield_now();
-                                }
-                                turn()
-                            })
+    let _watchdog = Watchdog::start();
+    let runtime = runtime_of(Builder::new_multi_thread());
+    for round in 0..200 {
+        let cache = in_one_shard();
+        let runs = AtomicUsize::new(0);
+        let (cache, runs) = (&cache, &runs);
+        // The load fails so often, by whomever, before it brings something.
+        let fails = round % 6;
+        let turn = move || {
+            let turn = runs.fetch_add(1, SeqCst);
+            if turn < fails { Err(()) } else { Ok((7, Duration::MAX)) }
+        };
+        let seen = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(move || {
+                        cache.get_or_load(&1, || {
+                            while runs.load(SeqCst) == 0 && cache.stats().misses < 8 {
+                                thread::yield_now();
+                            }
+                            turn()
                         })
                     })
-                    .collect();
-                let tasks: Vec<_> = (0..4)
-                    .map(|_| {
-                        let runtime = &runtime;
-                        scope.spawn(move || {
-                            runtime.block_on(cache.get_or_load_async(&1, || async {
-                                if runs.load(SeqCst) == 0 {
-                                    await_misses(cache, 8).await;
-                                }
-                                turn()
-                            }))
-                        })
+                })
+                .collect();
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let runtime = &runtime;
+                    scope.spawn(move || {
+                        runtime.block_on(cache.get_or_load_async(&1, || async {
+                            if runs.load(SeqCst) == 0 {
+                                await_misses(cache, 8).await;
+                            }
+                            turn()
+                        }))
                     })
-                    .collect();
-                threads.into_iter().chain(tasks).map(|one| one.join().unwrap()).collect::<Vec<_>>()
-            });
-            assert_eq!(seen.iter().filter(|seen| seen.is_err()).count(), fails);
-            assert!(seen.iter().flatten().all(|&value| value == 7));
-            assert_eq!(runs.load(SeqCst), fails + 1);
-        }
-    });
+                })
+                .collect();
+            threads.into_iter().chain(tasks).map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(seen.iter().filter(|seen| seen.is_err()).count(), fails);
+        assert!(seen.iter().flatten().all(|&value| value == 7));
+        assert_eq!(runs.load(SeqCst), fails + 1);
+    }
 }
 
 /// A thread waits for a task that is cancelled, and a task for a thread whose
 /// loader panics.
 #[test]
 fn the_turn_passes_between_threads_and_tasks() {
-    watched(|| {
-        let runtime = runtime_of(Builder::new_multi_thread());
-        for _ in 0..50 {
-            let cache = in_one_shard();
-            let (begun, has_begun) = mpsc::channel();
-            let task = runtime.spawn({
-                let cache = cache.clone();
-                async move {
-                    let hang = || async move {
-                        begun.send(()).unwrap();
-                        pending::<Result<(u64, Duration), ()>>().await
-                    };
-                    cache.get_or_load_async(&1, hang).await
-                }
-            });
-            has_begun.recv().unwrap();
-            let waits = thread::spawn({
-                let cache = cache.clone();
-                move || cache.get_or_insert_with(&1, || 7)
-            });
-            while cache.stats().misses < 2 {
-                thread::yield_now();
+    let _watchdog = Watchdog::start();
+    let runtime = runtime_of(Builder::new_multi_thread());
+    for _ in 0..50 {
+        let cache = in_one_shard();
+        let (begun, has_begun) = mpsc::channel();
+        let task = runtime.spawn({
+            let cache = cache.clone();
+            async move {
+                let hang = || async move {
+                    begun.send(()).unwrap();
+                    pending::<Result<(u64, Duration), ()>>().await
+                };
+                cache.get_or_load_async(&1, hang).await
             }
-            task.abort();
-            assert_eq!(waits.join().unwrap(), 7);
-
-            let (begun, has_begun) = mpsc::channel();
-            let panics = thread::spawn({
-                let cache = cache.clone();
-                move || {
-                    cache.get_or_insert_with(&2, || {
-                        begun.send(()).unwrap();
-                        while cache.stats().misses < 4 {
-                            thread::yield_now();
-                        }
-                        std::panic::resume_unwind(Box::new("a loader"));
-                    })
-                }
-            });
-            has_begun.recv().unwrap();
-            assert_eq!(runtime.block_on(load(&cache, 2, 8)), 8);
-            assert!(panics.join().is_err());
+        });
+        has_begun.recv().unwrap();
+        let waits = thread::spawn({
+            let cache = cache.clone();
+            move || cache.get_or_insert_with(&1, || 7)
+        });
+        while cache.stats().misses < 2 {
+            thread::yield_now();
         }
-    });
+        task.abort();
+        assert_eq!(waits.join().unwrap(), 7);
+
+        let (begun, has_begun) = mpsc::channel();
+        let panics = thread::spawn({
+            let cache = cache.clone();
+            move || {
+                cache.get_or_insert_with(&2, || {
+                    begun.send(()).unwrap();
+                    while cache.stats().misses < 4 {
+                        thread::yield_now();
+                    }
+                    std::panic::resume_unwind(Box::new("a loader"));
+                })
+            }
+        });
+        has_begun.recv().unwrap();
+        assert_eq!(runtime.block_on(load(&cache, 2, 8)), 8);
+        assert!(panics.join().is_err());
+    }
 }
 
 #[test]
@@ -760,23 +741,22 @@ fn what_happens_meanwhile_overrules_a_load() {
 /// load.
 #[test]
 fn waiters_of_an_overruled_load_look_again() {
-    watched(|| {
-        let cache = in_one_shard();
-        let brings = Mutex::new(None);
-        let mut loading = told(&cache, &brings);
-        let sleeper = Arc::new(Sleeper::default());
-        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
-        let mut waiting = idle(&cache);
-        let waits = Arc::new(Sleeper::default());
-        assert_eq!(poll(waiting.as_mut(), &waits), Poll::Pending);
-        cache.insert(1, 2);
-        // Whoever comes now finds it.
-        assert_eq!(poll(idle(&cache).as_mut(), &sleeper), Poll::Ready(Ok(2)));
-        *brings.lock().unwrap() = Some(Ok(1));
-        assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(1)));
-        assert_eq!(waits.wakes(), 1);
-        assert_eq!(poll(waiting.as_mut(), &waits), Poll::Ready(Ok(2)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let brings = Mutex::new(None);
+    let mut loading = told(&cache, &brings);
+    let sleeper = Arc::new(Sleeper::default());
+    assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Pending);
+    let mut waiting = idle(&cache);
+    let waits = Arc::new(Sleeper::default());
+    assert_eq!(poll(waiting.as_mut(), &waits), Poll::Pending);
+    cache.insert(1, 2);
+    // Whoever comes now finds it.
+    assert_eq!(poll(idle(&cache).as_mut(), &sleeper), Poll::Ready(Ok(2)));
+    *brings.lock().unwrap() = Some(Ok(1));
+    assert_eq!(poll(loading.as_mut(), &sleeper), Poll::Ready(Ok(1)));
+    assert_eq!(waits.wakes(), 1);
+    assert_eq!(poll(waiting.as_mut(), &waits), Poll::Ready(Ok(2)));
 }
 
 #[test]
@@ -826,20 +806,18 @@ fn keys_are_asked_for_in_any_form() {
 /// Called within a closure of the cache: a panic that says so.
 #[test]
 fn a_call_from_within_a_closure_panics() {
-    watched(|| {
-        for shards in [1, 8] {
-            let cache: Cache<u64, u64> =
-                Cache::builder().capacity(100).shards(shards).build().unwrap();
-            cache.insert(2, 2);
-            for key in 0..10 {
-                let call = || ready(Ok::<_, ()>((0, Duration::MAX)));
-                cache.read(&2, |_| {
-                    let mut loading = Box::pin(cache.get_or_load_async(&key, call));
-                    let polling = AssertUnwindSafe(|| poll(loading.as_mut(), &Arc::default()));
-                    assert!(catch_unwind(polling).is_err());
-                });
-            }
-            assert_eq!((cache.len(), cache.get(&2)), (1, Some(2)));
+    let _watchdog = Watchdog::start();
+    for shards in [1, 8] {
+        let cache: Cache<u64, u64> = Cache::builder().capacity(100).shards(shards).build().unwrap();
+        cache.insert(2, 2);
+        for key in 0..10 {
+            let call = || ready(Ok::<_, ()>((0, Duration::MAX)));
+            cache.read(&2, |_| {
+                let mut loading = Box::pin(cache.get_or_load_async(&key, call));
+                let polling = AssertUnwindSafe(|| poll(loading.as_mut(), &Arc::default()));
+                assert!(catch_unwind(polling).is_err());
+            });
         }
-    });
+        assert_eq!((cache.len(), cache.get(&2)), (1, Some(2)));
+    }
 }

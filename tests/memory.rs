@@ -7,9 +7,6 @@
 
 #![cfg(all(target_pointer_width = "64", not(any(punctual_loom, miri))))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/allocator.rs"]
-mod allocator;
 #[allow(dead_code, reason = "its `main` is not called here")]
 #[path = "../examples/bytes_per_entry.rs"]
 mod bytes_per_entry;
@@ -20,12 +17,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use punctual::{BuildError, Eviction, Footprint, ManualClock};
+use punctual_testing::alloc::{
+    Counting, PerThread, Scarcity, Traffic, measure, with_little_memory,
+};
 
-use crate::allocator::{Scarcity, Traffic, measure, with_little_memory};
 use crate::bytes_per_entry::{BYTES_MUST, CAPACITIES, Row};
 use crate::subject::{
     ClockChoice, Family, Key, KeyHasher, ListenerChoice, POLICIES, Plan, Subject, Value,
 };
+
+#[global_allocator]
+static ALLOCATOR: Counting<PerThread> = Counting(PerThread);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -483,16 +485,7 @@ fn budget_is_used_up_and_kept<F: Family>() {
             missed.extend(capacity_missed::<F, (), ()>(&plan));
         }
     }
-    assert!(
-        missed.is_empty(),
-        "{} times:
-{}",
-        missed.len(),
-        missed.join(
-            "
-"
-        )
-    );
+    assert!(missed.is_empty(), "{} times:\n{}", missed.len(), missed.join("\n"));
 }
 
 /// What a capacity takes is budget enough for that capacity, but for a hundredth.
@@ -509,16 +502,7 @@ fn budget_of_a_footprint_gives_its_capacity_back<F: Family>() {
             missed.push(format!("{} bytes: {held} held where {capacity} fit", asked.total()));
         }
     }
-    assert!(
-        missed.is_empty(),
-        "{} times:
-{}",
-        missed.len(),
-        missed.join(
-            "
-"
-        )
-    );
+    assert!(missed.is_empty(), "{} times:\n{}", missed.len(), missed.join("\n"));
 }
 
 fn too_small_a_budget_says_what_is_enough<F: Family>() {

@@ -2,10 +2,6 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/watch.rs"]
-mod watch;
-
 use std::any::Any;
 use std::panic::panic_any;
 use std::process::Command;
@@ -16,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
-use watch::{await_that, watched};
+use punctual_testing::watchdog::{Watchdog, wait_until};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +28,8 @@ fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
 fn in_a_process_with_stacks_of(stack_bytes: u64, name: &str, test: impl FnOnce()) {
     const MARK: &str = "PUNCTUAL_TEST_IN_A_PROCESS_OF_ITS_OWN";
     if std::env::var(MARK).is_ok_and(|marked| marked == name) {
-        return watched(test);
+        let _watchdog = Watchdog::start();
+        return test();
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--include-ignored", "--nocapture"])
@@ -76,69 +73,67 @@ fn two_hundred_thousand_due_together_are_freed() {
             self.drops.fetch_add(1, SeqCst);
         }
     }
-    watched(|| {
-        for listens in [false, true] {
-            let drops = Arc::new(AtomicUsize::new(0));
-            let (told, early) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
-            let builder = if listens {
-                let (told, early) = (told.clone(), early.clone());
-                builder.on_removal(move |_: &usize, value: &Value, cause| {
-                    assert_eq!(cause, RemovalCause::Expired);
-                    told.fetch_add(1, SeqCst);
-                    early.fetch_add(usize::from(Instant::now() < value.due), SeqCst);
-                })
-            } else {
-                builder
-            };
-            let cache = builder.build().unwrap();
-            let due = Instant::now() + SECOND;
-            for key in 0..ENTRIES {
-                let now = Instant::now();
-                let ttl = due.saturating_duration_since(now).max(MILLISECOND);
-                cache.insert_with_ttl(key, Value { due: now + ttl, drops: drops.clone() }, ttl);
-            }
-            await_that("all are freed", || drops.load(SeqCst) == ENTRIES);
-            println!("listener: {listens}, the last is freed {:?} late", due.elapsed());
-            assert!(cache.is_empty());
-            assert_eq!(cache.stats().expired, ENTRIES as u64);
-            assert_eq!(told.load(SeqCst), if listens { ENTRIES } else { 0 });
-            assert_eq!(early.load(SeqCst), 0);
+    let _watchdog = Watchdog::start();
+    for listens in [false, true] {
+        let drops = Arc::new(AtomicUsize::new(0));
+        let (told, early) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
+        let builder = if listens {
+            let (told, early) = (told.clone(), early.clone());
+            builder.on_removal(move |_: &usize, value: &Value, cause| {
+                assert_eq!(cause, RemovalCause::Expired);
+                told.fetch_add(1, SeqCst);
+                early.fetch_add(usize::from(Instant::now() < value.due), SeqCst);
+            })
+        } else {
+            builder
+        };
+        let cache = builder.build().unwrap();
+        let due = Instant::now() + SECOND;
+        for key in 0..ENTRIES {
+            let now = Instant::now();
+            let ttl = due.saturating_duration_since(now).max(MILLISECOND);
+            cache.insert_with_ttl(key, Value { due: now + ttl, drops: drops.clone() }, ttl);
         }
-    });
+        wait_until("all are freed", || drops.load(SeqCst) == ENTRIES);
+        println!("listener: {listens}, the last is freed {:?} late", due.elapsed());
+        assert!(cache.is_empty());
+        assert_eq!(cache.stats().expired, ENTRIES as u64);
+        assert_eq!(told.load(SeqCst), if listens { ENTRIES } else { 0 });
+        assert_eq!(early.load(SeqCst), 0);
+    }
 }
 
 /// By the precise clock, from before an entry was put in to when it leaves.
 #[test]
 fn nothing_leaves_before_its_time() {
     const ENTRIES: u32 = 2_000;
-    watched(|| {
-        let told = Arc::new(Mutex::new((0, Vec::new())));
-        let hears = told.clone();
-        let cache = Cache::builder()
-            .capacity(10_000)
-            .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
-                let lived = inserted.elapsed();
-                assert_eq!(cause, RemovalCause::Expired);
-                let mut told = hears.lock().unwrap();
-                told.0 += 1;
-                if lived < ttl {
-                    told.1.push(ttl - lived);
-                }
-            })
-            .build()
-            .unwrap();
-        for key in 0..ENTRIES {
-            let ttl = Duration::from_millis(1 + u64::from(key) % 30);
-            cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
-            // At every phase of the coarse clock.
-            thread::sleep(Duration::from_micros(500));
-        }
-        await_that("all have left", || told.lock().unwrap().0 == ENTRIES);
-        let early = &told.lock().unwrap().1;
-        let most = early.iter().max();
-        assert!(early.is_empty(), "{} of {ENTRIES} left early, by {most:?} at most", early.len());
-    });
+    let _watchdog = Watchdog::start();
+    let told = Arc::new(Mutex::new((0, Vec::new())));
+    let hears = told.clone();
+    let cache = Cache::builder()
+        .capacity(10_000)
+        .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
+            let lived = inserted.elapsed();
+            assert_eq!(cause, RemovalCause::Expired);
+            let mut told = hears.lock().unwrap();
+            told.0 += 1;
+            if lived < ttl {
+                told.1.push(ttl - lived);
+            }
+        })
+        .build()
+        .unwrap();
+    for key in 0..ENTRIES {
+        let ttl = Duration::from_millis(1 + u64::from(key) % 30);
+        cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
+        // At every phase of the coarse clock.
+        thread::sleep(Duration::from_micros(500));
+    }
+    wait_until("all have left", || told.lock().unwrap().0 == ENTRIES);
+    let early = &told.lock().unwrap().1;
+    let most = early.iter().max();
+    assert!(early.is_empty(), "{} of {ENTRIES} left early, by {most:?} at most", early.len());
 }
 
 // ---- Waking up ----
@@ -164,79 +159,76 @@ const SHORTENINGS: [Shortening; 6] = [
 
 #[test]
 fn a_sleeping_reaper_is_woken_for_what_is_due_earlier() {
-    watched(|| {
-        for ttl in [HOUR, Duration::from_secs(1_000_000_000), Duration::MAX] {
-            for (name, shorten) in SHORTENINGS {
-                let cache = Cache::builder().capacity(100).shards(4).ttl(HOUR).build().unwrap();
-                for key in 1000..1020 {
-                    cache.insert_with_ttl(key, key, ttl);
-                }
-                cache.insert_with_ttl(1, 1, ttl);
-                // It goes back to sleep meanwhile, with luck.
-                thread::sleep(5 * MILLISECOND);
-                shorten(&cache);
-                await_that(name, || cache.stats().expired == 1);
+    let _watchdog = Watchdog::start();
+    for ttl in [HOUR, Duration::from_secs(1_000_000_000), Duration::MAX] {
+        for (name, shorten) in SHORTENINGS {
+            let cache = Cache::builder().capacity(100).shards(4).ttl(HOUR).build().unwrap();
+            for key in 1000..1020 {
+                cache.insert_with_ttl(key, key, ttl);
             }
+            cache.insert_with_ttl(1, 1, ttl);
+            // It goes back to sleep meanwhile, with luck.
+            thread::sleep(5 * MILLISECOND);
+            shorten(&cache);
+            wait_until(name, || cache.stats().expired == 1);
         }
-    });
+    }
 }
 
 /// Each entry may find the reaper just going to sleep: none is forgotten.
 #[test]
 fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
-    watched(|| {
-        thread::scope(|scope| {
-            for number in 0..4 {
-                scope.spawn(move || {
-                    let ends = Arc::new(AtomicUsize::new(0));
-                    let resolution = Duration::from_micros(20 << (2 * number));
-                    let cache = Cache::builder().capacity(100).resolution(resolution);
-                    let cache = cache.build().unwrap();
-                    let mut random = fastrand::Rng::with_seed(number);
-                    for round in 1..=600 {
-                        let ttl = Duration::from_micros(random.u64(..400));
-                        cache.insert_with_ttl(random.u64(..1_000), Counted(ends.clone()), ttl);
-                        await_that("it is freed", || ends.load(SeqCst) == round);
-                    }
-                });
-            }
-        });
+    let _watchdog = Watchdog::start();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            scope.spawn(move || {
+                let ends = Arc::new(AtomicUsize::new(0));
+                let resolution = Duration::from_micros(20 << (2 * number));
+                let cache = Cache::builder().capacity(100).resolution(resolution);
+                let cache = cache.build().unwrap();
+                let mut random = fastrand::Rng::with_seed(number);
+                for round in 1..=600 {
+                    let ttl = Duration::from_micros(random.u64(..400));
+                    cache.insert_with_ttl(random.u64(..1_000), Counted(ends.clone()), ttl);
+                    wait_until("it is freed", || ends.load(SeqCst) == round);
+                }
+            });
+        }
     });
 }
 
 #[test]
 fn one_reaper_serves_all_caches_as_they_come_and_go() {
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        thread::scope(|scope| {
-            for number in 0..6 {
-                let ends = ends.clone();
-                scope.spawn(move || {
-                    let mut random = fastrand::Rng::with_seed(number);
-                    let mut caches: Vec<Cache<u64, Counted>> = Vec::new();
-                    for _ in 0..300 {
-                        if caches.len() < 5 {
-                            let shards = random.usize(1..4);
-                            let cache = Cache::builder().capacity(100).shards(shards);
-                            caches.push(cache.build().unwrap());
-                        }
-                        let some = random.usize(..caches.len());
-                        for key in 0..10 {
-                            let ttl = Duration::from_micros(random.u64(1..8_000));
-                            caches[some].insert_with_ttl(key, Counted(ends.clone()), ttl);
-                        }
-                        if random.bool() {
-                            caches.swap_remove(random.usize(..caches.len()));
-                        }
+    let _watchdog = Watchdog::start();
+    let ends = Arc::new(AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for number in 0..6 {
+            let ends = ends.clone();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                let mut caches: Vec<Cache<u64, Counted>> = Vec::new();
+                for _ in 0..300 {
+                    if caches.len() < 5 {
+                        let shards = random.usize(1..4);
+                        let cache = Cache::builder().capacity(100).shards(shards);
+                        caches.push(cache.build().unwrap());
                     }
-                    for cache in &caches {
-                        await_that("what is due is freed", || cache.is_empty());
+                    let some = random.usize(..caches.len());
+                    for key in 0..10 {
+                        let ttl = Duration::from_micros(random.u64(1..8_000));
+                        caches[some].insert_with_ttl(key, Counted(ends.clone()), ttl);
                     }
-                });
-            }
-        });
-        await_that("all are dropped", || ends.load(SeqCst) == 6 * 300 * 10);
+                    if random.bool() {
+                        caches.swap_remove(random.usize(..caches.len()));
+                    }
+                }
+                for cache in &caches {
+                    wait_until("what is due is freed", || cache.is_empty());
+                }
+            });
+        }
     });
+    wait_until("all are dropped", || ends.load(SeqCst) == 6 * 300 * 10);
 }
 
 /// The threads of this process that are named as the reaper is.
@@ -268,17 +260,17 @@ fn there_is_one_reaper_and_only_if_it_is_needed() {
                 (0..8).map(|_| scope.spawn(|| [Cache::new(10), Cache::new(10)])).collect();
             builds.into_iter().flat_map(|builds| builds.join().unwrap()).collect()
         });
-        await_that("the reaper runs", || reapers() > 0);
+        wait_until("the reaper runs", || reapers() > 0);
         for cache in &caches {
             cache.insert_with_ttl(1, 1, MILLISECOND);
         }
         for cache in caches {
-            await_that("it is freed", || cache.is_empty());
+            wait_until("it is freed", || cache.is_empty());
         }
         assert_eq!(reapers(), 1);
         let again = Cache::new(10);
         again.insert_with_ttl(1, 1, MILLISECOND);
-        await_that("it is freed", || again.is_empty());
+        wait_until("it is freed", || again.is_empty());
         assert_eq!(reapers(), 1);
     });
 }
@@ -293,41 +285,40 @@ fn the_clock_decides_who_frees_if_nobody_else_does() {
             SystemClock.now()
         }
     }
-    watched(|| {
-        let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
-        for cache in [
-            builder().build(),
-            builder().clock(SystemClock).build(),
-            builder().clock(SystemClock::new()).reaper(Reaper::Thread).build(),
-            builder().clock(ManualClock::new()).clock(SystemClock).build(),
-        ] {
-            let cache = cache.unwrap();
-            cache.insert(1, 1);
-            await_that("the reaper frees it", || cache.is_empty());
-        }
-        for cache in [
-            builder().reaper(Reaper::Manual).build(),
-            builder().clock(SystemClock).reaper(Reaper::Manual).build(),
-            builder().clock(Own).build(),
-            builder().clock(Own).reaper(Reaper::Manual).build(),
-        ] {
-            let cache = cache.unwrap();
-            cache.insert(1, 1);
-            await_that("its time is up", || cache.peek(&1).is_none());
-            thread::sleep(50 * MILLISECOND);
-            assert_eq!(cache.len(), 1, "somebody has freed it");
-            assert_eq!((cache.reap(10), cache.len()), (1, 0));
-        }
-        for failed in [
-            builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
-            builder().reaper(Reaper::Thread).clock(Own).build(),
-            builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
-        ] {
-            let error = failed.unwrap_err();
-            assert_eq!(error, BuildError::ReaperNeedsSystemClock);
-            assert!(error.to_string().contains("Reaper::Manual"), "{error}");
-        }
-    });
+    let _watchdog = Watchdog::start();
+    let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
+    for cache in [
+        builder().build(),
+        builder().clock(SystemClock).build(),
+        builder().clock(SystemClock::new()).reaper(Reaper::Thread).build(),
+        builder().clock(ManualClock::new()).clock(SystemClock).build(),
+    ] {
+        let cache = cache.unwrap();
+        cache.insert(1, 1);
+        wait_until("the reaper frees it", || cache.is_empty());
+    }
+    for cache in [
+        builder().reaper(Reaper::Manual).build(),
+        builder().clock(SystemClock).reaper(Reaper::Manual).build(),
+        builder().clock(Own).build(),
+        builder().clock(Own).reaper(Reaper::Manual).build(),
+    ] {
+        let cache = cache.unwrap();
+        cache.insert(1, 1);
+        wait_until("its time is up", || cache.peek(&1).is_none());
+        thread::sleep(50 * MILLISECOND);
+        assert_eq!(cache.len(), 1, "somebody has freed it");
+        assert_eq!((cache.reap(10), cache.len()), (1, 0));
+    }
+    for failed in [
+        builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
+        builder().reaper(Reaper::Thread).clock(Own).build(),
+        builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
+    ] {
+        let error = failed.unwrap_err();
+        assert_eq!(error, BuildError::ReaperNeedsSystemClock);
+        assert!(error.to_string().contains("Reaper::Manual"), "{error}");
+    }
 }
 
 /// While a listener keeps the reaper busy, calls go by the clock as ever, and
@@ -354,7 +345,7 @@ fn calls_free_what_a_busy_reaper_does_not() {
         for key in 0..50 {
             cache.insert(key, key);
         }
-        await_that("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
+        wait_until("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
         assert!(!cache.is_empty(), "who has freed them?");
         cache.get(&0);
         assert!(cache.is_empty());
@@ -364,7 +355,7 @@ fn calls_free_what_a_busy_reaper_does_not() {
         assert_eq!(blocks.get(&2), Some(2));
         cache.insert(1, 1);
         drop(release);
-        await_that("the reaper goes on", || cache.is_empty());
+        wait_until("the reaper goes on", || cache.is_empty());
     });
 }
 
@@ -392,12 +383,12 @@ fn a_cache_that_is_never_done_keeps_no_other_waiting() {
             .unwrap();
         *handle.lock().unwrap() = Some(busy.clone());
         busy.insert_with_ttl(1, 1, Duration::from_micros(1));
-        await_that("the reaper is kept busy", || heard.load(SeqCst) > 10);
+        wait_until("the reaper is kept busy", || heard.load(SeqCst) > 10);
         let other: Cache<u64, u64> = Cache::new(100);
         for key in 0..50 {
             other.insert_with_ttl(key, key, MILLISECOND);
         }
-        await_that("the other one is served", || other.is_empty());
+        wait_until("the other one is served", || other.is_empty());
         handle.lock().unwrap().take();
     });
 }
@@ -414,7 +405,7 @@ fn large_values_are_freed_on_the_stack_there_is() {
             for key in 0..16 {
                 cache.insert_with_ttl(key, [1; BYTES], 100 * MILLISECOND);
             }
-            await_that("the reaper frees them", || cache.is_empty());
+            wait_until("the reaper frees them", || cache.is_empty());
         });
         large.unwrap().join().unwrap();
     });
@@ -473,37 +464,36 @@ impl Eq for ThrowingKey {}
 #[test]
 fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
     count_what_is_thrown_on_the_reaper();
-    watched(|| {
-        let thrown = Arc::new(AtomicUsize::new(0));
-        let heard = Arc::new(AtomicUsize::new(0));
-        let (throws, hears) = (thrown.clone(), heard.clone());
-        // Each entry panics three times: listener, key and value.
-        let cache: Cache<ThrowingKey, Throwing> = Cache::builder()
-            .capacity(1_000)
-            .shards(2)
-            .on_removal(move |_: &ThrowingKey, _: &Throwing, _| {
-                if is_reaper() {
-                    hears.fetch_add(1, SeqCst);
-                    panic_any(Thrown(throws.clone()));
-                }
-            })
-            .build()
-            .unwrap();
-        let others: Vec<Cache<u64, Counted>> = (0..3).map(|_| Cache::new(1_000)).collect();
-        let ends = Arc::new(AtomicUsize::new(0));
-        for round in 1..=3 {
-            for key in 0..100 {
-                let throwing = ThrowingKey(key, Throwing(thrown.clone()));
-                cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
-                for other in &others {
-                    other.insert_with_ttl(key, Counted(ends.clone()), 10 * MILLISECOND);
-                }
+    let _watchdog = Watchdog::start();
+    let thrown = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::new(AtomicUsize::new(0));
+    let (throws, hears) = (thrown.clone(), heard.clone());
+    // Each entry panics three times: listener, key and value.
+    let cache: Cache<ThrowingKey, Throwing> = Cache::builder()
+        .capacity(1_000)
+        .shards(2)
+        .on_removal(move |_: &ThrowingKey, _: &Throwing, _| {
+            if is_reaper() {
+                hears.fetch_add(1, SeqCst);
+                panic_any(Thrown(throws.clone()));
             }
-            await_that("all are freed", || cache.is_empty() && ends.load(SeqCst) == round * 300);
+        })
+        .build()
+        .unwrap();
+    let others: Vec<Cache<u64, Counted>> = (0..3).map(|_| Cache::new(1_000)).collect();
+    let ends = Arc::new(AtomicUsize::new(0));
+    for round in 1..=3 {
+        for key in 0..100 {
+            let throwing = ThrowingKey(key, Throwing(thrown.clone()));
+            cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
+            for other in &others {
+                other.insert_with_ttl(key, Counted(ends.clone()), 10 * MILLISECOND);
+            }
         }
-        assert!(heard.load(SeqCst) > 0);
-        await_that("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
-    });
+        wait_until("all are freed", || cache.is_empty() && ends.load(SeqCst) == round * 300);
+    }
+    assert!(heard.load(SeqCst) > 0);
+    wait_until("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
 }
 
 /// The worst that can be thrown: what `catch_unwind` gives panics when it is
@@ -533,7 +523,7 @@ fn the_reaper_survives_panics_that_panic() {
                 cache.insert_with_ttl(key, key, 5 * MILLISECOND);
                 other.insert_with_ttl(key, key, 5 * MILLISECOND);
             }
-            await_that("the reaper goes on", || cache.is_empty() && other.is_empty());
+            wait_until("the reaper goes on", || cache.is_empty() && other.is_empty());
         }
     });
 }
@@ -548,42 +538,41 @@ const BATCH_MAX: usize = 64;
 #[test]
 fn the_last_handle_takes_everything_with_it() {
     const ENTRIES: usize = 2_000;
-    watched(|| {
-        for round in 0..150 {
-            let ends = Arc::new(AtomicUsize::new(0));
-            let is_gone = Arc::new(AtomicBool::new(false));
-            let told_late = Arc::new(AtomicUsize::new(0));
-            let (goes, late) = (is_gone.clone(), told_late.clone());
-            let cache = Cache::builder()
-                .capacity(ENTRIES * 2)
-                .resolution(MILLISECOND)
-                .on_removal(move |_: &usize, _: &Counted, _| {
-                    if goes.load(SeqCst) {
-                        late.fetch_add(1, SeqCst);
-                    }
-                })
-                .build()
-                .unwrap();
-            for key in 0..ENTRIES {
-                let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
-                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
-            }
-            // Just when the reaper is at work on it, more often than not.
-            let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
-            await_that("it is due", || cache.len() < ENTRIES || start.elapsed() > SECOND);
-            while start.elapsed() < wait {}
-            let other = cache.clone();
-            drop(cache);
-            assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
-            drop(other);
-            let left = ENTRIES - ends.load(SeqCst);
-            is_gone.store(true, SeqCst);
-            assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
-            await_that("all are dropped", || ends.load(SeqCst) == ENTRIES);
-            let told_late = told_late.load(SeqCst);
-            assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
+    let _watchdog = Watchdog::start();
+    for round in 0..150 {
+        let ends = Arc::new(AtomicUsize::new(0));
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let told_late = Arc::new(AtomicUsize::new(0));
+        let (goes, late) = (is_gone.clone(), told_late.clone());
+        let cache = Cache::builder()
+            .capacity(ENTRIES * 2)
+            .resolution(MILLISECOND)
+            .on_removal(move |_: &usize, _: &Counted, _| {
+                if goes.load(SeqCst) {
+                    late.fetch_add(1, SeqCst);
+                }
+            })
+            .build()
+            .unwrap();
+        for key in 0..ENTRIES {
+            let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
+            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
         }
-    });
+        // Just when the reaper is at work on it, more often than not.
+        let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
+        wait_until("it is due", || cache.len() < ENTRIES || start.elapsed() > SECOND);
+        while start.elapsed() < wait {}
+        let other = cache.clone();
+        drop(cache);
+        assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
+        drop(other);
+        let left = ENTRIES - ends.load(SeqCst);
+        is_gone.store(true, SeqCst);
+        assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
+        wait_until("all are dropped", || ends.load(SeqCst) == ENTRIES);
+        let told_late = told_late.load(SeqCst);
+        assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
+    }
 }
 
 /// The same where the reaper is provably at work: it stands in a listener all the
@@ -620,7 +609,7 @@ fn the_last_handle_waits_for_no_reaper() {
         let left = ENTRIES - ends.load(SeqCst);
         assert!((1..=BATCH_MAX).contains(&left), "{left} left when the last handle is gone");
         drop(release);
-        await_that("all are dropped", || ends.load(SeqCst) == ENTRIES);
+        wait_until("all are dropped", || ends.load(SeqCst) == ENTRIES);
         assert!((1..=left).contains(&told.load(SeqCst)), "{told:?} told of {left}");
     });
 }
@@ -628,88 +617,86 @@ fn the_last_handle_waits_for_no_reaper() {
 /// The last handle goes on the reaper's thread: with a value, or in a listener.
 #[test]
 fn the_last_handle_may_go_on_the_reaper() {
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        let filled = || {
-            let cache: Cache<u64, Counted> = Cache::new(100);
-            for key in 0..50 {
-                // Some of them due just then.
-                let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
-                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
-            }
-            cache
-        };
-        for round in 1..=20 {
-            // In a value that expires.
-            let holds: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
-            holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
-            await_that("it has gone with the value", || ends.load(SeqCst) == (3 * round - 2) * 50);
-            // In another cache's listener.
-            let slot = Arc::new(Mutex::new(Some(filled())));
-            let given = slot.clone();
-            let listens = Cache::builder()
-                .capacity(10)
-                .on_removal(move |_: &u64, _: &u64, _| drop(given.lock().unwrap().take()))
-                .build()
-                .unwrap();
-            listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
-            await_that("it has gone there", || ends.load(SeqCst) == (3 * round - 1) * 50);
-            // In its own, for which the reaper is just at work on it.
-            let slot = Arc::new(Mutex::new(None));
-            let given: Arc<Mutex<Option<Cache<u64, Counted>>>> = slot.clone();
-            let own = Cache::builder()
-                .capacity(100)
-                .on_removal(move |_: &u64, _: &Counted, _| {
-                    // Not where this thread comes so late that its own calls free.
-                    if is_reaper() {
-                        let handle = given.lock().unwrap().take();
-                        drop(handle);
-                    }
-                })
-                .build()
-                .unwrap();
-            let mut slot = slot.lock().unwrap();
-            // The last one is the reaper's in any case: no call follows.
-            for key in 0..50 {
-                let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
-                own.insert_with_ttl(key, Counted(ends.clone()), ttl);
-            }
-            *slot = Some(own);
-            drop(slot);
-            await_that("it has gone by itself", || ends.load(SeqCst) == 3 * round * 50);
+    let _watchdog = Watchdog::start();
+    let ends = Arc::new(AtomicUsize::new(0));
+    let filled = || {
+        let cache: Cache<u64, Counted> = Cache::new(100);
+        for key in 0..50 {
+            // Some of them due just then.
+            let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
+            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
         }
-    });
+        cache
+    };
+    for round in 1..=20 {
+        // In a value that expires.
+        let holds: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
+        holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
+        wait_until("it has gone with the value", || ends.load(SeqCst) == (3 * round - 2) * 50);
+        // In another cache's listener.
+        let slot = Arc::new(Mutex::new(Some(filled())));
+        let given = slot.clone();
+        let listens = Cache::builder()
+            .capacity(10)
+            .on_removal(move |_: &u64, _: &u64, _| drop(given.lock().unwrap().take()))
+            .build()
+            .unwrap();
+        listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
+        wait_until("it has gone there", || ends.load(SeqCst) == (3 * round - 1) * 50);
+        // In its own, for which the reaper is just at work on it.
+        let slot = Arc::new(Mutex::new(None));
+        let given: Arc<Mutex<Option<Cache<u64, Counted>>>> = slot.clone();
+        let own = Cache::builder()
+            .capacity(100)
+            .on_removal(move |_: &u64, _: &Counted, _| {
+                // Not where this thread comes so late that its own calls free.
+                if is_reaper() {
+                    let handle = given.lock().unwrap().take();
+                    drop(handle);
+                }
+            })
+            .build()
+            .unwrap();
+        let mut slot = slot.lock().unwrap();
+        // The last one is the reaper's in any case: no call follows.
+        for key in 0..50 {
+            let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
+            own.insert_with_ttl(key, Counted(ends.clone()), ttl);
+        }
+        *slot = Some(own);
+        drop(slot);
+        wait_until("it has gone by itself", || ends.load(SeqCst) == 3 * round * 50);
+    }
 }
 
 /// A listener on the reaper's thread may build caches, use them and drop them.
 #[test]
 fn a_listener_on_the_reaper_may_build_caches() {
-    watched(|| {
-        let kept: Arc<Mutex<Vec<Cache<u64, Counted>>>> = Arc::default();
-        let ends = Arc::new(AtomicUsize::new(0));
-        let (keeps, counts) = (kept.clone(), ends.clone());
-        let cache = Cache::builder()
-            .capacity(100)
-            .on_removal(move |&key: &u64, _: &u64, _| {
-                let built: Cache<u64, Counted> = Cache::new(10);
-                built.insert_with_ttl(1, Counted(counts.clone()), 5 * MILLISECOND);
-                built.insert(2, Counted(counts.clone()));
-                if key % 2 == 0 {
-                    keeps.lock().unwrap().push(built);
-                }
-            })
-            .build()
-            .unwrap();
-        for key in 0..40 {
-            cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
-        }
-        await_that("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
-        await_that("those built on the way too", || ends.load(SeqCst) == 20 * 2 + 20);
-        let kept = std::mem::take(&mut *kept.lock().unwrap());
-        assert!(kept.iter().all(|cache| cache.len() == 1));
-        drop(kept);
-        assert_eq!(ends.load(SeqCst), 80);
-    });
+    let _watchdog = Watchdog::start();
+    let kept: Arc<Mutex<Vec<Cache<u64, Counted>>>> = Arc::default();
+    let ends = Arc::new(AtomicUsize::new(0));
+    let (keeps, counts) = (kept.clone(), ends.clone());
+    let cache = Cache::builder()
+        .capacity(100)
+        .on_removal(move |&key: &u64, _: &u64, _| {
+            let built: Cache<u64, Counted> = Cache::new(10);
+            built.insert_with_ttl(1, Counted(counts.clone()), 5 * MILLISECOND);
+            built.insert(2, Counted(counts.clone()));
+            if key % 2 == 0 {
+                keeps.lock().unwrap().push(built);
+            }
+        })
+        .build()
+        .unwrap();
+    for key in 0..40 {
+        cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
+    }
+    wait_until("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
+    wait_until("those built on the way too", || ends.load(SeqCst) == 20 * 2 + 20);
+    let kept = std::mem::take(&mut *kept.lock().unwrap());
+    assert!(kept.iter().all(|cache| cache.len() == 1));
+    drop(kept);
+    assert_eq!(ends.load(SeqCst), 80);
 }
 
 /// A panic in a `Drop` at the end is the caller's, and keeps nothing alive.
@@ -724,48 +711,46 @@ fn a_panic_of_a_value_does_not_keep_the_others() {
             }
         }
     }
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
-        for key in 0..100u64 {
-            cache.insert(key, Panicky(key % 10 == 5, Counted(ends.clone())));
-        }
-        let panic: Box<dyn Any + Send> =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
-        assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
-        assert_eq!(ends.load(SeqCst), 100);
-    });
+    let _watchdog = Watchdog::start();
+    let ends = Arc::new(AtomicUsize::new(0));
+    let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
+    for key in 0..100u64 {
+        cache.insert(key, Panicky(key % 10 == 5, Counted(ends.clone())));
+    }
+    let panic: Box<dyn Any + Send> =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
+    assert_eq!(ends.load(SeqCst), 100);
 }
 
 /// While a listener takes the reaper's time nobody keeps the time for the calls:
 /// they see by the clock what is due.
 #[test]
 fn a_listener_that_blocks_the_reaper_stops_no_clock() {
-    watched(|| {
-        let (begun, has_begun) = mpsc::channel();
-        let (ends, may_end) = mpsc::channel::<()>();
-        let may_end = Mutex::new(may_end);
-        let blocks: Cache<u64, u64> = Cache::builder()
-            .capacity(10)
-            .on_removal(move |_, _, _| {
-                begun.send(()).unwrap();
-                let _ = may_end.lock().unwrap().recv();
-            })
-            .build()
-            .unwrap();
-        let busy: Cache<u64, u64> = Cache::new(10);
-        busy.insert_with_ttl(1, 1, 3_600 * SECOND);
-        blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);
-        // So often that the reaper keeps the time when it comes to the listener, unless
-        // it comes late.
-        await_that("the listener blocks", || {
-            (0..100_000).for_each(|_| assert!(busy.contains_key(&1)));
-            has_begun.try_recv().is_ok()
-        });
-        busy.insert_with_ttl(2, 2, 50 * MILLISECOND);
-        await_that("what is due cannot be seen", || !busy.contains_key(&2));
-        drop(ends);
+    let _watchdog = Watchdog::start();
+    let (begun, has_begun) = mpsc::channel();
+    let (ends, may_end) = mpsc::channel::<()>();
+    let may_end = Mutex::new(may_end);
+    let blocks: Cache<u64, u64> = Cache::builder()
+        .capacity(10)
+        .on_removal(move |_, _, _| {
+            begun.send(()).unwrap();
+            let _ = may_end.lock().unwrap().recv();
+        })
+        .build()
+        .unwrap();
+    let busy: Cache<u64, u64> = Cache::new(10);
+    busy.insert_with_ttl(1, 1, 3_600 * SECOND);
+    blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);
+    // So often that the reaper keeps the time when it comes to the listener, unless
+    // it comes late.
+    wait_until("the listener blocks", || {
+        (0..100_000).for_each(|_| assert!(busy.contains_key(&1)));
+        has_begun.try_recv().is_ok()
     });
+    busy.insert_with_ttl(2, 2, 50 * MILLISECOND);
+    wait_until("what is due cannot be seen", || !busy.contains_key(&2));
+    drop(ends);
 }
 
 // ---- No thread to be had ----
@@ -816,6 +801,6 @@ fn a_thread_that_cannot_be_started_is_an_error() {
         // Nothing is broken by it.
         let cache = builder().build().unwrap();
         cache.insert_with_ttl(1, 1, MILLISECOND);
-        await_that("the reaper frees it", || cache.is_empty());
+        wait_until("the reaper frees it", || cache.is_empty());
     });
 }
