@@ -22,16 +22,18 @@ macro_rules! policies {
     };
 }
 
-/// Makes tests of functions that are generic over the kind of cache: each is called once
-/// for `Shared` and once for `Unsync`, with the type arguments that follow.
+/// Makes tests of functions that are generic over the kind of cache: each is called for
+/// what is named `Shared` and for what is named `Unsync` beside them.
 #[macro_export]
 macro_rules! test_both_caches {
     ($($test:ident)*) => {
-        mod shared {
-            $(#[test] fn $test() { super::$test::<super::Shared>(); })*
-        }
-        mod unsync {
-            $(#[test] fn $test() { super::$test::<super::Unsync>(); })*
+        mod both {
+            mod shared {
+                $(#[test] fn $test() { super::super::$test::<super::super::Shared>(); })*
+            }
+            mod unsync {
+                $(#[test] fn $test() { super::super::$test::<super::super::Unsync>(); })*
+            }
         }
     };
 }
