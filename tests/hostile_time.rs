@@ -2,7 +2,7 @@
 //! resolutions over their whole range: no entry is due before its TTL has passed,
 //! none is found a resolution later, and nothing panics.
 //!
-//! `src/unsync/model_tests.rs` plays all calls under such clocks; here are the
+//! `src/fuzz/model.rs` plays all calls under such clocks; here are the
 //! extremes, one by one, of both caches.
 
 #![cfg(not(any(punctual_loom, miri)))]

@@ -20,9 +20,6 @@ mod builder;
 mod clock;
 mod ops;
 
-#[cfg(test)]
-mod panic_tests;
-
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
