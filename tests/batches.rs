@@ -3,16 +3,16 @@
 #![cfg(not(any(punctual_loom, miri)))]
 
 #[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/subject.rs"]
-mod subject;
+#[path = "support/plan.rs"]
+mod plan;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use plan::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Planned, Shared, Subject, Unsync};
 use punctual::{Cache, Eviction, ManualClock, RemovalCause};
-use subject::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Shared, Subject, Unsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,13 +29,13 @@ struct Twins<C> {
     next_value: u64,
 }
 
-impl<C: Subject<u64, u64>> Twins<C> {
+impl<C: Planned<u64, u64>> Twins<C> {
     fn new(plan: &Plan, seed: u64) -> Self {
         let clock = ManualClock::new();
         let plan = Plan {
             clock: ClockChoice::Manual(clock.clone()),
             ttl: Some(30 * SECOND),
-            hasher: KeyHasher::Seeded(seed),
+            hasher: KeyHasher::seeded(seed),
             ..plan.clone()
         };
         let [single, batched] = [(); 2].map(|()| C::build(&plan).unwrap());
@@ -185,7 +185,7 @@ fn a_batch_evicts_nothing_beside_the_dead<F: Family>() {
         cache.insert_many((1_000..2_000).map(|key| (key, key)));
         assert_eq!(cache.stats().evicted, 0, "{eviction:?}");
         for key in 1_000..2_000 {
-            assert!(cache.peek(&key), "{key} under {eviction:?}");
+            assert!(cache.peek(&key).is_some(), "{key} under {eviction:?}");
         }
     }
 }
@@ -229,24 +229,13 @@ fn large_entries_come_in_smaller_chunks<F: Family>() {
     check::<F, 10_000>();
 }
 
-macro_rules! for_both {
-    ($($test:ident),* $(,)?) => {
-        mod unsync {
-            $(#[test] fn $test() { super::$test::<super::Unsync>(); })*
-        }
-        mod shared {
-            $(#[test] fn $test() { super::$test::<super::Shared>(); })*
-        }
-    };
-}
-
-for_both! {
-    a_batch_is_its_single_calls,
-    a_batch_frees_what_its_single_calls_free,
-    a_batch_frees_little_for_each_of_its_keys,
-    a_batch_evicts_nothing_beside_the_dead,
-    time_begins_when_the_keys_have_come,
-    large_entries_come_in_smaller_chunks,
+punctual_testing::test_both_caches! {
+    a_batch_is_its_single_calls
+    a_batch_frees_what_its_single_calls_free
+    a_batch_frees_little_for_each_of_its_keys
+    a_batch_evicts_nothing_beside_the_dead
+    time_begins_when_the_keys_have_come
+    large_entries_come_in_smaller_chunks
 }
 
 // ---- Listeners and panics ----
@@ -294,7 +283,7 @@ fn what_expires_while_others_are_shown_is_gone() {
 
 /// As a `for` loop would.
 #[test]
-fn an_iterator_that_has_ended_is_asked_no_more() {
+fn iterator_is_fused() {
     fn ends_once() -> impl FnMut() -> Option<u64> {
         let mut answers = [Some(1), None].into_iter();
         move || answers.next().expect("not asked again")

@@ -42,16 +42,6 @@ fn in_a_process_with_stacks_of(stack_bytes: u64, name: &str, test: impl FnOnce()
     assert!(text.contains("1 passed"), "no test of the name {name}: {text}");
 }
 
-/// A value that counts its end.
-#[derive(Clone)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
 // ---- Promptness ----
 
 /// 200,000 entries that fall due together, with nobody touching the cache: all are
@@ -64,15 +54,6 @@ impl Drop for Counted {
 #[test]
 fn two_hundred_thousand_due_together_are_freed() {
     const ENTRIES: usize = 200_000;
-    struct Value {
-        due: Instant,
-        drops: Arc<AtomicUsize>,
-    }
-    impl Drop for Value {
-        fn drop(&mut self) {
-            self.drops.fetch_add(1, SeqCst);
-        }
-    }
     let _watchdog = Watchdog::start();
     for listens in [false, true] {
         let drops = Arc::new(AtomicUsize::new(0));
@@ -182,15 +163,15 @@ fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
     thread::scope(|scope| {
         for number in 0..4 {
             scope.spawn(move || {
-                let ends = Arc::new(AtomicUsize::new(0));
+                let ends = Instances::default();
                 let resolution = Duration::from_micros(20 << (2 * number));
                 let cache = Cache::builder().capacity(100).resolution(resolution);
                 let cache = cache.build().unwrap();
                 let mut random = fastrand::Rng::with_seed(number);
                 for round in 1..=600 {
                     let ttl = Duration::from_micros(random.u64(..400));
-                    cache.insert_with_ttl(random.u64(..1_000), Counted(ends.clone()), ttl);
-                    wait_until("it is freed", || ends.load(SeqCst) == round);
+                    cache.insert_with_ttl(random.u64(..1_000), ends.make(), ttl);
+                    wait_until("it is freed", || ends.dropped() == round);
                 }
             });
         }
@@ -200,13 +181,13 @@ fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
 #[test]
 fn one_reaper_serves_all_caches_as_they_come_and_go() {
     let _watchdog = Watchdog::start();
-    let ends = Arc::new(AtomicUsize::new(0));
+    let ends = Instances::default();
     thread::scope(|scope| {
         for number in 0..6 {
             let ends = ends.clone();
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(number);
-                let mut caches: Vec<Cache<u64, Counted>> = Vec::new();
+                let mut caches: Vec<Cache<u64, Instance>> = Vec::new();
                 for _ in 0..300 {
                     if caches.len() < 5 {
                         let shards = random.usize(1..4);
@@ -216,7 +197,7 @@ fn one_reaper_serves_all_caches_as_they_come_and_go() {
                     let some = random.usize(..caches.len());
                     for key in 0..10 {
                         let ttl = Duration::from_micros(random.u64(1..8_000));
-                        caches[some].insert_with_ttl(key, Counted(ends.clone()), ttl);
+                        caches[some].insert_with_ttl(key, ends.make(), ttl);
                     }
                     if random.bool() {
                         caches.swap_remove(random.usize(..caches.len()));
@@ -228,7 +209,7 @@ fn one_reaper_serves_all_caches_as_they_come_and_go() {
             });
         }
     });
-    wait_until("all are dropped", || ends.load(SeqCst) == 6 * 300 * 10);
+    wait_until("all are dropped", || ends.dropped() == 6 * 300 * 10);
 }
 
 /// The threads of this process that are named as the reaper is.
@@ -480,17 +461,17 @@ fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
         })
         .build()
         .unwrap();
-    let others: Vec<Cache<u64, Counted>> = (0..3).map(|_| Cache::new(1_000)).collect();
-    let ends = Arc::new(AtomicUsize::new(0));
+    let others: Vec<Cache<u64, Instance>> = (0..3).map(|_| Cache::new(1_000)).collect();
+    let ends = Instances::default();
     for round in 1..=3 {
         for key in 0..100 {
             let throwing = ThrowingKey(key, Throwing(thrown.clone()));
             cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
             for other in &others {
-                other.insert_with_ttl(key, Counted(ends.clone()), 10 * MILLISECOND);
+                other.insert_with_ttl(key, ends.make(), 10 * MILLISECOND);
             }
         }
-        wait_until("all are freed", || cache.is_empty() && ends.load(SeqCst) == round * 300);
+        wait_until("all are freed", || cache.is_empty() && ends.dropped() == round * 300);
     }
     assert!(heard.load(SeqCst) > 0);
     wait_until("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
@@ -540,14 +521,14 @@ fn the_last_handle_takes_everything_with_it() {
     const ENTRIES: usize = 2_000;
     let _watchdog = Watchdog::start();
     for round in 0..150 {
-        let ends = Arc::new(AtomicUsize::new(0));
+        let ends = Instances::default();
         let is_gone = Arc::new(AtomicBool::new(false));
         let told_late = Arc::new(AtomicUsize::new(0));
         let (goes, late) = (is_gone.clone(), told_late.clone());
         let cache = Cache::builder()
             .capacity(ENTRIES * 2)
             .resolution(MILLISECOND)
-            .on_removal(move |_: &usize, _: &Counted, _| {
+            .on_removal(move |_: &usize, _: &Instance, _| {
                 if goes.load(SeqCst) {
                     late.fetch_add(1, SeqCst);
                 }
@@ -556,7 +537,7 @@ fn the_last_handle_takes_everything_with_it() {
             .unwrap();
         for key in 0..ENTRIES {
             let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
-            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            cache.insert_with_ttl(key, ends.make(), ttl);
         }
         // Just when the reaper is at work on it, more often than not.
         let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
@@ -566,10 +547,10 @@ fn the_last_handle_takes_everything_with_it() {
         drop(cache);
         assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
         drop(other);
-        let left = ENTRIES - ends.load(SeqCst);
+        let left = ENTRIES - ends.dropped();
         is_gone.store(true, SeqCst);
         assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
-        wait_until("all are dropped", || ends.load(SeqCst) == ENTRIES);
+        wait_until("all are dropped", || ends.dropped() == ENTRIES);
         let told_late = told_late.load(SeqCst);
         assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
     }
@@ -581,7 +562,7 @@ fn the_last_handle_takes_everything_with_it() {
 fn the_last_handle_waits_for_no_reaper() {
     const ENTRIES: usize = 2_000;
     in_a_process_of_its_own("the_last_handle_waits_for_no_reaper", || {
-        let ends = Arc::new(AtomicUsize::new(0));
+        let ends = Instances::default();
         let told = Arc::new(AtomicUsize::new(0));
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
@@ -589,7 +570,7 @@ fn the_last_handle_waits_for_no_reaper() {
         let cache = Cache::builder()
             .capacity(ENTRIES * 2)
             .shards(4)
-            .on_removal(move |_: &usize, _: &Counted, _| {
+            .on_removal(move |_: &usize, _: &Instance, _| {
                 if is_reaper() {
                     tells.fetch_add(1, SeqCst);
                     let _ = busy.send(());
@@ -602,14 +583,14 @@ fn the_last_handle_waits_for_no_reaper() {
         // could free it.
         for key in 0..ENTRIES {
             let ttl = if key < ENTRIES / 2 { HOUR } else { 50 * MILLISECOND };
-            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            cache.insert_with_ttl(key, ends.make(), ttl);
         }
         is_busy.recv().unwrap();
         drop(cache);
-        let left = ENTRIES - ends.load(SeqCst);
+        let left = ENTRIES - ends.dropped();
         assert!((1..=BATCH_MAX).contains(&left), "{left} left when the last handle is gone");
         drop(release);
-        wait_until("all are dropped", || ends.load(SeqCst) == ENTRIES);
+        wait_until("all are dropped", || ends.dropped() == ENTRIES);
         assert!((1..=left).contains(&told.load(SeqCst)), "{told:?} told of {left}");
     });
 }
@@ -618,21 +599,21 @@ fn the_last_handle_waits_for_no_reaper() {
 #[test]
 fn the_last_handle_may_go_on_the_reaper() {
     let _watchdog = Watchdog::start();
-    let ends = Arc::new(AtomicUsize::new(0));
+    let ends = Instances::default();
     let filled = || {
-        let cache: Cache<u64, Counted> = Cache::new(100);
+        let cache: Cache<u64, Instance> = Cache::new(100);
         for key in 0..50 {
             // Some of them due just then.
             let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
-            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            cache.insert_with_ttl(key, ends.make(), ttl);
         }
         cache
     };
     for round in 1..=20 {
         // In a value that expires.
-        let holds: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
+        let holds: Cache<u64, Cache<u64, Instance>> = Cache::new(10);
         holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
-        wait_until("it has gone with the value", || ends.load(SeqCst) == (3 * round - 2) * 50);
+        wait_until("it has gone with the value", || ends.dropped() == (3 * round - 2) * 50);
         // In another cache's listener.
         let slot = Arc::new(Mutex::new(Some(filled())));
         let given = slot.clone();
@@ -642,13 +623,13 @@ fn the_last_handle_may_go_on_the_reaper() {
             .build()
             .unwrap();
         listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
-        wait_until("it has gone there", || ends.load(SeqCst) == (3 * round - 1) * 50);
+        wait_until("it has gone there", || ends.dropped() == (3 * round - 1) * 50);
         // In its own, for which the reaper is just at work on it.
         let slot = Arc::new(Mutex::new(None));
-        let given: Arc<Mutex<Option<Cache<u64, Counted>>>> = slot.clone();
+        let given: Arc<Mutex<Option<Cache<u64, Instance>>>> = slot.clone();
         let own = Cache::builder()
             .capacity(100)
-            .on_removal(move |_: &u64, _: &Counted, _| {
+            .on_removal(move |_: &u64, _: &Instance, _| {
                 // Not where this thread comes so late that its own calls free.
                 if is_reaper() {
                     let handle = given.lock().unwrap().take();
@@ -661,11 +642,11 @@ fn the_last_handle_may_go_on_the_reaper() {
         // The last one is the reaper's in any case: no call follows.
         for key in 0..50 {
             let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
-            own.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            own.insert_with_ttl(key, ends.make(), ttl);
         }
         *slot = Some(own);
         drop(slot);
-        wait_until("it has gone by itself", || ends.load(SeqCst) == 3 * round * 50);
+        wait_until("it has gone by itself", || ends.dropped() == 3 * round * 50);
     }
 }
 
@@ -673,15 +654,15 @@ fn the_last_handle_may_go_on_the_reaper() {
 #[test]
 fn a_listener_on_the_reaper_may_build_caches() {
     let _watchdog = Watchdog::start();
-    let kept: Arc<Mutex<Vec<Cache<u64, Counted>>>> = Arc::default();
-    let ends = Arc::new(AtomicUsize::new(0));
+    let kept: Arc<Mutex<Vec<Cache<u64, Instance>>>> = Arc::default();
+    let ends = Instances::default();
     let (keeps, counts) = (kept.clone(), ends.clone());
     let cache = Cache::builder()
         .capacity(100)
         .on_removal(move |&key: &u64, _: &u64, _| {
-            let built: Cache<u64, Counted> = Cache::new(10);
-            built.insert_with_ttl(1, Counted(counts.clone()), 5 * MILLISECOND);
-            built.insert(2, Counted(counts.clone()));
+            let built: Cache<u64, Instance> = Cache::new(10);
+            built.insert_with_ttl(1, counts.make(), 5 * MILLISECOND);
+            built.insert(2, counts.make());
             if key % 2 == 0 {
                 keeps.lock().unwrap().push(built);
             }
@@ -692,17 +673,17 @@ fn a_listener_on_the_reaper_may_build_caches() {
         cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
     }
     wait_until("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
-    wait_until("those built on the way too", || ends.load(SeqCst) == 20 * 2 + 20);
+    wait_until("those built on the way too", || ends.dropped() == 20 * 2 + 20);
     let kept = std::mem::take(&mut *kept.lock().unwrap());
     assert!(kept.iter().all(|cache| cache.len() == 1));
     drop(kept);
-    assert_eq!(ends.load(SeqCst), 80);
+    assert_eq!(ends.dropped(), 80);
 }
 
 /// A panic in a `Drop` at the end is the caller's, and keeps nothing alive.
 #[test]
 fn a_panic_of_a_value_does_not_keep_the_others() {
-    struct Panicky(bool, #[expect(dead_code, reason = "for its drop")] Counted);
+    struct Panicky(bool, #[expect(dead_code, reason = "for its drop")] Instance);
     impl Drop for Panicky {
         fn drop(&mut self) {
             if self.0 {
@@ -712,15 +693,15 @@ fn a_panic_of_a_value_does_not_keep_the_others() {
         }
     }
     let _watchdog = Watchdog::start();
-    let ends = Arc::new(AtomicUsize::new(0));
+    let ends = Instances::default();
     let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
     for key in 0..100u64 {
-        cache.insert(key, Panicky(key % 10 == 5, Counted(ends.clone())));
+        cache.insert(key, Panicky(key % 10 == 5, ends.make()));
     }
     let panic: Box<dyn Any + Send> =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
     assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
-    assert_eq!(ends.load(SeqCst), 100);
+    assert_eq!(ends.dropped(), 100);
 }
 
 /// While a listener takes the reaper's time nobody keeps the time for the calls:

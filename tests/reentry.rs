@@ -5,25 +5,20 @@
 #![cfg(not(any(punctual_loom, miri)))]
 
 use std::cell::{Cell, RefCell};
-use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Builder, Cache, ManualClock, Reaper};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::keys::Carrying;
+use punctual_testing::panics::{Code, Key as Hooked, message_of, once};
 use punctual_testing::watchdog::Watchdog;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHARDS: [usize; 2] = [1, 8];
-
-/// What the panic of `call` says.
-fn panic_of(call: impl FnOnce()) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).expect("a message"))
-}
 
 // ---- Those that may: listeners, `Drop`, loaders ----
 
@@ -31,35 +26,7 @@ fn panic_of(call: impl FnOnce()) -> Option<String> {
 /// that holds its own handle would live for ever.
 type Handle = Arc<Mutex<Option<Cache<Key, Value>>>>;
 
-#[derive(Clone)]
-struct Key {
-    number: u64,
-    /// Set in keys that call the cache when they are dropped.
-    handle: Option<Handle>,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.number.hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Key {}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            call_back(&handle, self.number);
-        }
-    }
-}
-
+/// Calls the cache when it is dropped, if it has a handle.
 #[derive(Clone)]
 struct Value {
     number: u64,
@@ -72,6 +39,25 @@ impl Drop for Value {
             call_back(&handle, self.number);
         }
     }
+}
+
+type Key = Carrying<Value>;
+
+fn value(number: u64, handle: &Handle) -> Value {
+    Value { number, handle: Some(handle.clone()) }
+}
+
+fn key(number: u64, handle: &Handle) -> Key {
+    Carrying(number, value(number, handle))
+}
+
+/// One that calls nobody.
+fn quiet_value(number: u64) -> Value {
+    Value { number, handle: None }
+}
+
+fn quiet_key(number: u64) -> Key {
+    Carrying(number, quiet_value(number))
 }
 
 thread_local! {
@@ -101,8 +87,8 @@ fn call_back(handle: &Handle, number: u64) {
 
 fn call_everything(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     call_something(cache, handle, number);
-    cache.for_each(|key, value| assert_eq!(key.number, value.number));
-    cache.retain(|key, _| key.number % 16 != number % 16);
+    cache.for_each(|key, value| assert_eq!(key.0, value.number));
+    cache.retain(|key, _| key.0 % 16 != number % 16);
     cache.reap(5);
     if number % 8 == 0 {
         cache.clear();
@@ -115,24 +101,23 @@ fn call_everything(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
 /// All calls that are about a key.
 fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     let number = number % 32;
-    let key = || Key { number, handle: Some(handle.clone()) };
-    let value = || Value { number, handle: Some(handle.clone()) };
-    let known = Key { number, handle: None };
-    cache.insert(key(), value());
-    cache.insert(key(), value());
-    cache.insert_with_ttl(key(), value(), Duration::ZERO);
-    cache.insert_with_ttl(key(), value(), Duration::from_millis(1));
+    let new_key = || key(number, handle);
+    let new_value = || value(number, handle);
+    let known = quiet_key(number);
+    cache.insert(new_key(), new_value());
+    cache.insert(new_key(), new_value());
+    cache.insert_with_ttl(new_key(), new_value(), Duration::ZERO);
+    cache.insert_with_ttl(new_key(), new_value(), Duration::from_millis(1));
     drop(cache.get(&known));
     // The iterators may call the cache too.
     let count = if DEPTH.get() == 0 { 20 } else { 2 };
     cache.insert_many((0..count).map(|offset| {
         let number = (number + offset) % 32;
-        let key = Key { number, handle: Some(handle.clone()) };
-        let value = Value { number, handle: Some(handle.clone()) };
-        drop(cache.insert(key.clone(), value));
-        (key, Value { number, handle: None })
+        let key = key(number, handle);
+        drop(cache.insert(key.clone(), value(number, handle)));
+        (key, quiet_value(number))
     }));
-    cache.insert_many_with_ttl([(key(), value())], Duration::ZERO);
+    cache.insert_many_with_ttl([(new_key(), new_value())], Duration::ZERO);
     let looked_at = std::iter::repeat_n(&known, 16).inspect(|known| drop(cache.get(*known)));
     cache.read_many(looked_at, |_, value| {
         assert!(value.is_none_or(|value| value.number == number));
@@ -148,13 +133,13 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     // Loads within loads go from low keys to high ones: threads that waited for
     // each other would do so for ever, and the docs say so.
     let number = number + 100 * (1 + DEPTH.get());
-    let known = Key { number, handle: None };
-    let loaded = || Value { number, handle: Some(handle.clone()) };
+    let known = quiet_key(number);
+    let loaded = || value(number, handle);
     drop(cache.get_or_insert_with(&known, || {
         let number = number + 50;
-        let other = Key { number, handle: None };
-        cache.insert(other.clone(), Value { number, handle: None });
-        drop(cache.get_or_insert_with(&other, || Value { number, handle: None }));
+        let other = quiet_key(number);
+        cache.insert(other.clone(), quiet_value(number));
+        drop(cache.get_or_insert_with(&other, || quiet_value(number)));
         loaded()
     }));
     drop(cache.try_get_or_insert_with(&known, || Err::<Value, _>("no value")));
@@ -170,8 +155,8 @@ fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool) -> Hand
     let builder = builder.capacity(40).ttl(SECOND).shards(shards);
     let builder = if listens {
         builder.on_removal(move |key, value, _| {
-            assert_eq!(key.number, value.number);
-            call_back(&told, key.number);
+            assert_eq!(key.0, value.number);
+            call_back(&told, key.0);
         })
     } else {
         builder
@@ -216,8 +201,7 @@ fn listeners_drops_and_loaders_may_call_the_cache_from_many_threads_and_the_reap
                         call_everything(cache, handle, number);
                     }
                     for number in 0..200 {
-                        let key = Key { number, handle: Some(handle.clone()) };
-                        let value = Value { number, handle: Some(handle.clone()) };
+                        let (key, value) = (key(number, handle), value(number, handle));
                         cache.insert_with_ttl(key, value, Duration::from_millis(5));
                     }
                 });
@@ -233,35 +217,29 @@ fn listeners_drops_and_loaders_may_call_the_cache_from_many_threads_and_the_reap
 #[test]
 fn the_last_handle_goes_with_a_value() {
     let _watchdog = Watchdog::start();
-    struct Counted(Arc<AtomicUsize>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
-    let dropped = Arc::new(AtomicUsize::new(0));
+    let instances = Instances::default();
     let inner = || {
-        let cache: Cache<u64, Counted> = Cache::new(10);
+        let cache: Cache<u64, Instance> = Cache::new(10);
         for key in 0..5 {
-            cache.insert(key, Counted(dropped.clone()));
+            cache.insert(key, instances.make());
         }
         cache
     };
-    let outer: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
+    let outer: Cache<u64, Cache<u64, Instance>> = Cache::new(10);
     outer.insert(1, inner());
     drop(outer.remove(&1));
-    assert_eq!(dropped.load(SeqCst), 5);
+    assert_eq!(instances.dropped(), 5);
     outer.insert(1, inner());
     outer.clear();
-    assert_eq!(dropped.load(SeqCst), 10);
+    assert_eq!(instances.dropped(), 10);
     outer.insert(1, inner());
     outer.insert(1, inner());
-    assert_eq!(dropped.load(SeqCst), 15);
+    assert_eq!(instances.dropped(), 15);
     // In place, under the outer cache's lock.
     outer.update(&1, |cache| *cache = inner());
-    assert_eq!(dropped.load(SeqCst), 20);
+    assert_eq!(instances.dropped(), 20);
     drop(outer);
-    assert_eq!(dropped.load(SeqCst), 25);
+    assert_eq!(instances.dropped(), 25);
 }
 
 /// Thread-locals are dropped when most of what a thread has is gone already.
@@ -369,7 +347,7 @@ fn a_closure_that_calls_its_cache_panics_and_says_so() {
             for (name, call) in CALLS {
                 // The closure's own key, others of whatever shard, and none.
                 for key in [1, 2, 3, 4, 5, 6, 7, 8, 9, 99] {
-                    let text = panic_of(|| closure(&cache, &mut || call(&cache, key)));
+                    let text = message_of(|| closure(&cache, &mut || call(&cache, key)));
                     let text = text
                         .unwrap_or_else(|| panic!("`{closure_name}` let `{name}` pass, key {key}"));
                     assert!(
@@ -401,7 +379,7 @@ fn a_closure_that_catches_the_panic_goes_on() {
         let mut caught = 0;
         cache.update(&1, |value| {
             for (_, call) in CALLS {
-                caught += usize::from(panic_of(|| call(&cache, 1)).is_some());
+                caught += usize::from(message_of(|| call(&cache, 1)).is_some());
             }
             *value = 7;
         });
@@ -410,7 +388,7 @@ fn a_closure_that_catches_the_panic_goes_on() {
         let mut visited = 0;
         cache.for_each(|_, _| {
             visited += 1;
-            assert!(panic_of(|| cache.clear()).is_some());
+            assert!(message_of(|| cache.clear()).is_some());
         });
         assert_eq!(visited, 20);
     }
@@ -453,7 +431,7 @@ fn a_closure_of_one_cache_may_call_others() {
                 caches[2].for_each(|_, _| {
                     assert_eq!(caches[3].get(&1), Some(1));
                     for outer in &caches[..3] {
-                        assert!(panic_of(|| _ = outer.get(&1)).is_some());
+                        assert!(message_of(|| _ = outer.get(&1)).is_some());
                     }
                 });
                 // That one is free again.
@@ -481,11 +459,11 @@ fn closures_of_many_caches_within_one_another() {
     let free = plain(1);
     for depth in [1, 2, 7, 8, 9, 20, 40] {
         let mut is_inside = false;
-        let nested = panic_of(|| {
+        let nested = message_of(|| {
             nest(&caches[..depth], &mut || {
                 is_inside = true;
-                assert!(panic_of(|| _ = caches[depth - 1].get(&1)).is_some());
-                assert!(panic_of(|| _ = caches[0].get(&1)).is_some());
+                assert!(message_of(|| _ = caches[depth - 1].get(&1)).is_some());
+                assert!(message_of(|| _ = caches[0].get(&1)).is_some());
             });
         });
         match nested {
@@ -548,7 +526,7 @@ fn a_closure_that_panics_leaves_the_cache_as_it_was() {
     for shards in SHARDS {
         let cache = plain(shards);
         for (name, closure) in CLOSURES {
-            let text = panic_of(|| closure(&cache, &mut || panic!("the closure's own")));
+            let text = message_of(|| closure(&cache, &mut || panic!("the closure's own")));
             assert_eq!(text.as_deref(), Some("the closure's own"), "{name}");
             for (_, call) in CALLS {
                 call(&cache, 1);
@@ -564,108 +542,53 @@ fn a_closure_that_panics_leaves_the_cache_as_it_was() {
 
 // ---- `Eq` and `Clone`, which may not either ----
 
-type Meddling = (Where, Box<dyn Fn()>);
-
-thread_local! {
-    /// What `Meddler` does, once, and in which of its methods.
-    static MEDDLING: RefCell<Option<Meddling>> = const { RefCell::new(None) };
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Where {
-    Eq,
-    Clone,
-    Drop,
-}
-
-fn meddle(here: Where) {
-    let meddling =
-        MEDDLING.with_borrow_mut(|meddling| meddling.take_if(|(place, _)| *place == here));
-    if let Some((_, call)) = meddling {
-        call();
-    }
-}
-
-/// A key or value that does as it is told, once.
-#[derive(Debug)]
-struct Meddler(u64);
-
-impl Hash for Meddler {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Meddler {
-    fn eq(&self, other: &Self) -> bool {
-        meddle(Where::Eq);
-        self.0 == other.0
-    }
-}
-
-impl Eq for Meddler {}
-
-impl Clone for Meddler {
-    fn clone(&self) -> Self {
-        meddle(Where::Clone);
-        Self(self.0)
-    }
-}
-
-impl Drop for Meddler {
-    fn drop(&mut self) {
-        meddle(Where::Drop);
-    }
-}
-
 /// Only in debug builds; in release builds such a call may wait for itself.
 #[cfg(debug_assertions)]
 #[test]
 fn eq_and_clone_that_call_the_cache_are_caught() {
-    type Tried = (&'static str, Where, fn(&Cache<Meddler, Meddler>, &Meddler));
+    type Tried = (&'static str, Code, fn(&Cache<Hooked, Hooked>, &Hooked));
     let tried: [Tried; 17] = [
-        ("insert", Where::Eq, |cache, _| _ = cache.insert(Meddler(1), Meddler(0))),
-        ("insert, zero", Where::Eq, |cache, _| {
-            _ = cache.insert_with_ttl(Meddler(1), Meddler(0), Duration::ZERO);
+        ("insert", Code::Eq, |cache, _| _ = cache.insert(Hooked::new(1), Hooked::new(0))),
+        ("insert, zero", Code::Eq, |cache, _| {
+            _ = cache.insert_with_ttl(Hooked::new(1), Hooked::new(0), Duration::ZERO);
         }),
-        ("get", Where::Eq, |cache, key| _ = cache.get(key)),
-        ("get", Where::Clone, |cache, key| _ = cache.get(key)),
-        ("peek", Where::Eq, |cache, key| _ = cache.peek(key)),
-        ("peek", Where::Clone, |cache, key| _ = cache.peek(key)),
-        ("read", Where::Eq, |cache, key| _ = cache.read(key, |_| ())),
-        ("update", Where::Eq, |cache, key| _ = cache.update(key, |_| ())),
-        ("contains_key", Where::Eq, |cache, key| _ = cache.contains_key(key)),
-        ("remove", Where::Eq, |cache, key| _ = cache.remove(key)),
-        ("expires_in", Where::Eq, |cache, key| _ = cache.expires_in(key)),
-        ("set_ttl", Where::Eq, |cache, key| _ = cache.set_ttl(key, SECOND)),
-        ("get_and_set_ttl", Where::Eq, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
-        ("get_and_set_ttl", Where::Clone, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
-        ("get_or_insert_with", Where::Eq, |cache, key| {
-            _ = cache.get_or_insert_with(key, || Meddler(0));
+        ("get", Code::Eq, |cache, key| _ = cache.get(key)),
+        ("get", Code::Clone, |cache, key| _ = cache.get(key)),
+        ("peek", Code::Eq, |cache, key| _ = cache.peek(key)),
+        ("peek", Code::Clone, |cache, key| _ = cache.peek(key)),
+        ("read", Code::Eq, |cache, key| _ = cache.read(key, |_| ())),
+        ("update", Code::Eq, |cache, key| _ = cache.update(key, |_| ())),
+        ("contains_key", Code::Eq, |cache, key| _ = cache.contains_key(key)),
+        ("remove", Code::Eq, |cache, key| _ = cache.remove(key)),
+        ("expires_in", Code::Eq, |cache, key| _ = cache.expires_in(key)),
+        ("set_ttl", Code::Eq, |cache, key| _ = cache.set_ttl(key, SECOND)),
+        ("get_and_set_ttl", Code::Eq, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
+        ("get_and_set_ttl", Code::Clone, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
+        ("get_or_insert_with", Code::Eq, |cache, key| {
+            _ = cache.get_or_insert_with(key, || Hooked::new(0));
         }),
-        ("get_or_insert_with", Where::Clone, |cache, key| {
-            _ = cache.get_or_insert_with(key, || Meddler(0));
+        ("get_or_insert_with", Code::Clone, |cache, key| {
+            _ = cache.get_or_insert_with(key, || Hooked::new(0));
         }),
-        ("get_or_load", Where::Eq, |cache, key| {
-            _ = cache.get_or_load(key, || Ok::<_, ()>((Meddler(0), SECOND)));
+        ("get_or_load", Code::Eq, |cache, key| {
+            _ = cache.get_or_load(key, || Ok::<_, ()>((Hooked::new(0), SECOND)));
         }),
     ];
     let _watchdog = Watchdog::start();
     for shards in SHARDS {
-        let cache: Cache<Meddler, Meddler> =
-            Cache::builder().capacity(100).shards(shards).build().unwrap();
-        let key = Meddler(1);
-        for (name, place, call) in tried {
+        let builder = Cache::builder().capacity(100).shards(shards).reaper(Reaper::Manual);
+        let cache: Cache<Hooked, Hooked> = builder.build().unwrap();
+        let key = Hooked::new(1);
+        for (name, code, call) in tried {
             for other in 1..10 {
-                cache.insert(Meddler(1), Meddler(1));
+                cache.insert(Hooked::new(1), Hooked::new(1));
                 let meddler = cache.clone();
-                let meddling = Box::new(move || _ = meddler.contains_key(&Meddler(other)));
-                MEDDLING.set(Some((place, meddling)));
-                let text = panic_of(|| call(&cache, &key)).unwrap_or_else(|| {
+                let has_called = once(code, move || _ = meddler.contains_key(&Hooked::new(other)));
+                let text = message_of(|| call(&cache, &key)).unwrap_or_else(|| {
                     panic!("`{name}` let it pass");
                 });
                 assert!(text.contains("punctual"), "{name}: {text}");
-                assert!(MEDDLING.take().is_none());
+                assert!(has_called.get());
                 assert_eq!(cache.get(&key).map(|value| value.0), Some(1), "{name}");
             }
         }
@@ -677,15 +600,15 @@ fn eq_and_clone_that_call_the_cache_are_caught() {
 #[test]
 fn a_loader_s_value_is_cloned_outside() {
     let _watchdog = Watchdog::start();
-    let cache: Cache<Meddler, Meddler> = Cache::new(10);
-    let meddler = cache.clone();
-    let loaded = cache.get_or_insert_with(&Meddler(1), || {
-        let meddling = Box::new(move || _ = meddler.insert(Meddler(2), Meddler(2)));
-        MEDDLING.set(Some((Where::Clone, meddling)));
-        Meddler(1)
+    let cache: Cache<Hooked, Hooked> = Cache::new(10);
+    let (meddler, mut has_called) = (cache.clone(), None);
+    let loaded = cache.get_or_insert_with(&Hooked::new(1), || {
+        let insert = move || _ = meddler.insert(Hooked::new(2), Hooked::new(2));
+        has_called = Some(once(Code::Clone, insert));
+        Hooked::new(1)
     });
     assert_eq!(loaded.0, 1);
-    assert!(MEDDLING.take().is_none());
+    assert!(has_called.is_some_and(|has_called| has_called.get()));
     assert_eq!(cache.len(), 2);
 }
 
@@ -694,20 +617,21 @@ fn a_loader_s_value_is_cloned_outside() {
 #[test]
 fn a_drop_after_a_panic_in_eq_may_call_the_cache() {
     let _watchdog = Watchdog::start();
-    let cache: Cache<Meddler, Meddler> = Cache::new(10);
-    cache.insert(Meddler(1), Meddler(1));
+    let cache: Cache<Hooked, Hooked> = Cache::new(10);
+    cache.insert(Hooked::new(1), Hooked::new(1));
     for ttl in [Duration::ZERO, Duration::MAX] {
         let meddler = cache.clone();
+        let has_called = Rc::new(Cell::new(None));
+        let dropped = has_called.clone();
         let panicking = move || {
             let cache = meddler.clone();
-            let meddling = Box::new(move || _ = cache.len());
-            MEDDLING.set(Some((Where::Drop, meddling)));
+            dropped.set(Some(once(Code::DropKey, move || _ = cache.len())));
             panic!("in `Eq`");
         };
-        MEDDLING.set(Some((Where::Eq, Box::new(panicking))));
-        let text = panic_of(|| _ = cache.insert_with_ttl(Meddler(1), Meddler(2), ttl));
+        once(Code::Eq, panicking);
+        let text = message_of(|| _ = cache.insert_with_ttl(Hooked::new(1), Hooked::new(2), ttl));
         assert_eq!(text.as_deref(), Some("in `Eq`"));
-        assert!(MEDDLING.take().is_none());
-        assert_eq!(cache.get(&Meddler(1)).map(|value| value.0), Some(1));
+        assert!(has_called.take().is_some_and(|has_called| has_called.get()));
+        assert_eq!(cache.get(&Hooked::new(1)).map(|value| value.0), Some(1));
     }
 }
