@@ -3,33 +3,27 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[path = "support/loading.rs"]
+mod loading;
+
 use std::borrow::Borrow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
 use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
+use punctual_testing::log::Log;
+use punctual_testing::panics::{catch, message_of, panic_silently};
 use punctual_testing::watchdog::Watchdog;
+
+punctual_testing::clock_fn!(Clock);
 
 const SECOND: Duration = Duration::from_secs(1);
 const THREADS: usize = 8;
-
-/// Loads that one shard keeps track of.
-const LOADS_MAX: u64 = 8;
-
-fn panic_of<R>(call: impl FnOnce() -> R) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).expect("a message"))
-}
-
-fn in_one_shard() -> Cache<u64, u64> {
-    Cache::builder().capacity(100).shards(1).build().unwrap()
-}
 
 /// Waits until so many look-ups have found nothing: those threads are waiting
 /// for the load, or just about to.
@@ -40,15 +34,14 @@ fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
     }
 }
 
-/// Starts threads that all do the same, while this one does something else.
-fn beside<R>(threads: usize, act: impl Fn(usize) + Sync, meanwhile: impl FnOnce() -> R) -> R {
+/// Runs the same in so many threads at once.
+fn in_threads(threads: usize, act: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for number in 0..threads {
             let act = &act;
             scope.spawn(move || act(number));
         }
-        meanwhile()
-    })
+    });
 }
 
 // ---- Taking turns ----
@@ -85,7 +78,7 @@ fn one_loads_and_the_others_get_what_it_brings() {
                 };
                 seen.lock().unwrap().push(value);
             };
-            beside(THREADS, act, || ());
+            in_threads(THREADS, act);
             assert_eq!(runs.into_inner(), 1);
             let seen = seen.into_inner().unwrap();
             assert!(seen.len() == THREADS && seen.iter().all(|&value| value == seen[0]));
@@ -93,32 +86,6 @@ fn one_loads_and_the_others_get_what_it_brings() {
         }
         let stats = cache.stats();
         assert_eq!((stats.inserts, stats.replaced), (300, 0));
-    }
-}
-
-/// Counts how many loaders run at once, and how many ran at all.
-#[derive(Default)]
-struct Turns {
-    running: AtomicUsize,
-    runs: AtomicUsize,
-}
-
-impl Turns {
-    /// The number of this turn, from 0.
-    fn take(&self) -> (usize, impl Drop + '_) {
-        struct Turn<'a>(&'a AtomicUsize);
-        impl Drop for Turn<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, SeqCst);
-            }
-        }
-        assert_eq!(self.running.fetch_add(1, SeqCst), 0, "two loaders run at once");
-        let turn = Turn(&self.running);
-        // Whoever else might run has a chance to.
-        for _ in 0..20 {
-            thread::yield_now();
-        }
-        (self.runs.fetch_add(1, SeqCst), turn)
     }
 }
 
@@ -133,7 +100,7 @@ fn an_error_passes_the_turn_to_one_of_those_who_wait() {
         let errors = AtomicUsize::new(0);
         let act = |_| {
             let loaded = cache.get_or_load(&1, || {
-                if turns.runs.load(SeqCst) == 0 {
+                if turns.runs() == 0 {
                     await_misses(&cache, THREADS as u64);
                 }
                 let (turn, _turn) = turns.take();
@@ -144,9 +111,9 @@ fn an_error_passes_the_turn_to_one_of_those_who_wait() {
                 Err(_) => _ = errors.fetch_add(1, SeqCst),
             }
         };
-        beside(THREADS, act, || ());
+        in_threads(THREADS, act);
         assert_eq!(errors.into_inner(), brings);
-        assert_eq!(turns.runs.into_inner(), (brings + 1).min(THREADS));
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
         assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
     }
 }
@@ -162,18 +129,17 @@ fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
         let act = |_| {
             let loading = || {
                 cache.get_or_insert_with(&1, || {
-                    if turns.runs.load(SeqCst) == 0 {
+                    if turns.runs() == 0 {
                         await_misses(&cache, THREADS as u64);
                     }
                     let (turn, _turn) = turns.take();
                     if turn != brings {
-                        // Without a word: the hook would print it.
-                        std::panic::resume_unwind(Box::new("the loader's own"));
+                        panic_silently("the loader's own");
                     }
                     7
                 })
             };
-            match catch_unwind(AssertUnwindSafe(loading)) {
+            match catch(loading) {
                 Ok(value) => assert_eq!(value, 7),
                 Err(panic) => {
                     assert_eq!(panic.downcast_ref(), Some(&"the loader's own"));
@@ -181,9 +147,9 @@ fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
                 }
             }
         };
-        beside(THREADS, act, || ());
+        in_threads(THREADS, act);
         assert_eq!(panics.into_inner(), brings);
-        assert_eq!(turns.runs.into_inner(), (brings + 1).min(THREADS));
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
         assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
     }
 }
@@ -192,7 +158,7 @@ fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
 fn other_keys_do_not_wait() {
     let _watchdog = Watchdog::start();
     for shards in [1, 8] {
-        let cache: Cache<u64, u64> = Cache::builder().capacity(100).shards(shards).build().unwrap();
+        let cache = in_shards(shards);
         let cache = &cache;
         // Each loader ends only after all have begun.
         let all_load = &Barrier::new(THREADS);
@@ -206,7 +172,7 @@ fn other_keys_do_not_wait() {
             });
             assert_eq!(value, key);
         };
-        beside(THREADS, act, || ());
+        in_threads(THREADS, act);
         assert_eq!(cache.len(), 2 * THREADS);
     }
 }
@@ -236,27 +202,17 @@ fn a_load_evicts_nothing_before_it_is_done() {
     }
 }
 
-/// A clock that counts how often it is read.
-struct CountedClock(Arc<AtomicUsize>);
-
-impl Clock for CountedClock {
-    fn now(&self) -> Duration {
-        self.0.fetch_add(1, SeqCst);
-        Duration::ZERO
-    }
-}
-
 /// Whoever waits looks again only when it is told to: each look reads the clock.
 #[test]
 fn waiting_threads_sleep() {
     let _watchdog = Watchdog::start();
     let readings = Arc::new(AtomicUsize::new(0));
-    let cache = Cache::builder()
-        .capacity(100)
-        .shards(1)
-        .clock(CountedClock(readings.clone()))
-        .build()
-        .unwrap();
+    let counts = readings.clone();
+    let clock = ClockFn(move || {
+        counts.fetch_add(1, SeqCst);
+        Duration::ZERO
+    });
+    let cache = Cache::builder().capacity(100).shards(1).clock(clock).build().unwrap();
     let act = |_| {
         cache.get_or_insert_with(&1, || {
             await_misses(&cache, THREADS as u64);
@@ -269,48 +225,11 @@ fn waiting_threads_sleep() {
             7
         });
     };
-    beside(THREADS, act, || ());
+    in_threads(THREADS, act);
     assert!(readings.load(SeqCst) < 200 + THREADS * THREADS);
 }
 
 // ---- Overruled ----
-
-/// What happens to a key while it is being loaded.
-type Meanwhile = (&'static str, fn(&Cache<u64, u64>), Option<u64>);
-
-/// With what is there afterwards.
-const MEANWHILE: [Meanwhile; 12] = [
-    ("nothing", |_| (), Some(1)),
-    ("remove", |cache| _ = cache.remove(&1), None),
-    ("insert", |cache| _ = cache.insert(1, 2), Some(2)),
-    ("insert_with_ttl", |cache| _ = cache.insert_with_ttl(1, 2, Duration::MAX), Some(2)),
-    ("insert_with_ttl, zero", |cache| _ = cache.insert_with_ttl(1, 2, Duration::ZERO), None),
-    ("insert_many", |cache| cache.insert_many((0..20).map(|key| (key, 2))), Some(2)),
-    (
-        "insert_many_with_ttl, zero",
-        |cache| cache.insert_many_with_ttl([(1, 2)], Duration::ZERO),
-        None,
-    ),
-    ("clear", |cache| cache.clear(), None),
-    (
-        "insert and remove",
-        |cache| {
-            cache.insert(1, 2);
-            cache.remove(&1);
-        },
-        None,
-    ),
-    (
-        "insert and expire",
-        |cache| {
-            cache.insert(1, 2);
-            cache.set_ttl(&1, Duration::ZERO);
-        },
-        None,
-    ),
-    ("remove another", |cache| _ = cache.remove(&2), Some(1)),
-    ("insert another", |cache| _ = cache.insert(3, 3), Some(1)),
-];
 
 type Load<'a> = dyn Fn(&Cache<u64, u64>) -> u64 + 'a;
 
@@ -350,7 +269,7 @@ fn load_while(make_cache: impl Fn() -> Cache<u64, u64>) {
 fn what_happens_meanwhile_overrules_a_load() {
     let _watchdog = Watchdog::start();
     for shards in [1, 8] {
-        load_while(|| Cache::builder().capacity(100).shards(shards).build().unwrap());
+        load_while(|| in_shards(shards));
     }
 }
 
@@ -408,7 +327,7 @@ fn waiters_of_an_overruled_load_look_again() {
             });
             assert!([10, if inserts { 20 } else { 30 }].contains(&value), "{value}");
         };
-        beside(THREADS, act, || ());
+        in_threads(THREADS, act);
         assert_eq!(runs.into_inner(), if inserts { 1 } else { 2 });
         assert_eq!(cache.get(&1), Some(if inserts { 20 } else { 30 }));
     }
@@ -448,7 +367,7 @@ fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
     let act = |_| {
         cache
             .get_or_load(&1, || {
-                if turns.runs.load(SeqCst) == 0 {
+                if turns.runs() == 0 {
                     await_misses(&cache, THREADS as u64);
                 }
                 let (turn, _turn) = turns.take();
@@ -456,8 +375,8 @@ fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
             })
             .unwrap();
     };
-    beside(THREADS, act, || ());
-    assert_eq!(turns.runs.into_inner(), THREADS);
+    in_threads(THREADS, act);
+    assert_eq!(turns.runs(), THREADS);
     assert!(cache.is_empty());
 }
 
@@ -465,13 +384,12 @@ fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
 #[test]
 fn a_value_may_expire_at_once() {
     let _watchdog = Watchdog::start();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hears = told.clone();
+    let told = Log::default();
     let cache: Cache<u64, u64> = Cache::builder()
         .capacity(10)
         .shards(1)
         .resolution(Duration::from_micros(1))
-        .on_removal(move |&key, &value, cause| hears.lock().unwrap().push((key, value, cause)))
+        .on_removal(told.listener())
         .build()
         .unwrap();
     let act = |number| {
@@ -483,16 +401,16 @@ fn a_value_may_expire_at_once() {
             assert!(loaded.is_ok());
         }
     };
-    beside(THREADS, act, || ());
+    in_threads(THREADS, act);
     while !cache.is_empty() {
         thread::yield_now();
     }
     let stats = cache.stats();
     assert_eq!(stats.expired, stats.inserts);
-    while told.lock().unwrap().len() < stats.inserts as usize {
+    while told.len() < stats.inserts as usize {
         thread::yield_now();
     }
-    assert!(told.lock().unwrap().iter().all(|(_, _, cause)| *cause == RemovalCause::Expired));
+    assert!(told.take().iter().all(|(_, _, cause)| *cause == RemovalCause::Expired));
 }
 
 /// An entry that is due is none: it is loaded anew, and leaves as `Expired`.
@@ -500,20 +418,19 @@ fn a_value_may_expire_at_once() {
 fn what_is_due_is_loaded_anew() {
     let _watchdog = Watchdog::start();
     let clock = ManualClock::new();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hears = told.clone();
+    let told = Log::default();
     let cache: Cache<u64, u64> = Cache::builder()
         .capacity(10)
         .reap_limit(0)
         .clock(clock.clone())
         .ttl(SECOND)
-        .on_removal(move |&key, &value, cause| hears.lock().unwrap().push((key, value, cause)))
+        .on_removal(told.listener())
         .build()
         .unwrap();
     cache.insert(1, 1);
     clock.advance(2 * SECOND);
     assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((2, 5 * SECOND))), Ok(2));
-    assert_eq!(*told.lock().unwrap(), [(1, 1, RemovalCause::Expired)]);
+    assert_eq!(told.take(), [(1, 1, RemovalCause::Expired)]);
     // The loader's own TTL counts from when its value is stored.
     clock.advance(4 * SECOND);
     assert_eq!(cache.get(&1), Some(2));
@@ -537,7 +454,7 @@ fn what_is_due_is_loaded_anew() {
 fn a_loader_that_asks_for_its_own_key_panics_and_says_so() {
     let _watchdog = Watchdog::start();
     for shards in [1, 8] {
-        let cache: Cache<u64, u64> = Cache::builder().capacity(100).shards(shards).build().unwrap();
+        let cache = in_shards(shards);
         let ways: [&dyn Fn() -> u64; 3] = [
             &|| cache.get_or_insert_with(&1, || 1),
             &|| cache.try_get_or_insert_with(&1, || Ok::<_, ()>(1)).unwrap(),
@@ -546,7 +463,7 @@ fn a_loader_that_asks_for_its_own_key_panics_and_says_so() {
         for inner in ways {
             // Directly, and through the loader of another key.
             for through in [false, true] {
-                let text = panic_of(|| {
+                let text = message_of(|| {
                     cache.get_or_insert_with(&1, || {
                         if through { cache.get_or_insert_with(&2, inner) } else { inner() }
                     })
@@ -561,7 +478,7 @@ fn a_loader_that_asks_for_its_own_key_panics_and_says_so() {
         }
         // A loader that would rather not hear of it.
         let value = cache.get_or_insert_with(&1, || {
-            assert!(panic_of(ways[0]).is_some());
+            assert!(message_of(ways[0]).is_some());
             // What is no load may be asked for.
             assert_eq!(cache.get(&1), None);
             6
@@ -581,7 +498,7 @@ fn an_unshared_loader_that_asks_for_its_own_key_panics_too() {
             cache.get_or_insert_with(&2, || cache.get_or_insert_with(&1, || 1))
         }];
         for inner in ways {
-            let text = panic_of(|| cache.get_or_insert_with(&1, inner));
+            let text = message_of(|| cache.get_or_insert_with(&1, inner));
             assert!(text.is_some_and(|text| text.contains("its own key")));
             // It is no loader's key any more, and it never was another cache's.
             assert_eq!(cache.get_or_insert_with(&1, || in_one_shard().len() as u64), 0);
@@ -609,7 +526,7 @@ fn no_loader_runs_within_itself_for_ever() {
     let _watchdog = Watchdog::start();
     let cache = in_one_shard();
     load_nested(&cache, 1_000, 5 * LOADS_MAX, &mut || {
-        let text = panic_of(|| ask(&cache, 0));
+        let text = message_of(|| ask(&cache, 0));
         assert!(text.is_some_and(|text| text.contains("its own key")));
     });
 }
@@ -647,12 +564,12 @@ fn others_wait_for_no_loader_that_asks_for_its_own_key() {
                 cache.get_or_insert_with(&1, || 8)
             })
         };
-        match panic_of(loading) {
+        match message_of(loading) {
             None => assert_eq!(cache.get(&1), Some(7)),
             Some(_) => _ = panics.fetch_add(1, SeqCst),
         }
     };
-    beside(THREADS, act, || ());
+    in_threads(THREADS, act);
     assert_eq!((runs.into_inner(), panics.into_inner()), (2, 1));
 }
 
@@ -682,7 +599,7 @@ fn forty_threads_load_forty_keys_of_one_shard() {
         assert_eq!(value, key);
         assert_eq!(cache.get(&key), Some(key));
     };
-    beside(40, act, || ());
+    in_threads(40, act);
     assert_eq!(cache.len(), 40);
     // There is room again.
     let again = in_one_shard();
@@ -701,7 +618,7 @@ fn one_of_two_waits(cache: &Cache<u64, u64>, key: u64) {
             key
         });
     };
-    beside(2, act, || ());
+    in_threads(2, act);
     assert_eq!(runs.into_inner(), 1);
 }
 
@@ -712,7 +629,7 @@ fn no_room_is_lost() {
     let cache = in_one_shard();
     for key in 0..3 * LOADS_MAX {
         assert!(cache.try_get_or_insert_with(&key, || Err(())).is_err());
-        assert!(panic_of(|| cache.get_or_insert_with(&key, || panic!("a loader"))).is_some());
+        assert!(message_of(|| cache.get_or_insert_with(&key, || panic!("a loader"))).is_some());
         assert_eq!(cache.get_or_load(&key, || Ok::<_, ()>((1, Duration::ZERO))), Ok(1));
         cache.get_or_insert_with(&key, || {
             cache.remove(&key);
@@ -726,7 +643,7 @@ fn no_room_is_lost() {
 /// The listener and the `Drop`s that storing gives rise to run after the load, and
 /// may load the same key.
 #[test]
-fn whoever_hears_of_what_a_load_displaces_may_load_the_same_key() {
+fn listener_of_an_eviction_by_a_load_may_load_that_key() {
     let _watchdog = Watchdog::start();
     let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
     let slot = handle.clone();
@@ -772,7 +689,7 @@ fn keys_of_one_hash_wait_for_each_other_and_then_load_their_own() {
             assert_eq!(cache.get_or_insert_with(&key, || id * 10 + version), id * 10 + version);
         }
     };
-    beside(THREADS, act, || ());
+    in_threads(THREADS, act);
 }
 
 /// A load is known by its key's hash. So a loader must not ask for another key of the
@@ -783,7 +700,7 @@ fn a_loader_that_asks_for_another_key_of_the_same_hash_panics() {
     let cache: Cache<Versioned, u64> = Cache::new(100);
     let (old, new) = (Versioned { id: 1, version: 1 }, Versioned { id: 1, version: 2 });
     let text =
-        panic_of(|| cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 10)));
+        message_of(|| cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 10)));
     assert!(text.is_some_and(|text| text.contains("or one of the same hash")));
     assert!(cache.is_empty());
     // What is there needs no load.
@@ -868,6 +785,6 @@ fn whoever_waits_is_served_under_any_hasher() {
             assert_eq!(value, key + 1);
         }
     };
-    beside(THREADS, act, || ());
+    in_threads(THREADS, act);
     assert_eq!(runs.into_inner(), 50);
 }

@@ -2,7 +2,6 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-use std::any::Any;
 use std::panic::panic_any;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -12,7 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::keys::Carrying;
+use punctual_testing::log::Log;
+use punctual_testing::panics::{message_of, panic_silently};
 use punctual_testing::watchdog::{Watchdog, wait_until};
+
+punctual_testing::clock_fn!(Clock);
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,15 +61,13 @@ fn two_hundred_thousand_due_together_are_freed() {
     const ENTRIES: usize = 200_000;
     let _watchdog = Watchdog::start();
     for listens in [false, true] {
-        let drops = Arc::new(AtomicUsize::new(0));
-        let (told, early) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (values, told) = (Instances::default(), Log::default());
         let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
         let builder = if listens {
-            let (told, early) = (told.clone(), early.clone());
-            builder.on_removal(move |_: &usize, value: &Value, cause| {
+            let told = told.clone();
+            builder.on_removal(move |_: &usize, (due, _): &(Instant, Instance), cause| {
                 assert_eq!(cause, RemovalCause::Expired);
-                told.fetch_add(1, SeqCst);
-                early.fetch_add(usize::from(Instant::now() < value.due), SeqCst);
+                told.push(Instant::now() < *due);
             })
         } else {
             builder
@@ -74,14 +77,15 @@ fn two_hundred_thousand_due_together_are_freed() {
         for key in 0..ENTRIES {
             let now = Instant::now();
             let ttl = due.saturating_duration_since(now).max(MILLISECOND);
-            cache.insert_with_ttl(key, Value { due: now + ttl, drops: drops.clone() }, ttl);
+            cache.insert_with_ttl(key, (now + ttl, values.make()), ttl);
         }
-        wait_until("all are freed", || drops.load(SeqCst) == ENTRIES);
+        wait_until("all are freed", || values.dropped() == ENTRIES);
         println!("listener: {listens}, the last is freed {:?} late", due.elapsed());
         assert!(cache.is_empty());
         assert_eq!(cache.stats().expired, ENTRIES as u64);
-        assert_eq!(told.load(SeqCst), if listens { ENTRIES } else { 0 });
-        assert_eq!(early.load(SeqCst), 0);
+        let told = told.take();
+        assert_eq!(told.len(), if listens { ENTRIES } else { 0 });
+        assert!(!told.contains(&true), "one left early");
     }
 }
 
@@ -90,18 +94,14 @@ fn two_hundred_thousand_due_together_are_freed() {
 fn nothing_leaves_before_its_time() {
     const ENTRIES: u32 = 2_000;
     let _watchdog = Watchdog::start();
-    let told = Arc::new(Mutex::new((0, Vec::new())));
-    let hears = told.clone();
+    let log = Log::default();
+    let told = log.clone();
     let cache = Cache::builder()
         .capacity(10_000)
         .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
             let lived = inserted.elapsed();
             assert_eq!(cause, RemovalCause::Expired);
-            let mut told = hears.lock().unwrap();
-            told.0 += 1;
-            if lived < ttl {
-                told.1.push(ttl - lived);
-            }
+            told.push(ttl.saturating_sub(lived));
         })
         .build()
         .unwrap();
@@ -111,10 +111,10 @@ fn nothing_leaves_before_its_time() {
         // At every phase of the coarse clock.
         thread::sleep(Duration::from_micros(500));
     }
-    wait_until("all have left", || told.lock().unwrap().0 == ENTRIES);
-    let early = &told.lock().unwrap().1;
-    let most = early.iter().max();
-    assert!(early.is_empty(), "{} of {ENTRIES} left early, by {most:?} at most", early.len());
+    wait_until("all have left", || log.len() == ENTRIES as usize);
+    let early_by: Vec<_> = log.take().into_iter().filter(|early_by| !early_by.is_zero()).collect();
+    let most = early_by.iter().max();
+    assert!(most.is_none(), "{} of {ENTRIES} left early, by {most:?} at most", early_by.len());
 }
 
 // ---- Waking up ----
@@ -163,15 +163,15 @@ fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
     thread::scope(|scope| {
         for number in 0..4 {
             scope.spawn(move || {
-                let ends = Instances::default();
+                let values = Instances::default();
                 let resolution = Duration::from_micros(20 << (2 * number));
                 let cache = Cache::builder().capacity(100).resolution(resolution);
                 let cache = cache.build().unwrap();
                 let mut random = fastrand::Rng::with_seed(number);
                 for round in 1..=600 {
                     let ttl = Duration::from_micros(random.u64(..400));
-                    cache.insert_with_ttl(random.u64(..1_000), ends.make(), ttl);
-                    wait_until("it is freed", || ends.dropped() == round);
+                    cache.insert_with_ttl(random.u64(..1_000), values.make(), ttl);
+                    wait_until("it is freed", || values.dropped() == round);
                 }
             });
         }
@@ -181,10 +181,10 @@ fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
 #[test]
 fn one_reaper_serves_all_caches_as_they_come_and_go() {
     let _watchdog = Watchdog::start();
-    let ends = Instances::default();
+    let values = Instances::default();
     thread::scope(|scope| {
         for number in 0..6 {
-            let ends = ends.clone();
+            let values = values.clone();
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(number);
                 let mut caches: Vec<Cache<u64, Instance>> = Vec::new();
@@ -197,7 +197,7 @@ fn one_reaper_serves_all_caches_as_they_come_and_go() {
                     let some = random.usize(..caches.len());
                     for key in 0..10 {
                         let ttl = Duration::from_micros(random.u64(1..8_000));
-                        caches[some].insert_with_ttl(key, ends.make(), ttl);
+                        caches[some].insert_with_ttl(key, values.make(), ttl);
                     }
                     if random.bool() {
                         caches.swap_remove(random.usize(..caches.len()));
@@ -209,7 +209,7 @@ fn one_reaper_serves_all_caches_as_they_come_and_go() {
             });
         }
     });
-    wait_until("all are dropped", || ends.dropped() == 6 * 300 * 10);
+    wait_until("all are dropped", || values.dropped() == 6 * 300 * 10);
 }
 
 /// The threads of this process that are named as the reaper is.
@@ -260,12 +260,7 @@ fn there_is_one_reaper_and_only_if_it_is_needed() {
 
 #[test]
 fn the_clock_decides_who_frees_if_nobody_else_does() {
-    struct Own;
-    impl Clock for Own {
-        fn now(&self) -> Duration {
-            SystemClock.now()
-        }
-    }
+    let own = || ClockFn(|| SystemClock.now());
     let _watchdog = Watchdog::start();
     let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
     for cache in [
@@ -281,8 +276,8 @@ fn the_clock_decides_who_frees_if_nobody_else_does() {
     for cache in [
         builder().reaper(Reaper::Manual).build(),
         builder().clock(SystemClock).reaper(Reaper::Manual).build(),
-        builder().clock(Own).build(),
-        builder().clock(Own).reaper(Reaper::Manual).build(),
+        builder().clock(own()).build(),
+        builder().clock(own()).reaper(Reaper::Manual).build(),
     ] {
         let cache = cache.unwrap();
         cache.insert(1, 1);
@@ -293,7 +288,7 @@ fn the_clock_decides_who_frees_if_nobody_else_does() {
     }
     for failed in [
         builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
-        builder().reaper(Reaper::Thread).clock(Own).build(),
+        builder().reaper(Reaper::Thread).clock(own()).build(),
         builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
     ] {
         let error = failed.unwrap_err();
@@ -426,21 +421,7 @@ impl Drop for Throwing {
     }
 }
 
-struct ThrowingKey(u64, #[expect(dead_code, reason = "for its drop")] Throwing);
-
-impl std::hash::Hash for ThrowingKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for ThrowingKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for ThrowingKey {}
+type ThrowingKey = Carrying<Throwing>;
 
 #[test]
 fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
@@ -462,16 +443,16 @@ fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
         .build()
         .unwrap();
     let others: Vec<Cache<u64, Instance>> = (0..3).map(|_| Cache::new(1_000)).collect();
-    let ends = Instances::default();
+    let values = Instances::default();
     for round in 1..=3 {
         for key in 0..100 {
-            let throwing = ThrowingKey(key, Throwing(thrown.clone()));
+            let throwing = Carrying(key, Throwing(thrown.clone()));
             cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
             for other in &others {
-                other.insert_with_ttl(key, ends.make(), 10 * MILLISECOND);
+                other.insert_with_ttl(key, values.make(), 10 * MILLISECOND);
             }
         }
-        wait_until("all are freed", || cache.is_empty() && ends.dropped() == round * 300);
+        wait_until("all are freed", || cache.is_empty() && values.dropped() == round * 300);
     }
     assert!(heard.load(SeqCst) > 0);
     wait_until("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
@@ -521,7 +502,7 @@ fn the_last_handle_takes_everything_with_it() {
     const ENTRIES: usize = 2_000;
     let _watchdog = Watchdog::start();
     for round in 0..150 {
-        let ends = Instances::default();
+        let values = Instances::default();
         let is_gone = Arc::new(AtomicBool::new(false));
         let told_late = Arc::new(AtomicUsize::new(0));
         let (goes, late) = (is_gone.clone(), told_late.clone());
@@ -537,7 +518,7 @@ fn the_last_handle_takes_everything_with_it() {
             .unwrap();
         for key in 0..ENTRIES {
             let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
-            cache.insert_with_ttl(key, ends.make(), ttl);
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
         // Just when the reaper is at work on it, more often than not.
         let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
@@ -547,10 +528,10 @@ fn the_last_handle_takes_everything_with_it() {
         drop(cache);
         assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
         drop(other);
-        let left = ENTRIES - ends.dropped();
+        let left = ENTRIES - values.dropped();
         is_gone.store(true, SeqCst);
         assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
-        wait_until("all are dropped", || ends.dropped() == ENTRIES);
+        wait_until("all are dropped", || values.dropped() == ENTRIES);
         let told_late = told_late.load(SeqCst);
         assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
     }
@@ -562,7 +543,7 @@ fn the_last_handle_takes_everything_with_it() {
 fn the_last_handle_waits_for_no_reaper() {
     const ENTRIES: usize = 2_000;
     in_a_process_of_its_own("the_last_handle_waits_for_no_reaper", || {
-        let ends = Instances::default();
+        let values = Instances::default();
         let told = Arc::new(AtomicUsize::new(0));
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
@@ -583,29 +564,29 @@ fn the_last_handle_waits_for_no_reaper() {
         // could free it.
         for key in 0..ENTRIES {
             let ttl = if key < ENTRIES / 2 { HOUR } else { 50 * MILLISECOND };
-            cache.insert_with_ttl(key, ends.make(), ttl);
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
         is_busy.recv().unwrap();
         drop(cache);
-        let left = ENTRIES - ends.dropped();
+        let left = ENTRIES - values.dropped();
         assert!((1..=BATCH_MAX).contains(&left), "{left} left when the last handle is gone");
         drop(release);
-        wait_until("all are dropped", || ends.dropped() == ENTRIES);
+        wait_until("all are dropped", || values.dropped() == ENTRIES);
         assert!((1..=left).contains(&told.load(SeqCst)), "{told:?} told of {left}");
     });
 }
 
 /// The last handle goes on the reaper's thread: with a value, or in a listener.
 #[test]
-fn the_last_handle_may_go_on_the_reaper() {
+fn last_handle_may_be_dropped_on_the_reaper_thread() {
     let _watchdog = Watchdog::start();
-    let ends = Instances::default();
+    let values = Instances::default();
     let filled = || {
         let cache: Cache<u64, Instance> = Cache::new(100);
         for key in 0..50 {
             // Some of them due just then.
             let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
-            cache.insert_with_ttl(key, ends.make(), ttl);
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
         cache
     };
@@ -613,7 +594,7 @@ fn the_last_handle_may_go_on_the_reaper() {
         // In a value that expires.
         let holds: Cache<u64, Cache<u64, Instance>> = Cache::new(10);
         holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
-        wait_until("it has gone with the value", || ends.dropped() == (3 * round - 2) * 50);
+        wait_until("it has gone with the value", || values.dropped() == (3 * round - 2) * 50);
         // In another cache's listener.
         let slot = Arc::new(Mutex::new(Some(filled())));
         let given = slot.clone();
@@ -623,7 +604,7 @@ fn the_last_handle_may_go_on_the_reaper() {
             .build()
             .unwrap();
         listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
-        wait_until("it has gone there", || ends.dropped() == (3 * round - 1) * 50);
+        wait_until("it has gone there", || values.dropped() == (3 * round - 1) * 50);
         // In its own, for which the reaper is just at work on it.
         let slot = Arc::new(Mutex::new(None));
         let given: Arc<Mutex<Option<Cache<u64, Instance>>>> = slot.clone();
@@ -642,11 +623,11 @@ fn the_last_handle_may_go_on_the_reaper() {
         // The last one is the reaper's in any case: no call follows.
         for key in 0..50 {
             let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
-            own.insert_with_ttl(key, ends.make(), ttl);
+            own.insert_with_ttl(key, values.make(), ttl);
         }
         *slot = Some(own);
         drop(slot);
-        wait_until("it has gone by itself", || ends.dropped() == 3 * round * 50);
+        wait_until("it has gone by itself", || values.dropped() == 3 * round * 50);
     }
 }
 
@@ -655,8 +636,8 @@ fn the_last_handle_may_go_on_the_reaper() {
 fn a_listener_on_the_reaper_may_build_caches() {
     let _watchdog = Watchdog::start();
     let kept: Arc<Mutex<Vec<Cache<u64, Instance>>>> = Arc::default();
-    let ends = Instances::default();
-    let (keeps, counts) = (kept.clone(), ends.clone());
+    let values = Instances::default();
+    let (keeps, counts) = (kept.clone(), values.clone());
     let cache = Cache::builder()
         .capacity(100)
         .on_removal(move |&key: &u64, _: &u64, _| {
@@ -673,11 +654,11 @@ fn a_listener_on_the_reaper_may_build_caches() {
         cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
     }
     wait_until("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
-    wait_until("those built on the way too", || ends.dropped() == 20 * 2 + 20);
+    wait_until("those built on the way too", || values.dropped() == 20 * 2 + 20);
     let kept = std::mem::take(&mut *kept.lock().unwrap());
     assert!(kept.iter().all(|cache| cache.len() == 1));
     drop(kept);
-    assert_eq!(ends.dropped(), 80);
+    assert_eq!(values.dropped(), 80);
 }
 
 /// A panic in a `Drop` at the end is the caller's, and keeps nothing alive.
@@ -688,20 +669,18 @@ fn a_panic_of_a_value_does_not_keep_the_others() {
         fn drop(&mut self) {
             if self.0 {
                 // Without a word: the hook would print it.
-                std::panic::resume_unwind(Box::new("a value's own"));
+                panic_silently("a value's own");
             }
         }
     }
     let _watchdog = Watchdog::start();
-    let ends = Instances::default();
+    let values = Instances::default();
     let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
     for key in 0..100u64 {
-        cache.insert(key, Panicky(key % 10 == 5, ends.make()));
+        cache.insert(key, Panicky(key % 10 == 5, values.make()));
     }
-    let panic: Box<dyn Any + Send> =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
-    assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
-    assert_eq!(ends.dropped(), 100);
+    assert_eq!(message_of(|| drop(cache)).as_deref(), Some("a value's own"));
+    assert_eq!(values.dropped(), 100);
 }
 
 /// While a listener takes the reaper's time nobody keeps the time for the calls:

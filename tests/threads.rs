@@ -4,17 +4,18 @@
 #![cfg(not(any(punctual_loom, miri)))]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Builder, Cache, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::log::Log;
 use punctual_testing::watchdog::Watchdog;
 
 const SECOND: Duration = Duration::from_secs(1);
-const POLICIES: [Eviction; 4] =
-    [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
+const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
 /// On two cores: far more than run at once.
 const THREADS: u64 = 8;
@@ -58,17 +59,9 @@ fn no_value_is_lost_or_seen_twice() {
 fn no_value_is_lost_or_seen_twice_in(capacity: usize, shards: usize, eviction: Eviction) {
     const STEPS: u64 = 8_000;
     const KEYS: u64 = 64;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let hears = told.clone();
-    let cache = Cache::builder()
-        .capacity(capacity)
-        .shards(shards)
-        .eviction(eviction)
-        .on_removal(move |&key: &u64, &value: &u64, cause| {
-            hears.lock().unwrap().push((key, value, cause));
-        })
-        .build()
-        .unwrap();
+    let told = Told::default();
+    let builder = Cache::builder().capacity(capacity).shards(shards).eviction(eviction);
+    let cache = builder.on_removal(told.listener()).build().unwrap();
     let ended = AtomicU64::new(0);
     let returned = thread::scope(|scope| {
         // Looks on all the while.
@@ -103,11 +96,11 @@ fn no_value_is_lost_or_seen_twice_in(capacity: usize, shards: usize, eviction: E
 
     // What has a deadline is still to go, and the reaper about to hand it out.
     while cache.next_expiry().is_some()
-        || told.lock().unwrap().len() as u64 + cache.stats().live < cache.stats().inserts
+        || told.len() as u64 + cache.stats().live < cache.stats().inserts
     {
         thread::yield_now();
     }
-    let told = std::mem::take(&mut *told.lock().unwrap());
+    let told = told.take();
     let mut out: BTreeMap<u64, u64> = BTreeMap::new();
     for &(key, value, _) in &told {
         assert_eq!(out.insert(value, key), None, "told twice of {value}");
@@ -221,7 +214,7 @@ fn concurrent_reaps_add_up() {
 /// Entries that stay are visited once each, whatever comes and goes around them;
 /// what was put in before `clear` goes, and so does what `retain` says no to.
 #[test]
-fn iteration_holds_its_own_against_others() {
+fn for_each_runs_beside_writers() {
     const STAYING: u64 = 500;
     let _watchdog = Watchdog::start();
     for shards in [1, 4] {
@@ -279,21 +272,15 @@ fn iteration_holds_its_own_against_others() {
 /// everything with it.
 #[test]
 fn the_last_of_many_handles_takes_everything_with_it() {
-    struct Counted(Arc<AtomicUsize>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, SeqCst);
-        }
-    }
     let _watchdog = Watchdog::start();
     for round in 0..200 {
-        let (ends, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (values, told) = (Instances::default(), Log::default());
         let hears = told.clone();
         let cache = Cache::builder()
             .capacity(1_000)
             .shards(1 + round % 4)
             .clock(ManualClock::new())
-            .on_removal(move |_: &u64, _: &Counted, _| _ = hears.fetch_add(1, SeqCst))
+            .on_removal(move |_: &u64, _: &Instance, cause| hears.push(cause))
             .build()
             .unwrap();
         let handles: Vec<_> = (0..THREADS).map(|_| Mutex::new(Some(cache.clone()))).collect();
@@ -302,13 +289,13 @@ fn the_last_of_many_handles_takes_everything_with_it() {
             let cache = handles[number as usize].lock().unwrap().take().unwrap();
             for key in 0..20 {
                 let other = cache.clone();
-                other.insert(number * 100 + key, Counted(ends.clone()));
+                other.insert(number * 100 + key, values.make());
             }
             assert!(cache.len() >= 20);
             drop(cache);
         });
-        assert_eq!(ends.load(SeqCst) as u64, THREADS * 20);
-        assert_eq!(told.load(SeqCst), 0, "the listener hears of no end");
+        assert_eq!(values.dropped() as u64, THREADS * 20);
+        assert!(told.is_empty(), "the listener hears of no end");
     }
 }
 
@@ -448,20 +435,12 @@ fn a_clock_that_goes_back_frees_nothing_early() {
 
 // ---- What the listener hears ----
 
-type Told = Arc<Mutex<Vec<(u64, u64, RemovalCause)>>>;
+type Told = Log<(u64, u64, RemovalCause)>;
 
 fn listening(builder: Builder<u64, u64>) -> (Told, ManualClock, Cache<u64, u64>) {
     let told = Told::default();
-    let hears = told.clone();
-    let builder = builder.on_removal(move |&key, &value, cause| {
-        hears.lock().unwrap().push((key, value, cause));
-    });
-    let (clock, cache) = manual(builder);
+    let (clock, cache) = manual(builder.on_removal(told.listener()));
     (told, clock, cache)
-}
-
-fn take(told: &Told) -> Vec<(u64, u64, RemovalCause)> {
-    std::mem::take(&mut *told.lock().unwrap())
 }
 
 #[test]
@@ -471,36 +450,36 @@ fn the_listener_hears_the_cause() {
     for shards in [1, 4] {
         let (told, _, cache) = listening(Cache::builder().shards(shards));
         assert_eq!(cache.insert(1, 10), None);
-        assert_eq!(take(&told), []);
+        assert_eq!(told.take(), []);
         assert_eq!(cache.insert(1, 11), Some(10));
-        assert_eq!(take(&told), [(1, 10, Replaced)]);
+        assert_eq!(told.take(), [(1, 10, Replaced)]);
         assert_eq!(cache.insert_with_ttl(1, 12, SECOND), Some(11));
-        assert_eq!(take(&told), [(1, 11, Replaced)]);
+        assert_eq!(told.take(), [(1, 11, Replaced)]);
         // What is replaced goes first, then what is never to be seen.
         assert_eq!(cache.insert_with_ttl(1, 13, Duration::ZERO), Some(12));
-        assert_eq!(take(&told), [(1, 12, Replaced), (1, 13, Expired)]);
+        assert_eq!(told.take(), [(1, 12, Replaced), (1, 13, Expired)]);
         assert_eq!(cache.insert_with_ttl(1, 14, Duration::ZERO), None);
-        assert_eq!(take(&told), [(1, 14, Expired)]);
+        assert_eq!(told.take(), [(1, 14, Expired)]);
         cache.insert(1, 15);
         assert_eq!(cache.remove(&1), Some(15));
-        assert_eq!((cache.remove(&1), take(&told)), (None, vec![(1, 15, Removed)]));
+        assert_eq!((cache.remove(&1), told.take()), (None, vec![(1, 15, Removed)]));
         cache.insert(1, 16);
         assert!(cache.set_ttl(&1, Duration::ZERO));
         assert!(!cache.set_ttl(&1, Duration::ZERO));
-        assert_eq!(take(&told), [(1, 16, Expired)]);
+        assert_eq!(told.take(), [(1, 16, Expired)]);
         cache.insert(1, 17);
         assert_eq!(cache.get_and_set_ttl(&1, Duration::ZERO), Some(17));
-        assert_eq!((cache.get(&1), take(&told)), (None, vec![(1, 17, Expired)]));
+        assert_eq!((cache.get(&1), told.take()), (None, vec![(1, 17, Expired)]));
         cache.insert(1, 18);
         cache.update(&1, |value| *value = 19);
         cache.insert(2, 20);
         cache.retain(|&key, _| key == 2);
-        assert_eq!(take(&told), [(1, 19, Removed)]);
+        assert_eq!(told.take(), [(1, 19, Removed)]);
         cache.clear();
-        assert_eq!(take(&told), [(2, 20, Cleared)]);
+        assert_eq!(told.take(), [(2, 20, Cleared)]);
         cache.insert(3, 21);
         drop(cache);
-        assert_eq!(take(&told), []);
+        assert_eq!(told.take(), []);
     }
 }
 
@@ -533,7 +512,7 @@ fn what_is_due_leaves_as_expired() {
         cache.insert(1, 1);
         clock.advance(2 * SECOND);
         leave(&cache);
-        assert_eq!(take(&told)[..1], [(1, 1, Expired)], "{name}");
+        assert_eq!(told.take()[..1], [(1, 1, Expired)], "{name}");
         add_up(cache.stats());
         let stats = cache.stats();
         assert_eq!((stats.replaced, stats.removed, stats.evicted), (0, 0, 0), "{name}");
@@ -546,31 +525,21 @@ fn what_is_due_leaves_as_expired() {
         cache.insert(1, 1);
         clock.advance(2 * SECOND);
         leave(&cache);
-        assert_eq!(take(&told)[..1], [(1, 1, Expired)], "{name}");
+        assert_eq!(told.take()[..1], [(1, 1, Expired)], "{name}");
     }
 }
 
 /// A full cache gives the place of what is due before that of what lives, and
 /// what it evicts nevertheless has expired if it is due.
 #[test]
-fn a_full_cache_lets_go_of_what_is_due_first() {
+fn expired_entries_are_evicted_before_live_ones() {
     let _watchdog = Watchdog::start();
     for eviction in POLICIES {
         for reap_limit in [0, 1, 64] {
-            let told = Told::default();
-            let hears = told.clone();
-            let clock = ManualClock::new();
-            let cache = Cache::builder()
-                .capacity(100)
-                .shards(1)
-                .eviction(eviction)
-                .reap_limit(reap_limit)
-                .clock(clock.clone())
-                .on_removal(move |&key, &value, cause| {
-                    hears.lock().unwrap().push((key, value, cause));
-                })
-                .build()
-                .unwrap();
+            let (told, clock) = (Told::default(), ManualClock::new());
+            let builder = Cache::builder().capacity(100).shards(1).eviction(eviction);
+            let builder = builder.reap_limit(reap_limit).clock(clock.clone());
+            let cache = builder.on_removal(told.listener()).build().unwrap();
             for key in 0..50 {
                 cache.insert_with_ttl(key, key, SECOND);
                 cache.insert_with_ttl(1_000 + key, key, 1_000 * SECOND);
@@ -580,7 +549,7 @@ fn a_full_cache_lets_go_of_what_is_due_first() {
                 cache.insert_with_ttl(key, key, 1_000 * SECOND);
                 assert_eq!(cache.get(&key), Some(key), "there when `insert` returns");
             }
-            let told = take(&told);
+            let told = told.take();
             for &(key, _, cause) in &told {
                 let is_due = key < 50;
                 let expected = if is_due { RemovalCause::Expired } else { RemovalCause::Evicted };
@@ -610,28 +579,28 @@ fn the_listener_gets_the_old_key() {
         }
     }
     let _watchdog = Watchdog::start();
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let told = Log::default();
     let hears = told.clone();
-    let cache = Cache::builder()
-        .capacity(10)
-        .on_removal(move |key: &Spelt, &value: &u64, cause| {
-            hears.lock().unwrap().push((key.0, value, cause));
-        })
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(10);
+    let builder = builder.on_removal(move |key: &Spelt, &value: &u64, cause| {
+        hears.push((key.0, value, cause));
+    });
+    let cache = builder.build().unwrap();
     cache.insert(Spelt("key"), 1);
     assert_eq!(cache.insert(Spelt("KEY"), 2), Some(1));
     let mut keys = Vec::new();
     cache.for_each(|key, &value| keys.push((key.0, value)));
     assert_eq!(keys, [("KEY", 2)]);
     assert_eq!(cache.remove(&Spelt("Key")), Some(2));
-    let told = told.lock().unwrap();
-    assert_eq!(*told, [("key", 1, RemovalCause::Replaced), ("KEY", 2, RemovalCause::Removed)]);
+    assert_eq!(
+        told.take(),
+        [("key", 1, RemovalCause::Replaced), ("KEY", 2, RemovalCause::Removed)]
+    );
 }
 
 /// One call's removals are heard of in order: its own first, then what was due.
 #[test]
-fn one_call_s_removals_are_heard_of_in_order() {
+fn removals_of_one_call_are_notified_in_order() {
     use RemovalCause::{Expired, Replaced};
     let _watchdog = Watchdog::start();
     let (told, clock, cache) = listening(Cache::builder().shards(1));
@@ -641,7 +610,7 @@ fn one_call_s_removals_are_heard_of_in_order() {
     cache.insert_with_ttl(100, 0, 1_000 * SECOND);
     clock.advance(2 * SECOND);
     cache.insert(100, 1);
-    let mut heard = take(&told);
+    let mut heard = told.take();
     assert_eq!(heard.remove(0), (100, 0, Replaced));
     heard.sort_unstable_by_key(|&(key, _, _)| key);
     assert_eq!(heard, (0..40).map(|key| (key, key, Expired)).collect::<Vec<_>>());
@@ -651,7 +620,7 @@ fn one_call_s_removals_are_heard_of_in_order() {
     }
     clock.advance(2 * SECOND);
     cache.insert_with_ttl(100, 2, Duration::ZERO);
-    let heard = take(&told);
+    let heard = told.take();
     assert_eq!(heard[..2], [(100, 1, Expired), (100, 2, Expired)]);
     assert_eq!(heard.len(), 42);
 }
@@ -660,46 +629,40 @@ fn one_call_s_removals_are_heard_of_in_order() {
 #[test]
 fn values_are_dropped_before_the_call_returns() {
     #[derive(Clone)]
-    struct Logged(u64, Arc<Mutex<Vec<(&'static str, u64)>>>);
+    struct Logged(u64, Log<(&'static str, u64)>);
     impl Drop for Logged {
         fn drop(&mut self) {
-            self.1.lock().unwrap().push(("dropped", self.0));
+            self.1.push(("dropped", self.0));
         }
     }
     let _watchdog = Watchdog::start();
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let clock = ManualClock::new();
+    let (log, clock) = (Log::default(), ManualClock::new());
     let heard = log.clone();
-    let cache = Cache::builder()
-        .capacity(100)
-        .clock(clock.clone())
-        .on_removal(move |_: &u64, value: &Logged, _| {
-            heard.lock().unwrap().push(("heard", value.0));
-        })
-        .build()
-        .unwrap();
-    let take = || std::mem::take(&mut *log.lock().unwrap());
+    let builder = Cache::builder().capacity(100).clock(clock.clone());
+    let builder =
+        builder.on_removal(move |_: &u64, value: &Logged, _| heard.push(("heard", value.0)));
+    let cache = builder.build().unwrap();
     let value = |number| Logged(number, log.clone());
     cache.insert(1, value(1));
     let replaced = cache.insert(1, value(2));
-    assert_eq!(take(), [("heard", 1)], "handed over, not dropped");
+    assert_eq!(log.take(), [("heard", 1)], "handed over, not dropped");
     drop(replaced);
-    assert_eq!(take(), [("dropped", 1)]);
+    assert_eq!(log.take(), [("dropped", 1)]);
     let removed = cache.remove(&1);
-    assert_eq!(take(), [("heard", 2)]);
+    assert_eq!(log.take(), [("heard", 2)]);
     drop(removed);
-    take();
+    log.take();
     cache.insert(1, value(3));
     cache.set_ttl(&1, Duration::ZERO);
-    assert_eq!(take(), [("heard", 3), ("dropped", 3)]);
+    assert_eq!(log.take(), [("heard", 3), ("dropped", 3)]);
     cache.insert_with_ttl(1, value(4), Duration::ZERO);
-    assert_eq!(take(), [("heard", 4), ("dropped", 4)]);
+    assert_eq!(log.take(), [("heard", 4), ("dropped", 4)]);
     for number in 5..25 {
         cache.insert_with_ttl(number, value(number), number as u32 * SECOND);
     }
     clock.advance(30 * SECOND);
     assert_eq!(cache.reap(usize::MAX), 20);
-    let told = take();
+    let told = log.take();
     assert_eq!(told.len(), 40);
     for number in 5..25 {
         let at = |what| told.iter().position(|&event| event == (what, number)).unwrap();
@@ -708,8 +671,8 @@ fn values_are_dropped_before_the_call_returns() {
     cache.insert(1, value(30));
     cache.insert(2, value(31));
     cache.clear();
-    assert_eq!(take().len(), 4);
+    assert_eq!(log.take().len(), 4);
     cache.insert(1, value(32));
     drop(cache);
-    assert_eq!(take(), [("dropped", 32)]);
+    assert_eq!(log.take(), [("dropped", 32)]);
 }
