@@ -6,13 +6,15 @@
 #[path = "support/plan.rs"]
 mod plan;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use plan::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Planned, Shared, Subject, Unsync};
 use punctual::{Cache, Eviction, ManualClock, RemovalCause};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::log::Log;
+use punctual_testing::panics::{message_of, panic_silently};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -240,16 +242,12 @@ punctual_testing::test_both_caches! {
 
 // ---- Listeners and panics ----
 
-type Log = Arc<Mutex<Vec<(u64, u64, RemovalCause)>>>;
+type Told = Log<(u64, u64, RemovalCause)>;
 
-fn logging(capacity: usize) -> (Cache<u64, u64>, Log) {
-    let log = Log::default();
-    let sink = log.clone();
+fn logging(capacity: usize) -> (Cache<u64, u64>, Told) {
+    let told = Told::default();
     let builder = Cache::builder().capacity(capacity).shards(1).eviction(Eviction::Fifo);
-    let cache = builder.on_removal(move |&key: &u64, &value: &u64, cause| {
-        sink.lock().unwrap().push((key, value, cause));
-    });
-    (cache.build().unwrap(), log)
+    (builder.on_removal(told.listener()).build().unwrap(), told)
 }
 
 /// Time that `each` takes counts: key by key, or from one shard to the next.
@@ -343,36 +341,24 @@ fn listeners_hear_in_the_order_of_the_entries() {
         }
         let (at_once, told) = logging(3);
         at_once.insert_many_with_ttl(entries, ttl);
-        assert_eq!(*told.lock().unwrap(), *expected.lock().unwrap(), "{ttl:?}");
-        assert!(told.lock().unwrap().len() >= 6, "they leave");
+        let told = told.take();
+        assert_eq!(told, expected.take(), "{ttl:?}");
+        assert!(told.len() >= 6, "they leave");
     }
 }
 
-/// Counts those that live, and panics when it is compared, if it is told to.
+/// Panics when it is compared, if it is told to.
 #[derive(Clone)]
 struct Guest {
     number: u64,
-    living: Arc<AtomicUsize>,
     panics: Arc<AtomicBool>,
-}
-
-impl Guest {
-    fn new(number: u64, living: &Arc<AtomicUsize>, panics: &Arc<AtomicBool>) -> Self {
-        living.fetch_add(1, Relaxed);
-        Self { number, living: living.clone(), panics: panics.clone() }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.living.fetch_sub(1, Relaxed);
-    }
+    _instance: Instance,
 }
 
 impl PartialEq for Guest {
     fn eq(&self, other: &Self) -> bool {
         if self.panics.load(Relaxed) && self.number == 13 {
-            resume_unwind(Box::new("unlucky"));
+            panic_silently("unlucky");
         }
         self.number == other.number
     }
@@ -388,40 +374,41 @@ impl std::hash::Hash for Guest {
 
 #[test]
 fn what_has_left_before_a_panic_is_told_and_the_rest_is_dropped() {
-    let (living, panics) = (Arc::default(), Arc::default());
-    let told = Arc::new(AtomicUsize::new(0));
+    let (values, panics, told) =
+        (Instances::default(), Arc::<AtomicBool>::default(), Log::default());
     let telling = told.clone();
     let builder = Cache::<Guest, ()>::builder().capacity(100).shards(1);
-    let cache = builder.on_removal(move |_, (), _| _ = telling.fetch_add(1, Relaxed));
-    let cache = cache.build().unwrap();
+    let cache = builder.on_removal(move |_, (), cause| telling.push(cause)).build().unwrap();
     let guests = |numbers: std::ops::Range<u64>| {
-        let (living, panics) = (&living, &panics);
-        numbers.map(move |number| (Guest::new(number, living, panics), ()))
+        let (values, panics) = (&values, &panics);
+        numbers.map(move |number| {
+            (Guest { number, panics: panics.clone(), _instance: values.make() }, ())
+        })
     };
     cache.insert_many(guests(0..20));
-    assert_eq!((cache.len(), living.load(Relaxed), told.load(Relaxed)), (20, 20, 0));
+    assert_eq!((cache.len(), values.live(), told.len()), (20, 20, 0));
 
     panics.store(true, Relaxed);
-    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(guests(0..20))));
-    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"unlucky"));
+    let text = message_of(|| cache.insert_many(guests(0..20)));
+    assert_eq!(text.as_deref(), Some("unlucky"));
     let replaced = cache.stats().replaced;
-    assert_eq!((told.load(Relaxed) as u64, replaced), (13, 13), "those before the unlucky one");
-    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+    assert_eq!((told.len() as u64, replaced), (13, 13), "those before the unlucky one");
+    assert_eq!((cache.len(), values.live()), (20, 20));
 
     // The iterator panics: of this chunk nothing is put in.
-    let broken = guests(20..30).chain(std::iter::from_fn(|| resume_unwind(Box::new("broken"))));
-    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(broken)));
-    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"broken"));
-    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+    let broken = guests(20..30).chain(std::iter::from_fn(|| panic_silently("broken")));
+    let text = message_of(|| cache.insert_many(broken));
+    assert_eq!(text.as_deref(), Some("broken"));
+    assert_eq!((cache.len(), values.live()), (20, 20));
 
     // And so with look-ups, of which the first ones count.
     let keys: Vec<_> = guests(0..20).map(|(guest, ())| guest).collect();
     let mut shown = 0;
-    let look_up = AssertUnwindSafe(|| cache.read_many(&keys, |_, _| shown += 1));
-    assert_eq!(catch_unwind(look_up).unwrap_err().downcast_ref(), Some(&"unlucky"));
+    let text = message_of(|| cache.read_many(&keys, |_, _| shown += 1));
+    assert_eq!(text.as_deref(), Some("unlucky"));
     panics.store(false, Relaxed);
     cache.read_many(&keys, |_, value| assert_eq!(value, Some(&())));
     drop(keys);
     drop(cache);
-    assert_eq!(living.load(Relaxed), 0);
+    assert_eq!(values.live(), 0);
 }

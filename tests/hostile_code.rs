@@ -9,7 +9,6 @@
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -17,21 +16,13 @@ use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, ManualClock, Reaper, RemovalCause, unsync};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::panics::{catch, message_of, panic_silently};
 use punctual_testing::watchdog::{Watchdog, wait_until};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Counts its end.
-#[derive(Clone)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
 
 // ---- `Drop` ----
 
@@ -39,22 +30,11 @@ impl Drop for Counted {
 type Handle = Arc<Mutex<Option<Cache<u64, Spawning>>>>;
 
 /// When dropped, allocates, and has a thread call the cache, for which it waits.
+#[derive(Clone)]
 struct Spawning {
     handle: Handle,
-    living: Arc<AtomicUsize>,
-}
-
-impl Spawning {
-    fn new(handle: &Handle, living: &Arc<AtomicUsize>) -> Self {
-        living.fetch_add(1, SeqCst);
-        Self { handle: handle.clone(), living: living.clone() }
-    }
-}
-
-impl Clone for Spawning {
-    fn clone(&self) -> Self {
-        Self::new(&self.handle, &self.living)
-    }
+    /// Dropped last.
+    _instance: Instance,
 }
 
 impl Drop for Spawning {
@@ -70,9 +50,8 @@ impl Drop for Spawning {
                 cache.reap(1);
             }
         });
+        // Then the thread has let go of its handle of the cache.
         thread.join().expect("the thread ends");
-        // The thread has let go of its handle of the cache by now.
-        self.living.fetch_sub(1, SeqCst);
     }
 }
 
@@ -83,8 +62,8 @@ fn a_value_may_wait_for_a_thread_that_calls_the_cache() {
     let _watchdog = Watchdog::start();
     for reaper in [Reaper::Manual, Reaper::Thread] {
         let handle = Handle::default();
-        let living = Arc::new(AtomicUsize::new(0));
-        let value = || Spawning::new(&handle, &living);
+        let values = Instances::default();
+        let value = || Spawning { handle: handle.clone(), _instance: values.make() };
         let cache = Cache::builder().capacity(10).shards(1).reaper(reaper).build().unwrap();
         *handle.lock().unwrap() = Some(cache.clone());
         for key in 0..15 {
@@ -100,45 +79,44 @@ fn a_value_may_wait_for_a_thread_that_calls_the_cache() {
         wait_until("it is freed", || cache.reap(1) < 1 && !cache.contains_key(&17));
         cache.clear();
         // The reaper may still be at one that it has taken out.
-        wait_until("all are dropped", || living.load(SeqCst) == 0);
+        wait_until("all are dropped", || values.live() == 0);
         assert!(cache.is_empty());
         for key in 0..5 {
             cache.insert(key, value());
         }
         handle.lock().unwrap().take();
-        assert_eq!(living.load(SeqCst), 5);
+        assert_eq!(values.live(), 5);
         drop(cache);
-        assert_eq!(living.load(SeqCst), 0, "dropped with the last handle");
+        assert_eq!(values.live(), 0, "dropped with the last handle");
     }
 }
 
 /// A cache that goes because its thread panics, and whose values panic as well
 /// when dropped: the first panic arrives, nothing aborts, every value is dropped.
 #[test]
-fn a_cache_may_go_while_its_thread_panics() {
-    struct Panicky(Arc<AtomicUsize>);
+fn dropping_a_cache_during_unwind_is_fine() {
+    struct Panicky(#[expect(dead_code, reason = "for its drop")] Instance);
     impl Drop for Panicky {
         fn drop(&mut self) {
-            self.0.fetch_add(1, SeqCst);
-            resume_unwind(Box::new("a value's"));
+            panic_silently("a value's");
         }
     }
     for is_unsync in [false, true] {
-        let drops = Arc::new(AtomicUsize::new(0));
-        let panic = catch_unwind(AssertUnwindSafe(|| {
+        let values = Instances::default();
+        let text = message_of(|| {
             let shared: Cache<u64, Panicky> = Cache::new(100);
             let mut single: unsync::Cache<u64, Panicky> = unsync::Cache::new(100);
             for key in 0..50 {
                 if is_unsync {
-                    single.insert(key, Panicky(drops.clone()));
+                    single.insert(key, Panicky(values.make()));
                 } else {
-                    shared.insert(key, Panicky(drops.clone()));
+                    shared.insert(key, Panicky(values.make()));
                 }
             }
-            resume_unwind(Box::new("the thread's"));
-        }));
-        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the thread's"));
-        assert_eq!(drops.load(SeqCst), 50);
+            panic_silently("the thread's");
+        });
+        assert_eq!(text.as_deref(), Some("the thread's"));
+        assert_eq!(values.dropped(), 50);
     }
 }
 
@@ -207,8 +185,8 @@ fn a_listener_that_blocks_keeps_its_own_caller_waiting_and_nobody_else() {
 #[test]
 fn the_last_handle_may_go_in_a_listener() {
     let _watchdog = Watchdog::start();
-    let drops = Arc::new(AtomicUsize::new(0));
-    let held: Arc<Mutex<Option<Cache<u64, Counted>>>> = Arc::default();
+    let values = Instances::default();
+    let held: Arc<Mutex<Option<Cache<u64, Instance>>>> = Arc::default();
     let taken = held.clone();
     let cache: Cache<u64, u64> = Cache::builder()
         .capacity(1)
@@ -232,13 +210,13 @@ fn the_last_handle_may_go_in_a_listener() {
     for (number, (name, call)) in calls.into_iter().enumerate() {
         cache.clear();
         cache.insert(1, 1);
-        let last: Cache<u64, Counted> = Cache::new(10);
+        let last: Cache<u64, Instance> = Cache::new(10);
         for key in 0..5 {
-            last.insert_with_ttl(key, Counted(drops.clone()), HOUR);
+            last.insert_with_ttl(key, values.make(), HOUR);
         }
         *held.lock().unwrap() = Some(last);
         call(&cache);
-        assert_eq!(drops.load(SeqCst), 5 * (number + 1), "{name}");
+        assert_eq!(values.dropped(), 5 * (number + 1), "{name}");
     }
 }
 
@@ -318,18 +296,18 @@ fn a_load_is_overruled_though_another_has_ended() {
 #[test]
 fn handles_may_go_while_a_loader_runs() {
     let _watchdog = Watchdog::start();
-    let drops = Arc::new(AtomicUsize::new(0));
-    let cache: Cache<u64, Counted> = Cache::new(10);
-    cache.insert_with_ttl(1, Counted(drops.clone()), HOUR);
+    let values = Instances::default();
+    let cache: Cache<u64, Instance> = Cache::new(10);
+    cache.insert_with_ttl(1, values.make(), HOUR);
     let (started, is_started) = mpsc::channel();
     let (release, is_released) = mpsc::channel::<()>();
     let loads = thread::spawn({
-        let (cache, drops) = (cache.clone(), drops.clone());
+        let (cache, values) = (cache.clone(), values.clone());
         move || {
             let loaded = cache.get_or_insert_with(&2, || {
                 started.send(()).unwrap();
                 let _ = is_released.recv();
-                Counted(drops)
+                values.make()
             });
             drop(cache);
             loaded
@@ -337,18 +315,18 @@ fn handles_may_go_while_a_loader_runs() {
     });
     is_started.recv().unwrap();
     drop(cache);
-    assert_eq!(drops.load(SeqCst), 0, "the loader's handle keeps it");
+    assert_eq!(values.dropped(), 0, "the loader's handle keeps it");
     drop(release);
     let loaded = loads.join().unwrap();
-    assert_eq!(drops.load(SeqCst), 2, "what was in the cache has gone with it");
+    assert_eq!(values.dropped(), 2, "what was in the cache has gone with it");
     drop(loaded);
-    assert_eq!(drops.load(SeqCst), 3);
+    assert_eq!(values.dropped(), 3);
 }
 
 /// A thread that waits for a load and is killed by a panic of its own, in the
 /// loader that it runs in its turn, a whole queue of them: the last one is served.
 #[test]
-fn a_queue_of_threads_that_die_one_after_the_other() {
+fn waiting_threads_that_panic_in_turn_lose_no_wakeup() {
     const THREADS: usize = 16;
     let _watchdog = Watchdog::start();
     let cache: Cache<u64, u64> =
@@ -358,16 +336,16 @@ fn a_queue_of_threads_that_die_one_after_the_other() {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
                 scope.spawn(|| {
-                    catch_unwind(AssertUnwindSafe(|| {
+                    catch(|| {
                         cache.get_or_insert_with(&1, || {
                             // Not before all others can be waiting.
                             wait_until("all ask", || cache.stats().misses >= THREADS as u64);
                             if turns.fetch_add(1, SeqCst) + 1 < THREADS {
-                                resume_unwind(Box::new("dies"));
+                                panic_silently("dies");
                             }
                             42
                         })
-                    }))
+                    })
                     .ok()
                 })
             })
@@ -386,7 +364,7 @@ thread_local! {
 
 fn die_if_told() {
     if DIES.get() {
-        resume_unwind(Box::new("dies"));
+        panic_silently("dies");
     }
 }
 
@@ -395,7 +373,7 @@ fn die_if_told() {
 /// they get; or who loads, in the `Clone` of what it is to give back, which passes
 /// the turn on. The others are served.
 #[test]
-fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
+fn a_waiter_that_panics_on_wakeup_does_not_poison_others() {
     #[derive(Clone)]
     struct Key;
     impl Hash for Key {
@@ -444,7 +422,7 @@ fn threads_that_die_when_they_are_woken_take_nobody_with_them() {
                                 value
                             })
                         };
-                        catch_unwind(AssertUnwindSafe(ask)).is_err()
+                        catch(ask).is_err()
                     })
                 })
                 .collect();

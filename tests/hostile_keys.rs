@@ -14,8 +14,7 @@ use std::rc::Rc;
 use foldhash::fast::FixedState;
 use punctual::{Cache, Eviction, Reaper, Stats, unsync};
 
-const POLICIES: [Eviction; 4] =
-    [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
+const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
 /// How a key lies; shared by all keys of a thread, so that tests can change it.
 #[derive(Clone, Copy, Debug, PartialEq)]
