@@ -311,12 +311,12 @@ fn quoted_names_are_in_the_sources() {
     check_pages(|page, fault| {
         for span in &page.code_spans {
             if span.ends_with(".rs") {
-                if !folders.iter().any(|folder| root().join(folder).join(&span).is_file()) {
+                if !folders.iter().any(|folder| root().join(folder).join(span).is_file()) {
                     fault(format!("there is no {span}"));
                 }
                 continue;
             }
-            let name = span.strip_prefix("lib ").unwrap_or(&span);
+            let name = span.strip_prefix("lib ").unwrap_or(span);
             let is_name = name
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…".contains(c));

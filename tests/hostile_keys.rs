@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use punctual::{Cache, Eviction, Reaper, Stats, unsync};
+use punctual_testing::keys::HashBy;
 
 const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
@@ -79,30 +80,6 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// A hasher that makes of each key what `of` says.
-#[derive(Clone, Copy)]
-struct By(fn(u64) -> u64);
-struct ByHasher(fn(u64) -> u64, u64);
-
-impl BuildHasher for By {
-    type Hasher = ByHasher;
-    fn build_hasher(&self) -> ByHasher {
-        ByHasher(self.0, 0)
-    }
-}
-
-impl Hasher for ByHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are numbers");
-    }
-    fn write_u64(&mut self, number: u64) {
-        self.1 = number;
-    }
-    fn finish(&self) -> u64 {
-        (self.0)(self.1)
-    }
-}
-
 const CONSTANTS: [fn(u64) -> u64; 4] =
     [|_| 0, |_| u64::MAX, |_| 0x9e37_79b9_7f4a_7c15, |_| 1 << 63];
 
@@ -125,7 +102,7 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
                 .capacity(CAPACITY)
                 .shards(shards)
                 .eviction(eviction)
-                .hasher(By(constant))
+                .hasher(HashBy(constant))
                 .build()
                 .unwrap();
             let mut random = fastrand::Rng::with_seed(1);
@@ -165,10 +142,10 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
 /// hash: keys of one hash wait for each other, and each gets its own value.
 #[test]
 fn threads_whose_keys_share_one_hash_get_their_own_values() {
-    let cache: Cache<Key, u64, By> = Cache::builder()
+    let cache: Cache<Key, u64, HashBy> = Cache::builder()
         .capacity(40)
         .shards(4)
-        .hasher(By(|_| 7))
+        .hasher(HashBy(|_| 7))
         .reaper(Reaper::Manual)
         .build()
         .unwrap();
@@ -217,7 +194,7 @@ fn keys_that_collide_in_shard_tag_or_bucket() {
             let mut cache = unsync::Cache::<Key, u64>::builder()
                 .capacity(2_000)
                 .shards(shards)
-                .hasher(By(|key| key))
+                .hasher(HashBy(|key| key))
                 .build()
                 .unwrap();
             for &key in &keys {
@@ -260,7 +237,7 @@ fn weak_hashers_are_spread() {
             if let Some(shards) = shards {
                 builder = builder.shards(shards);
             }
-            let mut cache = builder.hasher(By(hash)).build().unwrap();
+            let mut cache = builder.hasher(HashBy(hash)).build().unwrap();
             for key in 0..KEYS as u64 {
                 cache.insert(Key(key), key);
             }

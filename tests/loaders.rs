@@ -8,7 +8,7 @@ mod loading;
 
 use std::borrow::Borrow;
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
 use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
+use punctual_testing::keys::HashBy;
 use punctual_testing::log::Log;
 use punctual_testing::panics::{catch, message_of, panic_silently};
 use punctual_testing::watchdog::Watchdog;
@@ -157,8 +158,7 @@ fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
 #[test]
 fn other_keys_do_not_wait() {
     let _watchdog = Watchdog::start();
-    for shards in [1, 8] {
-        let cache = in_shards(shards);
+    for cache in [1, 8].map(in_shards) {
         let cache = &cache;
         // Each loader ends only after all have begun.
         let all_load = &Barrier::new(THREADS);
@@ -268,9 +268,8 @@ fn load_while(make_cache: impl Fn() -> Cache<u64, u64>) {
 #[test]
 fn what_happens_meanwhile_overrules_a_load() {
     let _watchdog = Watchdog::start();
-    for shards in [1, 8] {
-        load_while(|| in_shards(shards));
-    }
+    load_while(in_one_shard);
+    load_while(|| in_shards(8));
 }
 
 /// Loads keys from `first` up, each in the loader of the one before, and runs
@@ -453,8 +452,7 @@ fn what_is_due_is_loaded_anew() {
 #[test]
 fn a_loader_that_asks_for_its_own_key_panics_and_says_so() {
     let _watchdog = Watchdog::start();
-    for shards in [1, 8] {
-        let cache = in_shards(shards);
+    for cache in [1, 8].map(in_shards) {
         let ways: [&dyn Fn() -> u64; 3] = [
             &|| cache.get_or_insert_with(&1, || 1),
             &|| cache.try_get_or_insert_with(&1, || Ok::<_, ()>(1)).unwrap(),
@@ -758,23 +756,9 @@ fn a_hit_builds_no_key() {
 /// Counts how often keys are hashed: twice where there is a loader to run.
 #[test]
 fn whoever_waits_is_served_under_any_hasher() {
-    #[derive(Clone, Default)]
-    struct Constant;
-    impl BuildHasher for Constant {
-        type Hasher = Constant;
-        fn build_hasher(&self) -> Constant {
-            Constant
-        }
-    }
-    impl Hasher for Constant {
-        fn write(&mut self, _: &[u8]) {}
-        fn finish(&self) -> u64 {
-            0
-        }
-    }
     let _watchdog = Watchdog::start();
     // All keys wait for each other, and get their own all the same.
-    let cache = Cache::builder().capacity(100).hasher(Constant).build().unwrap();
+    let cache = Cache::builder().capacity(100).hasher(HashBy(|_| 0)).build().unwrap();
     let runs = AtomicUsize::new(0);
     let act = |_| {
         for key in 0..50u64 {

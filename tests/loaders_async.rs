@@ -367,8 +367,7 @@ fn a_waker_that_panics_keeps_nobody_asleep() {
 #[test]
 fn a_thousand_tasks_and_one_load() {
     on_runtimes(|| async {
-        for shards in [1, 8] {
-            let cache = in_shards(shards);
+        for cache in [1, 8].map(in_shards) {
             let runs = Arc::new(AtomicUsize::new(0));
             let tasks: Vec<_> = (0..1_000)
                 .map(|number| {
@@ -766,8 +765,7 @@ fn keys_are_asked_for_in_any_form() {
 #[test]
 fn a_call_from_within_a_closure_panics() {
     let _watchdog = Watchdog::start();
-    for shards in [1, 8] {
-        let cache = in_shards(shards);
+    for cache in [1, 8].map(in_shards) {
         cache.insert(2, 2);
         for key in 0..10 {
             let call = || ready(Ok::<_, ()>((0, Duration::MAX)));

@@ -105,12 +105,10 @@ impl Churn {
     fn step<C: Subject<u64, u64>>(&mut self, cache: &mut C) {
         let capacity = cache.capacity();
         let key = self.random.u64(..2 * capacity as u64 + 1);
+        let ttl = self.some_ttl();
         match self.random.u8(..32) {
             0..=10 => drop(cache.insert(key, key)),
-            11..=14 => {
-                let ttl = self.some_ttl();
-                cache.insert_with_ttl(key, key, ttl);
-            }
+            11..=14 => drop(cache.insert_with_ttl(key, key, ttl)),
             15..=16 => drop(cache.get(&key)),
             17 => self.batch(cache, key),
             18 => drop(cache.peek(&key).is_some() && cache.contains_key(&key)),
@@ -122,26 +120,11 @@ impl Churn {
                 let fails = self.random.bool();
                 drop(cache.try_get_or_insert_with(&key, || if fails { Err(()) } else { Ok(key) }));
             }
-            26 => {
-                let ttl = self.some_ttl();
-                drop(cache.get_or_load(&key, || Ok::<_, ()>((key, ttl))));
-            }
-            27 => {
-                let ttl = self.some_ttl();
-                cache.set_ttl(&key, ttl);
-            }
-            28 => {
-                let ttl = self.some_ttl();
-                drop(cache.get_and_set_ttl(&key, ttl));
-            }
-            29 => {
-                cache.reap(self.random.usize(..100));
-            }
-            30 => {
-                cache.expires_in(&key);
-                cache.next_expiry();
-                cache.stats();
-            }
+            26 => drop(cache.get_or_load(&key, || Ok::<_, ()>((key, ttl)))),
+            27 => drop(cache.set_ttl(&key, ttl)),
+            28 => drop(cache.get_and_set_ttl(&key, ttl)),
+            29 => _ = cache.reap(self.random.usize(..100)),
+            30 => _ = (cache.expires_in(&key), cache.next_expiry(), cache.stats()),
             _ => self.move_clock(capacity),
         }
         self.operations += 1;
@@ -158,9 +141,7 @@ impl Churn {
         let keys = &self.keys;
         match self.random.u8(..4) {
             0 => cache.insert_many(keys.iter().map(|&key| (key, key))),
-            1 => {
-                cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl);
-            }
+            1 => cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl),
             _ => cache.read_many(keys, |position, value| {
                 assert!(value.is_none_or(|&value| value == keys[position]));
             }),

@@ -338,16 +338,20 @@ fn plain(shards: usize) -> Plain {
     cache
 }
 
+/// Runs a test on caches of one shard and of several.
+fn for_shards(test: impl Fn(&Plain)) {
+    let _watchdog = Watchdog::start();
+    SHARDS.map(plain).iter().for_each(test);
+}
+
 #[test]
 fn a_closure_that_calls_its_cache_panics_and_says_so() {
-    let _watchdog = Watchdog::start();
-    for shards in SHARDS {
-        let cache = plain(shards);
+    for_shards(|cache| {
         for (closure_name, closure) in CLOSURES {
             for (name, call) in CALLS {
                 // The closure's own key, others of whatever shard, and none.
                 for key in [1, 2, 3, 4, 5, 6, 7, 8, 9, 99] {
-                    let text = message_of(|| closure(&cache, &mut || call(&cache, key)));
+                    let text = message_of(|| closure(cache, &mut || call(cache, key)));
                     let text = text
                         .unwrap_or_else(|| panic!("`{closure_name}` let `{name}` pass, key {key}"));
                     assert!(
@@ -364,22 +368,20 @@ fn a_closure_that_calls_its_cache_panics_and_says_so() {
         }
         for (_, call) in CALLS {
             for key in [1, 2, 99] {
-                call(&cache, key);
+                call(cache, key);
             }
         }
-    }
+    });
 }
 
 /// As above, from a closure that would rather not hear of it.
 #[test]
 fn a_closure_that_catches_the_panic_goes_on() {
-    let _watchdog = Watchdog::start();
-    for shards in SHARDS {
-        let cache = plain(shards);
+    for_shards(|cache| {
         let mut caught = 0;
         cache.update(&1, |value| {
             for (_, call) in CALLS {
-                caught += usize::from(message_of(|| call(&cache, 1)).is_some());
+                caught += usize::from(message_of(|| call(cache, 1)).is_some());
             }
             *value = 7;
         });
@@ -391,23 +393,21 @@ fn a_closure_that_catches_the_panic_goes_on() {
             assert!(message_of(|| cache.clear()).is_some());
         });
         assert_eq!(visited, 20);
-    }
+    });
 }
 
 #[test]
 fn a_closure_may_ask_what_takes_no_lock() {
-    let _watchdog = Watchdog::start();
-    for shards in SHARDS {
-        let cache = plain(shards);
+    for_shards(|cache| {
         for (_, closure) in CLOSURES {
-            closure(&cache, &mut || {
+            closure(cache, &mut || {
                 let other = cache.clone();
                 assert_eq!(other.capacity(), cache.capacity());
                 assert_eq!(other.footprint(), cache.footprint());
                 assert!(format!("{other:?}").contains("Cache"));
             });
         }
-    }
+    });
 }
 
 #[test]
@@ -499,9 +499,7 @@ fn a_closure_may_build_and_drop_others() {
 /// The mark belongs to the thread: others wait instead.
 #[test]
 fn a_closure_keeps_no_other_thread_from_calling() {
-    let _watchdog = Watchdog::start();
-    for shards in SHARDS {
-        let cache = plain(shards);
+    for_shards(|cache| {
         thread::scope(|scope| {
             cache.update(&1, |value| {
                 let others: Vec<_> = CALLS
@@ -516,20 +514,18 @@ fn a_closure_keeps_no_other_thread_from_calling() {
             });
         });
         assert_eq!(cache.get(&1), Some(8));
-    }
+    });
 }
 
 /// A panic in a closure is the caller's, and unlocks.
 #[test]
 fn a_closure_that_panics_leaves_the_cache_as_it_was() {
-    let _watchdog = Watchdog::start();
-    for shards in SHARDS {
-        let cache = plain(shards);
+    for_shards(|cache| {
         for (name, closure) in CLOSURES {
-            let text = message_of(|| closure(&cache, &mut || panic!("the closure's own")));
+            let text = message_of(|| closure(cache, &mut || panic!("the closure's own")));
             assert_eq!(text.as_deref(), Some("the closure's own"), "{name}");
             for (_, call) in CALLS {
-                call(&cache, 1);
+                call(cache, 1);
             }
             for key in 0..20 {
                 cache.insert(key, key);
@@ -537,7 +533,7 @@ fn a_closure_that_panics_leaves_the_cache_as_it_was() {
             cache.remove(&99);
             assert_eq!(cache.len(), 20);
         }
-    }
+    });
 }
 
 // ---- `Eq` and `Clone`, which may not either ----

@@ -21,7 +21,7 @@ fn a_clone_that_nobody_gets_is_dropped_with_care() {
     let injector = Injector::new(0, 5, Code::runs_last);
     let panic = injected(|| cache.get_and_set_ttl(&keys()[0], Duration::ZERO));
     drop(injector);
-    assert_eq!(panic.err().expect("the listener panics").number, 5, "not the first panic");
+    assert_eq!(panic.expect_err("the listener panics").number, 5, "not the first panic");
     drop(cache);
     assert_none_alive();
 }
@@ -39,7 +39,7 @@ fn what_a_panic_keeps_out_is_dropped_with_care() {
             let injector = Injector::new(panics_at, 3, |_| true);
             let panic = injected(|| cache.insert_with_ttl(key, value, ttl));
             drop(injector);
-            assert_eq!(panic.err().expect("it panics").number, 3);
+            assert_eq!(panic.expect_err("it panics").number, 3);
             drop(cache);
             assert_none_alive();
         }
