@@ -131,18 +131,14 @@ fn a_listener_that_blocks_keeps_its_own_caller_waiting_and_nobody_else() {
     let (release, is_released) = mpsc::channel::<()>();
     let is_released = Mutex::new(is_released);
     let clock = ManualClock::new();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(10)
-        .shards(1)
-        .clock(clock.clone())
-        .on_removal(move |_: &u64, value: &u64, cause| {
-            if *value == 666 {
-                blocked.send(cause).unwrap();
-                let _ = is_released.lock().unwrap().recv();
-            }
-        })
-        .build()
-        .unwrap();
+    let listener = move |_: &u64, value: &u64, cause: RemovalCause| {
+        if *value == 666 {
+            blocked.send(cause).unwrap();
+            let _ = is_released.lock().unwrap().recv();
+        }
+    };
+    let builder = Cache::builder().capacity(10).shards(1).clock(clock.clone());
+    let cache: Cache<u64, u64> = builder.on_removal(listener).build().unwrap();
     type Call = fn(&Cache<u64, u64>);
     let evict_key_1: Call = |cache| {
         for key in (2..).take_while(|_| cache.contains_key(&1)) {
@@ -188,15 +184,12 @@ fn the_last_handle_may_go_in_a_listener() {
     let values = Instances::default();
     let held: Arc<Mutex<Option<Cache<u64, Instance>>>> = Arc::default();
     let taken = held.clone();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(1)
-        .reaper(Reaper::Manual)
-        .on_removal(move |_: &u64, _: &u64, _| {
-            let last = taken.lock().unwrap().take();
-            drop(last);
-        })
-        .build()
-        .unwrap();
+    let listener = move |_: &u64, _: &u64, _| {
+        let last = taken.lock().unwrap().take();
+        drop(last);
+    };
+    let cache: Cache<u64, u64> =
+        Cache::builder().capacity(1).reaper(Reaper::Manual).on_removal(listener).build().unwrap();
     type Call = fn(&Cache<u64, u64>);
     let calls: [(&str, Call); 7] = [
         ("replaced", |cache| _ = cache.insert(1, 2)),

@@ -98,13 +98,8 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
     const CAPACITY: usize = 60;
     for constant in CONSTANTS {
         for (eviction, shards) in POLICIES.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
-            let mut cache = unsync::Cache::<Key, u64>::builder()
-                .capacity(CAPACITY)
-                .shards(shards)
-                .eviction(eviction)
-                .hasher(HashBy(constant))
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, u64>::builder().capacity(CAPACITY).shards(shards);
+            let mut cache = builder.eviction(eviction).hasher(HashBy(constant)).build().unwrap();
             let mut random = fastrand::Rng::with_seed(1);
             let mut written = HashMap::new();
             for step in 0..3_000 {
@@ -142,13 +137,8 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
 /// hash: keys of one hash wait for each other, and each gets its own value.
 #[test]
 fn threads_whose_keys_share_one_hash_get_their_own_values() {
-    let cache: Cache<Key, u64, HashBy> = Cache::builder()
-        .capacity(40)
-        .shards(4)
-        .hasher(HashBy(|_| 7))
-        .reaper(Reaper::Manual)
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(40).shards(4).hasher(HashBy(|_| 7));
+    let cache: Cache<Key, u64, HashBy> = builder.reaper(Reaper::Manual).build().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let cache = &cache;
@@ -191,12 +181,8 @@ fn keys_that_collide_in_shard_tag_or_bucket() {
     {
         let keys: Vec<u64> = (0..).filter(|&key| spread(key) & mask == 0).take(KEYS).collect();
         for shards in [1, 8] {
-            let mut cache = unsync::Cache::<Key, u64>::builder()
-                .capacity(2_000)
-                .shards(shards)
-                .hasher(HashBy(|key| key))
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, u64>::builder().capacity(2_000).shards(shards);
+            let mut cache = builder.hasher(HashBy(|key| key)).build().unwrap();
             for &key in &keys {
                 cache.insert(Key(key), key);
             }
@@ -307,12 +293,8 @@ fn keys_that_lie_break_nothing() {
     for lie in lies {
         for (eviction, shards) in POLICIES.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
             let alive = Rc::new(());
-            let mut cache = unsync::Cache::<Key, Rc<()>>::builder()
-                .capacity(CAPACITY)
-                .shards(shards)
-                .eviction(eviction)
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, Rc<()>>::builder().capacity(CAPACITY);
+            let mut cache = builder.shards(shards).eviction(eviction).build().unwrap();
             let footprint = cache.footprint();
             LIE.set(lie);
             let mut random = fastrand::Rng::with_seed(2);

@@ -384,13 +384,8 @@ fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
 fn a_value_may_expire_at_once() {
     let _watchdog = Watchdog::start();
     let told = Log::default();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(10)
-        .shards(1)
-        .resolution(Duration::from_micros(1))
-        .on_removal(told.listener())
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(10).shards(1).resolution(Duration::from_micros(1));
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
     let act = |number| {
         for round in 0..100 {
             let key = round % 3;
@@ -418,14 +413,8 @@ fn what_is_due_is_loaded_anew() {
     let _watchdog = Watchdog::start();
     let clock = ManualClock::new();
     let told = Log::default();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(10)
-        .reap_limit(0)
-        .clock(clock.clone())
-        .ttl(SECOND)
-        .on_removal(told.listener())
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(10).reap_limit(0).clock(clock.clone()).ttl(SECOND);
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
     cache.insert(1, 1);
     clock.advance(2 * SECOND);
     assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((2, 5 * SECOND))), Ok(2));
@@ -645,17 +634,14 @@ fn listener_of_an_eviction_by_a_load_may_load_that_key() {
     let _watchdog = Watchdog::start();
     let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
     let slot = handle.clone();
-    let cache = Cache::builder()
-        .capacity(1)
-        .on_removal(move |&key: &u64, _: &u64, cause| {
-            let cache = slot.lock().unwrap().clone();
-            if let (Some(cache), RemovalCause::Evicted, 1) = (cache, cause, key) {
-                assert_eq!(cache.remove(&2), Some(2));
-                assert_eq!(cache.get_or_insert_with(&2, || 22), 22);
-            }
-        })
-        .build()
-        .unwrap();
+    let listener = move |&key: &u64, _: &u64, cause: RemovalCause| {
+        let cache = slot.lock().unwrap().clone();
+        if let (Some(cache), RemovalCause::Evicted, 1) = (cache, cause, key) {
+            assert_eq!(cache.remove(&2), Some(2));
+            assert_eq!(cache.get_or_insert_with(&2, || 22), 22);
+        }
+    };
+    let cache = Cache::builder().capacity(1).on_removal(listener).build().unwrap();
     *handle.lock().unwrap() = Some(cache.clone());
     cache.insert(1, 1);
     assert_eq!(cache.get_or_insert_with(&2, || 2), 2);

@@ -96,15 +96,12 @@ fn nothing_leaves_before_its_time() {
     let _watchdog = Watchdog::start();
     let log = Log::default();
     let told = log.clone();
-    let cache = Cache::builder()
-        .capacity(10_000)
-        .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
-            let lived = inserted.elapsed();
-            assert_eq!(cause, RemovalCause::Expired);
-            told.push(ttl.saturating_sub(lived));
-        })
-        .build()
-        .unwrap();
+    let listener = move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause: RemovalCause| {
+        let lived = inserted.elapsed();
+        assert_eq!(cause, RemovalCause::Expired);
+        told.push(ttl.saturating_sub(lived));
+    };
+    let cache = Cache::builder().capacity(10_000).on_removal(listener).build().unwrap();
     for key in 0..ENTRIES {
         let ttl = Duration::from_millis(1 + u64::from(key) % 30);
         cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
@@ -305,14 +302,11 @@ fn calls_free_what_a_busy_reaper_does_not() {
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
         let is_released = Mutex::new(is_released);
-        let blocks = Cache::builder()
-            .capacity(10)
-            .on_removal(move |_: &u64, _: &u64, _| {
-                busy.send(thread::current().name().map(str::to_owned)).unwrap();
-                let _ = is_released.lock().unwrap().recv();
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &u64, _: &u64, _| {
+            busy.send(thread::current().name().map(str::to_owned)).unwrap();
+            let _ = is_released.lock().unwrap().recv();
+        };
+        let blocks = Cache::builder().capacity(10).on_removal(listener).build().unwrap();
         blocks.insert_with_ttl(1, 1, MILLISECOND);
         assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
 
@@ -343,20 +337,17 @@ fn a_cache_that_is_never_done_keeps_no_other_waiting() {
         let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
         let (slot, heard) = (handle.clone(), Arc::new(AtomicUsize::new(0)));
         let hears = heard.clone();
-        let busy = Cache::builder()
-            .capacity(10)
-            .resolution(Duration::from_micros(1))
-            .on_removal(move |&key: &u64, &value: &u64, _| {
-                let cache = slot.lock().unwrap().clone();
-                if let (Some(cache), true) = (cache, is_reaper()) {
-                    cache.insert_with_ttl(key, value + 1, Duration::from_micros(1));
-                    let start = Instant::now();
-                    while start.elapsed() < Duration::from_micros(100) {}
-                    hears.fetch_add(1, SeqCst);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |&key: &u64, &value: &u64, _| {
+            let cache = slot.lock().unwrap().clone();
+            if let (Some(cache), true) = (cache, is_reaper()) {
+                cache.insert_with_ttl(key, value + 1, Duration::from_micros(1));
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(100) {}
+                hears.fetch_add(1, SeqCst);
+            }
+        };
+        let builder = Cache::builder().capacity(10).resolution(Duration::from_micros(1));
+        let busy = builder.on_removal(listener).build().unwrap();
         *handle.lock().unwrap() = Some(busy.clone());
         busy.insert_with_ttl(1, 1, Duration::from_micros(1));
         wait_until("the reaper is kept busy", || heard.load(SeqCst) > 10);
@@ -431,17 +422,14 @@ fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
     let heard = Arc::new(AtomicUsize::new(0));
     let (throws, hears) = (thrown.clone(), heard.clone());
     // Each entry panics three times: listener, key and value.
-    let cache: Cache<ThrowingKey, Throwing> = Cache::builder()
-        .capacity(1_000)
-        .shards(2)
-        .on_removal(move |_: &ThrowingKey, _: &Throwing, _| {
-            if is_reaper() {
-                hears.fetch_add(1, SeqCst);
-                panic_any(Thrown(throws.clone()));
-            }
-        })
-        .build()
-        .unwrap();
+    let listener = move |_: &ThrowingKey, _: &Throwing, _| {
+        if is_reaper() {
+            hears.fetch_add(1, SeqCst);
+            panic_any(Thrown(throws.clone()));
+        }
+    };
+    let cache: Cache<ThrowingKey, Throwing> =
+        Cache::builder().capacity(1_000).shards(2).on_removal(listener).build().unwrap();
     let others: Vec<Cache<u64, Instance>> = (0..3).map(|_| Cache::new(1_000)).collect();
     let values = Instances::default();
     for round in 1..=3 {
@@ -470,15 +458,13 @@ fn the_reaper_survives_panics_that_panic() {
     }
     in_a_process_of_its_own("the_reaper_survives_panics_that_panic", || {
         std::panic::set_hook(Box::new(|_| ()));
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(100)
-            .on_removal(|_: &u64, _: &u64, _| {
-                if is_reaper() {
-                    panic_any(Hydra);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = |_: &u64, _: &u64, _| {
+            if is_reaper() {
+                panic_any(Hydra);
+            }
+        };
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(100).on_removal(listener).build().unwrap();
         let other: Cache<u64, u64> = Cache::new(100);
         for _ in 0..3 {
             for key in 0..20 {
@@ -506,16 +492,13 @@ fn the_last_handle_takes_everything_with_it() {
         let is_gone = Arc::new(AtomicBool::new(false));
         let told_late = Arc::new(AtomicUsize::new(0));
         let (goes, late) = (is_gone.clone(), told_late.clone());
-        let cache = Cache::builder()
-            .capacity(ENTRIES * 2)
-            .resolution(MILLISECOND)
-            .on_removal(move |_: &usize, _: &Instance, _| {
-                if goes.load(SeqCst) {
-                    late.fetch_add(1, SeqCst);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &usize, _: &Instance, _| {
+            if goes.load(SeqCst) {
+                late.fetch_add(1, SeqCst);
+            }
+        };
+        let builder = Cache::builder().capacity(ENTRIES * 2).resolution(MILLISECOND);
+        let cache = builder.on_removal(listener).build().unwrap();
         for key in 0..ENTRIES {
             let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
             cache.insert_with_ttl(key, values.make(), ttl);
@@ -548,18 +531,15 @@ fn the_last_handle_waits_for_no_reaper() {
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
         let (tells, is_released) = (told.clone(), Mutex::new(is_released));
-        let cache = Cache::builder()
-            .capacity(ENTRIES * 2)
-            .shards(4)
-            .on_removal(move |_: &usize, _: &Instance, _| {
-                if is_reaper() {
-                    tells.fetch_add(1, SeqCst);
-                    let _ = busy.send(());
-                    let _ = is_released.lock().unwrap().recv();
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &usize, _: &Instance, _| {
+            if is_reaper() {
+                tells.fetch_add(1, SeqCst);
+                let _ = busy.send(());
+                let _ = is_released.lock().unwrap().recv();
+            }
+        };
+        let cache =
+            Cache::builder().capacity(ENTRIES * 2).shards(4).on_removal(listener).build().unwrap();
         // The last one to come is the reaper's in any case: no call follows that
         // could free it.
         for key in 0..ENTRIES {
@@ -608,17 +588,14 @@ fn last_handle_may_be_dropped_on_the_reaper_thread() {
         // In its own, for which the reaper is just at work on it.
         let slot = Arc::new(Mutex::new(None));
         let given: Arc<Mutex<Option<Cache<u64, Instance>>>> = slot.clone();
-        let own = Cache::builder()
-            .capacity(100)
-            .on_removal(move |_: &u64, _: &Instance, _| {
-                // Not where this thread comes so late that its own calls free.
-                if is_reaper() {
-                    let handle = given.lock().unwrap().take();
-                    drop(handle);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &u64, _: &Instance, _| {
+            // Not where this thread comes so late that its own calls free.
+            if is_reaper() {
+                let handle = given.lock().unwrap().take();
+                drop(handle);
+            }
+        };
+        let own = Cache::builder().capacity(100).on_removal(listener).build().unwrap();
         let mut slot = slot.lock().unwrap();
         // The last one is the reaper's in any case: no call follows.
         for key in 0..50 {
@@ -638,18 +615,15 @@ fn a_listener_on_the_reaper_may_build_caches() {
     let kept: Arc<Mutex<Vec<Cache<u64, Instance>>>> = Arc::default();
     let values = Instances::default();
     let (keeps, counts) = (kept.clone(), values.clone());
-    let cache = Cache::builder()
-        .capacity(100)
-        .on_removal(move |&key: &u64, _: &u64, _| {
-            let built: Cache<u64, Instance> = Cache::new(10);
-            built.insert_with_ttl(1, counts.make(), 5 * MILLISECOND);
-            built.insert(2, counts.make());
-            if key % 2 == 0 {
-                keeps.lock().unwrap().push(built);
-            }
-        })
-        .build()
-        .unwrap();
+    let listener = move |&key: &u64, _: &u64, _| {
+        let built: Cache<u64, Instance> = Cache::new(10);
+        built.insert_with_ttl(1, counts.make(), 5 * MILLISECOND);
+        built.insert(2, counts.make());
+        if key % 2 == 0 {
+            keeps.lock().unwrap().push(built);
+        }
+    };
+    let cache = Cache::builder().capacity(100).on_removal(listener).build().unwrap();
     for key in 0..40 {
         cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
     }
@@ -691,14 +665,12 @@ fn a_listener_that_blocks_the_reaper_stops_no_clock() {
     let (begun, has_begun) = mpsc::channel();
     let (ends, may_end) = mpsc::channel::<()>();
     let may_end = Mutex::new(may_end);
-    let blocks: Cache<u64, u64> = Cache::builder()
-        .capacity(10)
-        .on_removal(move |_, _, _| {
-            begun.send(()).unwrap();
-            let _ = may_end.lock().unwrap().recv();
-        })
-        .build()
-        .unwrap();
+    let listener = move |_: &u64, _: &u64, _| {
+        begun.send(()).unwrap();
+        let _ = may_end.lock().unwrap().recv();
+    };
+    let blocks: Cache<u64, u64> =
+        Cache::builder().capacity(10).on_removal(listener).build().unwrap();
     let busy: Cache<u64, u64> = Cache::new(10);
     busy.insert_with_ttl(1, 1, 3_600 * SECOND);
     blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);

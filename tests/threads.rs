@@ -184,13 +184,8 @@ fn concurrent_reaps_add_up() {
     let _watchdog = Watchdog::start();
     for shards in [1, 8] {
         let clock = ManualClock::new();
-        let cache = Cache::builder()
-            .capacity(ENTRIES * 2)
-            .shards(shards)
-            .ttl(SECOND)
-            .clock(clock.clone())
-            .build()
-            .unwrap();
+        let builder = Cache::builder().capacity(ENTRIES * 2).shards(shards).ttl(SECOND);
+        let cache = builder.clock(clock.clone()).build().unwrap();
         for key in 0..ENTRIES {
             cache.insert(key, ());
         }
