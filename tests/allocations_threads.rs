@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use punctual::{Cache, Eviction, RemovalCause, Stats};
 use punctual_testing::alloc::{Counting, Process, Scope, process_traffic as traffic};
+use punctual_testing::watchdog::wait_until;
 
 mod posix {
     unsafe extern "C" {
@@ -176,9 +177,7 @@ fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>)
     for key in 0..500 {
         cache.insert_with_ttl(key, key, Duration::from_millis(key % 20));
     }
-    while !cache.is_empty() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the reaper has freed all", || cache.is_empty());
     assert_eq!(traffic(), before, "the reaper alone: {eviction:?}");
     cache.stats()
 }
@@ -188,9 +187,7 @@ fn nothing_is_allocated_by_many_threads_and_the_reaper() {
     // What the reaper's thread needs to begin with, it has when it is at work.
     let first: Tested = Cache::builder().capacity(10).on_removal(listen).build().unwrap();
     first.insert_with_ttl(1, 1, Duration::from_millis(1));
-    while REAPED.load(SeqCst) == 0 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the reaper is at work", || REAPED.load(SeqCst) > 0);
     for eviction in [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo] {
         // The first and the last have tables as full as they get.
         let reaped = REAPED.load(SeqCst);

@@ -19,7 +19,7 @@ use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
 use punctual_testing::keys::HashBy;
 use punctual_testing::log::Log;
 use punctual_testing::panics::{catch, message_of, panic_silently};
-use punctual_testing::watchdog::Watchdog;
+use punctual_testing::watchdog::{Watchdog, wait_until};
 
 punctual_testing::clock_fn!(Clock);
 
@@ -396,14 +396,10 @@ fn a_value_may_expire_at_once() {
         }
     };
     in_threads(THREADS, act);
-    while !cache.is_empty() {
-        thread::yield_now();
-    }
+    wait_until("all are freed", || cache.is_empty());
     let stats = cache.stats();
     assert_eq!(stats.expired, stats.inserts);
-    while told.len() < stats.inserts as usize {
-        thread::yield_now();
-    }
+    wait_until("all are told", || told.len() >= stats.inserts as usize);
     assert!(told.take().iter().all(|(_, _, cause)| *cause == RemovalCause::Expired));
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
 use punctual::{Cache, ManualClock};
 use punctual_testing::panics::{catch, panic_silently};
-use punctual_testing::watchdog::Watchdog;
+use punctual_testing::watchdog::{Watchdog, wait_until};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
 
@@ -552,9 +552,8 @@ fn threads_and_tasks_wait_for_each_other() {
                 .map(|_| {
                     scope.spawn(move || {
                         cache.get_or_load(&1, || {
-                            while runs.load(SeqCst) == 0 && cache.stats().misses < 8 {
-                                thread::yield_now();
-                            }
+                            let all_ask = || runs.load(SeqCst) > 0 || cache.stats().misses >= 8;
+                            wait_until("all ask", all_ask);
                             turn()
                         })
                     })
@@ -605,9 +604,7 @@ fn the_turn_passes_between_threads_and_tasks() {
             let cache = cache.clone();
             move || cache.get_or_insert_with(&1, || 7)
         });
-        while cache.stats().misses < 2 {
-            thread::yield_now();
-        }
+        wait_until("both have asked", || cache.stats().misses >= 2);
         task.abort();
         assert_eq!(waits.join().unwrap(), 7);
 
@@ -617,9 +614,7 @@ fn the_turn_passes_between_threads_and_tasks() {
             move || {
                 cache.get_or_insert_with(&2, || {
                     begun.send(()).unwrap();
-                    while cache.stats().misses < 4 {
-                        thread::yield_now();
-                    }
+                    wait_until("both have asked", || cache.stats().misses >= 4);
                     panic_silently("a loader");
                 })
             }

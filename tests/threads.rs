@@ -12,7 +12,7 @@ use std::time::Duration;
 use punctual::{Builder, Cache, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::log::Log;
-use punctual_testing::watchdog::Watchdog;
+use punctual_testing::watchdog::{Watchdog, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
 const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
@@ -95,11 +95,10 @@ fn no_value_is_lost_or_seen_twice_in(capacity: usize, shards: usize, eviction: E
     });
 
     // What has a deadline is still to go, and the reaper about to hand it out.
-    while cache.next_expiry().is_some()
-        || told.len() as u64 + cache.stats().live < cache.stats().inserts
-    {
-        thread::yield_now();
-    }
+    wait_until("all that left are told of", || {
+        cache.next_expiry().is_none()
+            && told.len() as u64 + cache.stats().live >= cache.stats().inserts
+    });
     let told = told.take();
     let mut out: BTreeMap<u64, u64> = BTreeMap::new();
     for &(key, value, _) in &told {
