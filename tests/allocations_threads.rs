@@ -8,16 +8,14 @@
 #![cfg(target_os = "linux")]
 #![cfg(not(any(punctual_loom, miri)))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, Eviction, RemovalCause, Stats};
-
-/// Counts every call, whichever thread makes it but the process's first.
-struct Counting;
+use punctual_testing::alloc::{Counting, Process, Scope, process_traffic as traffic};
+use punctual_testing::watchdog::wait_until;
 
 mod posix {
     unsafe extern "C" {
@@ -26,43 +24,17 @@ mod posix {
     }
 }
 
-fn count(counter: &AtomicUsize) {
-    counter.fetch_add(usize::from(posix::gettid() != posix::getpid()), SeqCst);
-}
+/// All threads but the process's first.
+struct OtherThreads;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static DEALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+impl Scope for OtherThreads {
+    fn is_counted(&self) -> bool {
+        posix::gettid() != posix::getpid()
+    }
+}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: all requests go to the system's allocator as they come.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(&ALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(&ALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes_new: usize) -> *mut u8 {
-        count(&ALLOCATIONS);
-        count(&DEALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.realloc(memory, layout, bytes_new) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        count(&DEALLOCATIONS);
-        // SAFETY: the caller's promises are those asked for here.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+static ALLOCATOR: Counting<Process<OtherThreads>> = Counting(Process(OtherThreads));
 
 const THREADS: usize = 4;
 const CALLS: u32 = 150_000;
@@ -146,10 +118,6 @@ fn call(cache: &Tested, random: &mut fastrand::Rng) {
     }
 }
 
-fn traffic() -> (usize, usize) {
-    (ALLOCATIONS.load(SeqCst), DEALLOCATIONS.load(SeqCst))
-}
-
 fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>) -> Stats {
     let builder = Cache::builder()
         .capacity(capacity)
@@ -209,9 +177,7 @@ fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>)
     for key in 0..500 {
         cache.insert_with_ttl(key, key, Duration::from_millis(key % 20));
     }
-    while !cache.is_empty() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the reaper has freed all", || cache.is_empty());
     assert_eq!(traffic(), before, "the reaper alone: {eviction:?}");
     cache.stats()
 }
@@ -221,9 +187,7 @@ fn nothing_is_allocated_by_many_threads_and_the_reaper() {
     // What the reaper's thread needs to begin with, it has when it is at work.
     let first: Tested = Cache::builder().capacity(10).on_removal(listen).build().unwrap();
     first.insert_with_ttl(1, 1, Duration::from_millis(1));
-    while REAPED.load(SeqCst) == 0 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_until("the reaper is at work", || REAPED.load(SeqCst) > 0);
     for eviction in [Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo] {
         // The first and the last have tables as full as they get.
         let reaped = REAPED.load(SeqCst);

@@ -3,16 +3,18 @@
 #![cfg(not(any(punctual_loom, miri)))]
 
 #[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/subject.rs"]
-mod subject;
+#[path = "support/plan.rs"]
+mod plan;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use plan::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Planned, Shared, Subject, Unsync};
 use punctual::{Cache, Eviction, ManualClock, RemovalCause};
-use subject::{ClockChoice, Family, KeyHasher, POLICIES, Plan, Shared, Subject, Unsync};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::log::Log;
+use punctual_testing::panics::{message_of, panic_silently};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,13 +31,13 @@ struct Twins<C> {
     next_value: u64,
 }
 
-impl<C: Subject<u64, u64>> Twins<C> {
+impl<C: Planned<u64, u64>> Twins<C> {
     fn new(plan: &Plan, seed: u64) -> Self {
         let clock = ManualClock::new();
         let plan = Plan {
             clock: ClockChoice::Manual(clock.clone()),
             ttl: Some(30 * SECOND),
-            hasher: KeyHasher::Seeded(seed),
+            hasher: KeyHasher::seeded(seed),
             ..plan.clone()
         };
         let [single, batched] = [(); 2].map(|()| C::build(&plan).unwrap());
@@ -185,7 +187,7 @@ fn a_batch_evicts_nothing_beside_the_dead<F: Family>() {
         cache.insert_many((1_000..2_000).map(|key| (key, key)));
         assert_eq!(cache.stats().evicted, 0, "{eviction:?}");
         for key in 1_000..2_000 {
-            assert!(cache.peek(&key), "{key} under {eviction:?}");
+            assert!(cache.peek(&key).is_some(), "{key} under {eviction:?}");
         }
     }
 }
@@ -229,85 +231,54 @@ fn large_entries_come_in_smaller_chunks<F: Family>() {
     check::<F, 10_000>();
 }
 
-macro_rules! for_both {
-    ($($test:ident),* $(,)?) => {
-        mod unsync {
-            $(#[test] fn $test() { super::$test::<super::Unsync>(); })*
-        }
-        mod shared {
-            $(#[test] fn $test() { super::$test::<super::Shared>(); })*
-        }
-    };
-}
-
-for_both! {
-    a_batch_is_its_single_calls,
-    a_batch_frees_what_its_single_calls_free,
-    a_batch_frees_little_for_each_of_its_keys,
-    a_batch_evicts_nothing_beside_the_dead,
-    time_begins_when_the_keys_have_come,
-    large_entries_come_in_smaller_chunks,
-}
-
-// ---- Listeners and panics ----
-
-type Log = Arc<Mutex<Vec<(u64, u64, RemovalCause)>>>;
-
-fn logging(capacity: usize) -> (Cache<u64, u64>, Log) {
-    let log = Log::default();
-    let sink = log.clone();
-    let builder = Cache::builder().capacity(capacity).shards(1).eviction(Eviction::Fifo);
-    let cache = builder.on_removal(move |&key: &u64, &value: &u64, cause| {
-        sink.lock().unwrap().push((key, value, cause));
-    });
-    (cache.build().unwrap(), log)
-}
-
-/// Time that `each` takes counts: key by key, or from one shard to the next.
-#[test]
-fn what_expires_while_others_are_shown_is_gone() {
+/// Time that `each` takes counts: from one shard to the next, or key by key.
+fn what_expires_while_others_are_shown_is_gone<F: Family>() {
     const KEYS: u64 = 400;
     let keys: Vec<u64> = (0..KEYS).collect();
-
-    let clock = ManualClock::new();
-    let builder = Cache::builder().capacity(1_000).shards(8).clock(clock.clone());
-    let cache = builder.build().unwrap();
+    let (shards, shown_max) = if F::NAME == "Cache" { (8, KEYS / 2 - 1) } else { (1, 2) };
+    let mut twins = Twins::<F::Cache<u64, u64>>::new(&Plan::of_capacity(1_000).shards(shards), 1);
+    let (cache, clock) = (&mut twins.batched, &twins.clock);
     cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
     let mut shown = 0;
     cache.read_many(&keys, |_, value| {
         clock.advance(SECOND);
         shown += u64::from(value.is_some());
     });
-    assert!((1..KEYS / 2).contains(&shown), "{shown}");
-
-    let clock = ManualClock::new();
-    let builder = punctual::unsync::Cache::builder().capacity(1_000).clock(clock.clone());
-    let mut cache = builder.build().unwrap();
-    cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), SECOND);
-    let mut shown = 0;
-    cache.read_many(&keys, |_, value| {
-        clock.advance(SECOND);
-        shown += u64::from(value.is_some());
-    });
-    assert!((1..=2).contains(&shown), "{shown}");
+    assert!((1..=shown_max).contains(&shown), "{shown}");
 }
 
-/// As a `for` loop would.
-#[test]
-fn an_iterator_that_has_ended_is_asked_no_more() {
+/// As a `for` loop would have it.
+fn iterator_is_fused<F: Family>() {
     fn ends_once() -> impl FnMut() -> Option<u64> {
         let mut answers = [Some(1), None].into_iter();
         move || answers.next().expect("not asked again")
     }
-    let cache: Cache<u64, u64> = Cache::new(10);
-    cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
-    let mut next = ends_once();
-    cache.read_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
-    let mut cache: punctual::unsync::Cache<u64, u64> = punctual::unsync::Cache::new(10);
+    let mut cache = <F::Cache<u64, u64>>::build(&Plan::of_capacity(10)).unwrap();
     cache.insert_many(std::iter::from_fn(ends_once()).map(|key| (key, key)));
     let mut next = ends_once();
     cache.read_many(std::iter::from_fn(|| next().map(|_| &1)), |_, value| assert!(value.is_some()));
     assert_eq!(cache.len(), 1);
+}
+
+punctual_testing::test_both_caches! {
+    a_batch_is_its_single_calls
+    a_batch_frees_what_its_single_calls_free
+    a_batch_frees_little_for_each_of_its_keys
+    a_batch_evicts_nothing_beside_the_dead
+    time_begins_when_the_keys_have_come
+    large_entries_come_in_smaller_chunks
+    what_expires_while_others_are_shown_is_gone
+    iterator_is_fused
+}
+
+// ---- Listeners and panics ----
+
+type Told = Log<(u64, u64, RemovalCause)>;
+
+fn logging(capacity: usize) -> (Cache<u64, u64>, Told) {
+    let told = Told::default();
+    let builder = Cache::builder().capacity(capacity).shards(1).eviction(Eviction::Fifo);
+    (builder.on_removal(told.listener()).build().unwrap(), told)
 }
 
 /// Each of its calls takes a second: that shortens no TTL of what is put in after it.
@@ -354,36 +325,24 @@ fn listeners_hear_in_the_order_of_the_entries() {
         }
         let (at_once, told) = logging(3);
         at_once.insert_many_with_ttl(entries, ttl);
-        assert_eq!(*told.lock().unwrap(), *expected.lock().unwrap(), "{ttl:?}");
-        assert!(told.lock().unwrap().len() >= 6, "they leave");
+        let told = told.take();
+        assert_eq!(told, expected.take(), "{ttl:?}");
+        assert!(told.len() >= 6, "they leave");
     }
 }
 
-/// Counts those that live, and panics when it is compared, if it is told to.
+/// Panics when it is compared, if it is told to.
 #[derive(Clone)]
 struct Guest {
     number: u64,
-    living: Arc<AtomicUsize>,
     panics: Arc<AtomicBool>,
-}
-
-impl Guest {
-    fn new(number: u64, living: &Arc<AtomicUsize>, panics: &Arc<AtomicBool>) -> Self {
-        living.fetch_add(1, Relaxed);
-        Self { number, living: living.clone(), panics: panics.clone() }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.living.fetch_sub(1, Relaxed);
-    }
+    _instance: Instance,
 }
 
 impl PartialEq for Guest {
     fn eq(&self, other: &Self) -> bool {
         if self.panics.load(Relaxed) && self.number == 13 {
-            resume_unwind(Box::new("unlucky"));
+            panic_silently("unlucky");
         }
         self.number == other.number
     }
@@ -399,40 +358,41 @@ impl std::hash::Hash for Guest {
 
 #[test]
 fn what_has_left_before_a_panic_is_told_and_the_rest_is_dropped() {
-    let (living, panics) = (Arc::default(), Arc::default());
-    let told = Arc::new(AtomicUsize::new(0));
+    let (values, panics, told) =
+        (Instances::default(), Arc::<AtomicBool>::default(), Log::default());
     let telling = told.clone();
     let builder = Cache::<Guest, ()>::builder().capacity(100).shards(1);
-    let cache = builder.on_removal(move |_, (), _| _ = telling.fetch_add(1, Relaxed));
-    let cache = cache.build().unwrap();
+    let cache = builder.on_removal(move |_, (), cause| telling.push(cause)).build().unwrap();
     let guests = |numbers: std::ops::Range<u64>| {
-        let (living, panics) = (&living, &panics);
-        numbers.map(move |number| (Guest::new(number, living, panics), ()))
+        let (values, panics) = (&values, &panics);
+        numbers.map(move |number| {
+            (Guest { number, panics: panics.clone(), _instance: values.make() }, ())
+        })
     };
     cache.insert_many(guests(0..20));
-    assert_eq!((cache.len(), living.load(Relaxed), told.load(Relaxed)), (20, 20, 0));
+    assert_eq!((cache.len(), values.live(), told.len()), (20, 20, 0));
 
     panics.store(true, Relaxed);
-    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(guests(0..20))));
-    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"unlucky"));
+    let text = message_of(|| cache.insert_many(guests(0..20)));
+    assert_eq!(text.as_deref(), Some("unlucky"));
     let replaced = cache.stats().replaced;
-    assert_eq!((told.load(Relaxed) as u64, replaced), (13, 13), "those before the unlucky one");
-    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+    assert_eq!((told.len() as u64, replaced), (13, 13), "those before the unlucky one");
+    assert_eq!((cache.len(), values.live()), (20, 20));
 
     // The iterator panics: of this chunk nothing is put in.
-    let broken = guests(20..30).chain(std::iter::from_fn(|| resume_unwind(Box::new("broken"))));
-    let panic = catch_unwind(AssertUnwindSafe(|| cache.insert_many(broken)));
-    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"broken"));
-    assert_eq!((cache.len(), living.load(Relaxed)), (20, 20));
+    let broken = guests(20..30).chain(std::iter::from_fn(|| panic_silently("broken")));
+    let text = message_of(|| cache.insert_many(broken));
+    assert_eq!(text.as_deref(), Some("broken"));
+    assert_eq!((cache.len(), values.live()), (20, 20));
 
     // And so with look-ups, of which the first ones count.
     let keys: Vec<_> = guests(0..20).map(|(guest, ())| guest).collect();
     let mut shown = 0;
-    let look_up = AssertUnwindSafe(|| cache.read_many(&keys, |_, _| shown += 1));
-    assert_eq!(catch_unwind(look_up).unwrap_err().downcast_ref(), Some(&"unlucky"));
+    let text = message_of(|| cache.read_many(&keys, |_, _| shown += 1));
+    assert_eq!(text.as_deref(), Some("unlucky"));
     panics.store(false, Relaxed);
     cache.read_many(&keys, |_, value| assert_eq!(value, Some(&())));
     drop(keys);
     drop(cache);
-    assert_eq!(living.load(Relaxed), 0);
+    assert_eq!(values.live(), 0);
 }

@@ -28,20 +28,14 @@ fn caches_and_builders_tell_their_settings() {
     let builder: unsync::Builder<u64, u64> = unsync::Cache::builder().capacity(12).ttl(TTL);
     let printed = format!("{builder:?}");
     assert!(printed.contains("12") && printed.contains("90s"), "{printed}");
-    let mut cache = builder.clock(Own).build().unwrap();
+    let mut cache = builder.clock(ClockFn(|| TTL)).build().unwrap();
     cache.insert(1, 1);
     let printed = format!("{cache:?}");
     assert!(printed.contains("len: 1") && printed.contains("capacity: 12"), "{printed}");
     assert!(printed.contains("90s") && printed.contains("Clock of the caller"), "{printed}");
 }
 
-struct Own;
-
-impl Clock for Own {
-    fn now(&self) -> Duration {
-        TTL
-    }
-}
+punctual_testing::clock_fn!(Clock);
 
 #[test]
 fn a_hasher_hides_its_seed() {

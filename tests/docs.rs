@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+
 /// Hosts that links may lead to.
 const HOSTS: [&str; 5] = ["docs.rs", "github.com", "redis.io", "semver.org", "www.usenix.org"];
 
@@ -54,11 +56,13 @@ fn sources() -> String {
     texts.collect()
 }
 
+#[derive(Default)]
 struct Block {
     language: String,
     text: String,
 }
 
+#[derive(Default)]
 struct Page {
     /// From the root of the repository.
     name: String,
@@ -67,64 +71,74 @@ struct Page {
     /// Without blocks of code.
     prose: String,
     blocks: Vec<Block>,
+    /// What stands between backticks, in one line each.
+    code_spans: Vec<String>,
+    links: Vec<String>,
+    /// As GitHub makes them from the headings.
+    anchors: BTreeSet<String>,
 }
 
 impl Page {
     fn read(name: String) -> Self {
-        let whole = without(&read(&name), "<!--", "-->");
-        let (mut prose, mut blocks) = (String::new(), Vec::new());
-        let mut block: Option<Block> = None;
-        for line in whole.lines() {
-            match (line.strip_prefix("```"), &mut block) {
-                (Some(language), None) => {
-                    block = Some(Block { language: language.to_owned(), text: String::new() });
+        let text = read(&name);
+        let mut parts = text.split("<!--");
+        let mut whole = parts.next().expect("there is one").to_owned();
+        whole.extend(parts.map(|part| part.split_once("-->").expect("a comment ends").1));
+        let mut page = Self { name, ..Self::default() };
+        let (mut in_block, mut heading, mut block_end) = (false, None, 0);
+        let mut seen = BTreeMap::new();
+        for (event, range) in Parser::new(&whole).into_offset_iter() {
+            match event {
+                Event::Start(Tag::CodeBlock(kind)) => {
+                    let CodeBlockKind::Fenced(language) = kind else {
+                        panic!("{}: a block without a fence", page.name)
+                    };
+                    let is_closed = whole[range.clone()].trim_end().ends_with("```");
+                    assert!(is_closed, "{}: a block without its end", page.name);
+                    page.prose += &whole[block_end..range.start];
+                    block_end = range.end;
+                    in_block = true;
+                    page.blocks.push(Block { language: language.into(), ..Block::default() });
                 }
-                (Some(_), Some(_)) => blocks.extend(block.take()),
-                (None, Some(block)) => block.text += &format!("{line}\n"),
-                (None, None) => prose += &format!("{line}\n"),
+                Event::End(TagEnd::CodeBlock) => in_block = false,
+                Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
+                Event::End(TagEnd::Heading(_)) => {
+                    let text = heading.take().expect("it has begun");
+                    let kept = text.chars().filter(|&c| c.is_alphanumeric() || " -_".contains(c));
+                    let slug = kept.collect::<String>().to_lowercase().replace(' ', "-");
+                    let count: &mut u32 = seen.entry(slug.clone()).or_default();
+                    *count += 1;
+                    page.anchors.insert(match *count {
+                        1 => slug,
+                        count => format!("{slug}-{}", count - 1),
+                    });
+                }
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
+                    page.links.push(dest_url.into());
+                }
+                Event::Text(text) if in_block => {
+                    page.blocks.last_mut().expect("one has begun").text += &text;
+                }
+                Event::Text(text) => heading.iter_mut().for_each(|heading| *heading += &text),
+                Event::Code(code) => {
+                    heading.iter_mut().for_each(|heading| *heading += &code);
+                    let words: Vec<_> = code.split_whitespace().collect();
+                    page.code_spans.push(words.join(" "));
+                }
+                _ => {}
             }
         }
-        assert!(block.is_none(), "{name}: a block without its end");
-        Self { name, whole, prose, blocks }
-    }
-
-    /// What stands between backticks, in one line each.
-    fn code_spans(&self) -> Vec<String> {
-        let parts = self.prose.split('`').skip(1).step_by(2);
-        parts.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-    }
-
-    /// Targets of `[text](target)`.
-    fn links(&self) -> Vec<String> {
-        let text = without_code(&self.prose);
-        let targets = text.split("](").skip(1);
-        targets.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
-    }
-
-    /// As GitHub makes them from the headings.
-    fn anchors(&self) -> BTreeSet<String> {
-        let mut seen = BTreeMap::new();
-        let headings = self.prose.lines().filter(|line| line.starts_with('#'));
-        headings
-            .map(|heading| {
-                let text = heading.trim_start_matches('#').trim();
-                let kept = text.chars().filter(|&c| c.is_alphanumeric() || " -_".contains(c));
-                let slug = kept.collect::<String>().to_lowercase().replace(' ', "-");
-                let count = seen.entry(slug.clone()).or_insert(0);
-                *count += 1;
-                if *count == 1 { slug } else { format!("{slug}-{}", *count - 1) }
-            })
-            .collect()
+        page.prose += &whole[block_end..];
+        page.whole = whole;
+        page
     }
 
     /// Command lines: code spans and lines of `sh` blocks that call cargo.
     fn commands(&self) -> Vec<Vec<String>> {
         let blocks = self.blocks.iter().filter(|block| block.language == "sh");
-        let lines = blocks.flat_map(|block| {
-            let text = block.text.replace("\\\n", " ");
-            text.lines().map(str::to_owned).collect::<Vec<_>>()
-        });
-        let all = self.code_spans().into_iter().chain(lines);
+        let blocks: Vec<_> = blocks.map(|block| block.text.replace("\\\n", " ")).collect();
+        let lines = blocks.iter().flat_map(|text| text.lines());
+        let all = self.code_spans.iter().map(String::as_str).chain(lines);
         all.filter_map(|line| {
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
             let start = words.iter().position(|word| word == "cargo")?;
@@ -133,20 +147,6 @@ impl Page {
         })
         .collect()
     }
-}
-
-fn without(text: &str, start: &str, end: &str) -> String {
-    let mut result = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(start) {
-        result += before;
-        rest = after.split_once(end).expect("what is opened is closed").1;
-    }
-    result + rest
-}
-
-fn without_code(text: &str) -> String {
-    text.split('`').step_by(2).collect::<Vec<_>>().join("code")
 }
 
 fn pages() -> Vec<Page> {
@@ -184,9 +184,9 @@ fn normal(path: &Path) -> Option<String> {
 #[test]
 fn links_and_anchors_lead_somewhere() {
     let anchors: BTreeMap<String, BTreeSet<String>> =
-        pages().iter().map(|page| (page.name.clone(), page.anchors())).collect();
+        pages().iter().map(|page| (page.name.clone(), page.anchors.clone())).collect();
     check_pages(|page, fault| {
-        for link in page.links().iter().filter(|link| !link.contains("://")) {
+        for link in page.links.iter().filter(|link| !link.contains("://")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             let folder = Path::new(&page.name).parent().expect("it is a file");
             let target =
@@ -261,23 +261,8 @@ fn commands_name_what_is_there() {
                 }
             };
             // Those below are programs of their own.
-            let known = [
-                "run",
-                "test",
-                "bench",
-                "doc",
-                "check",
-                "clippy",
-                "fmt",
-                "build",
-                "tree",
-                "metadata",
-                "deny",
-                "hack",
-                "mutants",
-                "semver-checks",
-            ];
-            demand(known.contains(&own[0].as_str()), "no such subcommand");
+            let known = "run test bench doc check clippy fmt build tree metadata deny hack mutants semver-checks";
+            demand(known.split(' ').any(|name| name == own[0]), "no such subcommand");
             if let Some(name) = value_of("--example") {
                 let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));
                 let text: String = if exists(file.clone()) {
@@ -324,14 +309,14 @@ fn quoted_names_are_in_the_sources() {
     let sources = sources();
     let folders = ["", "src", "src/shard", "tests", "examples"];
     check_pages(|page, fault| {
-        for span in page.code_spans() {
+        for span in &page.code_spans {
             if span.ends_with(".rs") {
-                if !folders.iter().any(|folder| root().join(folder).join(&span).is_file()) {
+                if !folders.iter().any(|folder| root().join(folder).join(span).is_file()) {
                     fault(format!("there is no {span}"));
                 }
                 continue;
             }
-            let name = span.strip_prefix("lib ").unwrap_or(&span);
+            let name = span.strip_prefix("lib ").unwrap_or(span);
             let is_name = name
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:…".contains(c));

@@ -17,14 +17,8 @@ type TestCache = Cache<u64, u64, FixedState>;
 
 fn cache(eviction: Eviction) -> (ManualClock, TestCache) {
     let clock = ManualClock::new();
-    let cache = Cache::builder()
-        .capacity(CAPACITY as usize)
-        .shards(1)
-        .eviction(eviction)
-        .clock(clock.clone())
-        .hasher(FixedState::with_seed(3))
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(CAPACITY as usize).shards(1).eviction(eviction);
+    let cache = builder.clock(clock.clone()).hasher(FixedState::with_seed(3)).build().unwrap();
     (clock, cache)
 }
 

@@ -10,14 +10,15 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Cache, Clock, SystemClock};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::panics::catch;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ fn in_child(child: impl FnOnce()) {
             if there.read_exact(&mut [0]).is_err() {
                 posix::_exit(0);
             }
-            match catch_unwind(AssertUnwindSafe(child)) {
+            match catch(child) {
                 Ok(()) => posix::_exit(0),
                 Err(panic) => fail(panic.downcast_ref().map_or("a panic", String::as_str)),
             }
@@ -94,18 +95,12 @@ fn wait_for(process: i32) -> i32 {
 }
 
 /// A value that counts its end.
-struct Counted(u64, Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, SeqCst);
-    }
-}
+type Counted = (u64, Instance);
 
 /// Waits for so many ends, and touches nothing meanwhile.
-fn await_ends(ends: &AtomicUsize, count: usize) {
-    await_that(|| ends.load(SeqCst) >= count);
-    assert_eq!(ends.load(SeqCst), count);
+fn await_ends(values: &Instances, count: usize) {
+    await_that(|| values.dropped() >= count);
+    assert_eq!(values.dropped(), count);
 }
 
 /// Waits until something is true; a child's alarm, or the test's, ends it.
@@ -148,16 +143,12 @@ fn up_to_date_now() -> Duration {
     }
 }
 
-fn fill(
-    cache: &Cache<u64, Counted>,
-    keys: std::ops::Range<u64>,
-    ttl: Duration,
-) -> Arc<AtomicUsize> {
-    let ends = Arc::new(AtomicUsize::new(0));
+fn fill(cache: &Cache<u64, Counted>, keys: std::ops::Range<u64>, ttl: Duration) -> Instances {
+    let values = Instances::default();
     for key in keys {
-        cache.insert_with_ttl(key, Counted(key, ends.clone()), ttl);
+        cache.insert_with_ttl(key, (key, values.make()), ttl);
     }
-    ends
+    values
 }
 
 /// What the parent has put in goes on, by the calls alone.
@@ -187,18 +178,18 @@ fn an_inherited_cache_goes_on(
     let ends = fill(cache, 1_000..1_200, 30 * MILLISECOND);
     // That frees nothing, so at least the last one waits.
     await_that(|| !cache.contains_key(&1_199));
-    let freed = ends.load(SeqCst);
+    let freed = ends.dropped();
     must!(freed < 200);
     await_that(|| {
         must!(cache.read(&0, |_| ()).is_some());
-        ends.load(SeqCst) > freed
+        ends.dropped() > freed
     });
     for key in 1_000..1_200 {
         must!(!cache.contains_key(&key));
     }
     cache.reap(usize::MAX);
-    must!(ends.load(SeqCst) == 200 && kept.load(SeqCst) == 0);
-    must!(cache.remove(&2_000).is_some() && kept.load(SeqCst) == 1);
+    must!(ends.dropped() == 200 && kept.dropped() == 0);
+    must!(cache.remove(&2_000).is_some() && kept.dropped() == 1);
     must!(cache.len() == 100);
 }
 
@@ -257,11 +248,11 @@ fn a_forked_child_goes_on() {
         });
         must!(reapers().len() == 1);
         drop(other.take());
-        must!(other_ends.load(SeqCst) == 50);
+        must!(other_ends.dropped() == 50);
     });
     // Nothing of that is the parent's.
     await_ends(&ends, 500);
-    assert_eq!(other_ends.load(SeqCst), 0);
+    assert_eq!(other_ends.dropped(), 0);
     assert!(other.is_some_and(|other| other.len() == 50));
     assert_eq!(cache.len(), 1);
     assert_eq!(reapers().len(), 1);

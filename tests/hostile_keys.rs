@@ -13,9 +13,9 @@ use std::rc::Rc;
 
 use foldhash::fast::FixedState;
 use punctual::{Cache, Eviction, Reaper, Stats, unsync};
+use punctual_testing::keys::HashBy;
 
-const POLICIES: [Eviction; 4] =
-    [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];
+const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
 /// How a key lies; shared by all keys of a thread, so that tests can change it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,30 +80,6 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// A hasher that makes of each key what `of` says.
-#[derive(Clone, Copy)]
-struct By(fn(u64) -> u64);
-struct ByHasher(fn(u64) -> u64, u64);
-
-impl BuildHasher for By {
-    type Hasher = ByHasher;
-    fn build_hasher(&self) -> ByHasher {
-        ByHasher(self.0, 0)
-    }
-}
-
-impl Hasher for ByHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are numbers");
-    }
-    fn write_u64(&mut self, number: u64) {
-        self.1 = number;
-    }
-    fn finish(&self) -> u64 {
-        (self.0)(self.1)
-    }
-}
-
 const CONSTANTS: [fn(u64) -> u64; 4] =
     [|_| 0, |_| u64::MAX, |_| 0x9e37_79b9_7f4a_7c15, |_| 1 << 63];
 
@@ -122,13 +98,8 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
     const CAPACITY: usize = 60;
     for constant in CONSTANTS {
         for (eviction, shards) in POLICIES.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
-            let mut cache = unsync::Cache::<Key, u64>::builder()
-                .capacity(CAPACITY)
-                .shards(shards)
-                .eviction(eviction)
-                .hasher(By(constant))
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, u64>::builder().capacity(CAPACITY).shards(shards);
+            let mut cache = builder.eviction(eviction).hasher(HashBy(constant)).build().unwrap();
             let mut random = fastrand::Rng::with_seed(1);
             let mut written = HashMap::new();
             for step in 0..3_000 {
@@ -166,13 +137,8 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
 /// hash: keys of one hash wait for each other, and each gets its own value.
 #[test]
 fn threads_whose_keys_share_one_hash_get_their_own_values() {
-    let cache: Cache<Key, u64, By> = Cache::builder()
-        .capacity(40)
-        .shards(4)
-        .hasher(By(|_| 7))
-        .reaper(Reaper::Manual)
-        .build()
-        .unwrap();
+    let builder = Cache::builder().capacity(40).shards(4).hasher(HashBy(|_| 7));
+    let cache: Cache<Key, u64, HashBy> = builder.reaper(Reaper::Manual).build().unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let cache = &cache;
@@ -215,12 +181,8 @@ fn keys_that_collide_in_shard_tag_or_bucket() {
     {
         let keys: Vec<u64> = (0..).filter(|&key| spread(key) & mask == 0).take(KEYS).collect();
         for shards in [1, 8] {
-            let mut cache = unsync::Cache::<Key, u64>::builder()
-                .capacity(2_000)
-                .shards(shards)
-                .hasher(By(|key| key))
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, u64>::builder().capacity(2_000).shards(shards);
+            let mut cache = builder.hasher(HashBy(|key| key)).build().unwrap();
             for &key in &keys {
                 cache.insert(Key(key), key);
             }
@@ -261,7 +223,7 @@ fn weak_hashers_are_spread() {
             if let Some(shards) = shards {
                 builder = builder.shards(shards);
             }
-            let mut cache = builder.hasher(By(hash)).build().unwrap();
+            let mut cache = builder.hasher(HashBy(hash)).build().unwrap();
             for key in 0..KEYS as u64 {
                 cache.insert(Key(key), key);
             }
@@ -331,12 +293,8 @@ fn keys_that_lie_break_nothing() {
     for lie in lies {
         for (eviction, shards) in POLICIES.into_iter().flat_map(|it| [(it, 1), (it, 3)]) {
             let alive = Rc::new(());
-            let mut cache = unsync::Cache::<Key, Rc<()>>::builder()
-                .capacity(CAPACITY)
-                .shards(shards)
-                .eviction(eviction)
-                .build()
-                .unwrap();
+            let builder = unsync::Cache::<Key, Rc<()>>::builder().capacity(CAPACITY);
+            let mut cache = builder.shards(shards).eviction(eviction).build().unwrap();
             let footprint = cache.footprint();
             LIE.set(lie);
             let mut random = fastrand::Rng::with_seed(2);

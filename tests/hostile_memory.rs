@@ -6,15 +6,16 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/allocator.rs"]
-mod allocator;
-
 use std::process::Command;
 use std::time::Duration;
 
-use allocator::{REQUESTS_KEPT, Scarcity, measure, requested_bytes, with_little_memory};
 use punctual::{BuildError, Cache, Clock, Eviction, Reaper, unsync};
+use punctual_testing::alloc::{
+    Counting, PerThread, REQUESTS_KEPT, Scarcity, measure, requested_bytes, with_little_memory,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting<PerThread> = Counting(PerThread);
 
 /// In the process that is to fail: the number of the setting and of the request.
 const VARIABLE: &str = "PUNCTUAL_REFUSED_REQUEST";
@@ -23,14 +24,7 @@ const TEST: &str = "any_one_request_may_be_refused";
 /// The largest of the requests that make a handle.
 const HANDLE_BYTES_MAX: usize = 256;
 
-/// A clock of the caller's, which the cache keeps in a box.
-struct OwnClock([u64; 4]);
-
-impl Clock for OwnClock {
-    fn now(&self) -> Duration {
-        Duration::from_secs(self.0[0])
-    }
-}
+punctual_testing::clock_fn!(Clock);
 
 #[derive(Clone, Copy)]
 struct Setting {
@@ -42,7 +36,7 @@ struct Setting {
 
 fn settings() -> Vec<Setting> {
     let mut settings = Vec::new();
-    for eviction in [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo] {
+    for eviction in punctual_testing::policies!(Eviction) {
         let is_default = eviction == Eviction::default();
         for is_unsync in [false, true] {
             let shards = if is_default { 2 } else { 1 };
@@ -66,7 +60,8 @@ impl Setting {
                 if self.has_callers_code {
                     let counts = [1u64; 5];
                     builder = builder
-                        .clock(OwnClock([1; 4]))
+                        // Kept in a box, for what it has captured.
+                        .clock(ClockFn(move || Duration::from_secs(counts[1])))
                         .on_removal(move |_, _, _| assert_eq!(counts[0], 1));
                 }
                 let total = builder.footprint().unwrap().total();

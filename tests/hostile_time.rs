@@ -2,14 +2,22 @@
 //! resolutions over their whole range: no entry is due before its TTL has passed,
 //! none is found a resolution later, and nothing panics.
 //!
-//! `src/unsync/model_tests.rs` plays all calls under such clocks; here are the
+//! `src/fuzz/model.rs` plays all calls under such clocks; here are the
 //! extremes, one by one, of both caches.
 
 #![cfg(not(any(punctual_loom, miri)))]
 
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/plan.rs"]
+mod plan;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use punctual::{Cache, Clock, ManualClock, RemovalCause, Stats, unsync};
+use plan::{ClockChoice, Family, Plan, Planned, Shared, Subject, Unsync};
+use punctual::{Clock, ManualClock, RemovalCause, unsync};
+
+punctual_testing::clock_fn!(Clock);
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 const MICROSECOND: Duration = Duration::from_micros(1);
@@ -19,79 +27,30 @@ const YEAR: Duration = Duration::from_secs(31_557_600);
 /// Over 30 years a TTL may count as never.
 const THIRTY_YEARS: Duration = Duration::from_secs(30 * 31_557_600);
 
-/// What both caches have in common.
-trait Tested {
-    const NAME: &str;
-    fn new(
-        capacity: usize,
-        resolution: Duration,
-        clock: impl Clock + Send + Sync + 'static,
-    ) -> Self;
-    fn insert(&mut self, key: u64, ttl: Duration);
-    fn set_ttl(&mut self, key: u64, ttl: Duration) -> bool;
-    fn is_there(&mut self, key: u64) -> bool;
-    fn next_expiry(&self) -> Option<Duration>;
-    fn reap(&mut self) -> usize;
-    fn len(&self) -> usize;
-    fn stats(&self) -> Stats;
+type Cache<F> = <F as Family>::Cache<u64, u64>;
+
+fn build<F: Family>(capacity: usize, resolution: Duration, clock: ClockChoice) -> Cache<F> {
+    let plan = Plan { clock, ..Plan::of_capacity(capacity).resolution(resolution) };
+    Planned::build(&plan).unwrap()
 }
 
-macro_rules! tested {
-    ($cache:ty, $builder:expr, $name:literal) => {
-        impl Tested for $cache {
-            const NAME: &str = $name;
-            fn new(
-                capacity: usize,
-                resolution: Duration,
-                clock: impl Clock + Send + Sync + 'static,
-            ) -> Self {
-                $builder.capacity(capacity).resolution(resolution).clock(clock).build().unwrap()
-            }
-            fn insert(&mut self, key: u64, ttl: Duration) {
-                self.insert_with_ttl(key, key, ttl);
-            }
-            fn set_ttl(&mut self, key: u64, ttl: Duration) -> bool {
-                <$cache>::set_ttl(self, &key, ttl)
-            }
-            fn is_there(&mut self, key: u64) -> bool {
-                let peeked = self.contains_key(&key);
-                assert_eq!(<$cache>::peek(self, &key).is_some(), peeked);
-                assert_eq!(<$cache>::expires_in(self, &key).is_some(), peeked);
-                assert_eq!(<$cache>::get(self, &key).is_some(), peeked);
-                peeked
-            }
-            fn next_expiry(&self) -> Option<Duration> {
-                <$cache>::next_expiry(self)
-            }
-            fn reap(&mut self) -> usize {
-                <$cache>::reap(self, usize::MAX)
-            }
-            fn len(&self) -> usize {
-                <$cache>::len(self)
-            }
-            fn stats(&self) -> Stats {
-                <$cache>::stats(self)
-            }
-        }
-    };
+fn manual<F: Family>(capacity: usize, resolution: Duration, clock: &ManualClock) -> Cache<F> {
+    build::<F>(capacity, resolution, ClockChoice::Manual(clock.clone()))
 }
 
-tested!(Cache<u64, u64>, Cache::builder(), "Cache");
-tested!(unsync::Cache<u64, u64>, unsync::Cache::builder(), "unsync::Cache");
-
-macro_rules! for_both {
-    ($($name:ident)*) => {
-        mod both {
-            $(#[test]
-            fn $name() {
-                super::$name::<super::Cache<u64, u64>>();
-                super::$name::<super::unsync::Cache<u64, u64>>();
-            })*
-        }
-    };
+fn insert(cache: &mut impl Subject<u64, u64>, key: u64, ttl: Duration) {
+    cache.insert_with_ttl(key, key, ttl);
 }
 
-for_both! {
+fn is_there(cache: &mut impl Subject<u64, u64>, key: u64) -> bool {
+    let peeked = cache.contains_key(&key);
+    assert_eq!(cache.peek(&key).is_some(), peeked);
+    assert_eq!(cache.expires_in(&key).is_some(), peeked);
+    assert_eq!(cache.get(&key).is_some(), peeked);
+    peeked
+}
+
+punctual_testing::test_both_caches! {
     every_ttl_at_every_resolution_from_every_origin
     a_clock_that_answers_at_random
     a_clock_that_lags
@@ -114,7 +73,7 @@ fn durations() -> impl Iterator<Item = Duration> {
         .map(|nanos| Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32))
 }
 
-fn every_ttl_at_every_resolution_from_every_origin<C: Tested>() {
+fn every_ttl_at_every_resolution_from_every_origin<F: Family>() {
     let resolutions = [
         MICROSECOND,
         MICROSECOND + NANOSECOND,
@@ -138,17 +97,17 @@ fn every_ttl_at_every_resolution_from_every_origin<C: Tested>() {
             for ttl in durations() {
                 let clock = ManualClock::new();
                 clock.set(origin);
-                let mut cache = C::new(1, resolution, clock.clone());
-                cache.insert(1, ttl);
-                let what = || format!("{}: {ttl:?} from {origin:?} by {resolution:?}", C::NAME);
+                let mut cache = manual::<F>(1, resolution, &clock);
+                insert(&mut cache, 1, ttl);
+                let what = || format!("{}: {ttl:?} from {origin:?} by {resolution:?}", F::NAME);
                 if ttl.is_zero() {
-                    assert!(!cache.is_there(1) && cache.len() == 0, "{}", what());
+                    assert!(!is_there(&mut cache, 1) && cache.len() == 0, "{}", what());
                     continue;
                 }
-                assert!(cache.is_there(1), "{}", what());
+                assert!(is_there(&mut cache, 1), "{}", what());
                 let Some(end) = origin.checked_add(ttl) else { continue };
                 clock.set(end - NANOSECOND);
-                assert!(cache.is_there(1), "early: {}", what());
+                assert!(is_there(&mut cache, 1), "early: {}", what());
                 // Beyond thirty years it may never end, and a clock so far on
                 // may count as standing still.
                 // From 2^42 ticks on, it is rounded up to 2,048 of them.
@@ -160,8 +119,8 @@ fn every_ttl_at_every_resolution_from_every_origin<C: Tested>() {
                     let next = cache.next_expiry().expect("it has a deadline");
                     assert!(end - NANOSECOND + next <= latest, "{next:?}: {}", what());
                     clock.set(latest);
-                    assert!(!cache.is_there(1), "late: {}", what());
-                    cache.reap();
+                    assert!(!is_there(&mut cache, 1), "late: {}", what());
+                    cache.reap(usize::MAX);
                     assert_eq!(cache.len(), 0, "held: {}", what());
                 }
             }
@@ -169,38 +128,35 @@ fn every_ttl_at_every_resolution_from_every_origin<C: Tested>() {
     }
 }
 
-/// Tells any time at all, at each reading.
-struct RandomClock;
-
-impl Clock for RandomClock {
-    fn now(&self) -> Duration {
-        match fastrand::u8(..8) {
-            0 => Duration::ZERO,
-            1 => Duration::MAX,
-            2..5 => Duration::from_nanos(fastrand::u64(..)),
-            _ => Duration::new(fastrand::u64(..) >> fastrand::u32(..64), 999_999_999),
-        }
+/// Any time at all.
+fn any_time() -> Duration {
+    match fastrand::u8(..8) {
+        0 => Duration::ZERO,
+        1 => Duration::MAX,
+        2..5 => Duration::from_nanos(fastrand::u64(..)),
+        _ => Duration::new(fastrand::u64(..) >> fastrand::u32(..64), 999_999_999),
     }
 }
 
-fn a_clock_that_answers_at_random<C: Tested>() {
+fn a_clock_that_answers_at_random<F: Family>() {
     for seed in 0..40 {
         fastrand::seed(seed);
-        let mut cache = C::new(20, Duration::from_millis(10), RandomClock);
-        cache.insert(0, Duration::MAX);
+        let clock = ClockChoice::Shared(Arc::new(ClockFn(any_time)));
+        let mut cache = build::<F>(20, Duration::from_millis(10), clock);
+        insert(&mut cache, 0, Duration::MAX);
         for _ in 0..500 {
             let key = fastrand::u64(1..18);
             let ttl = Duration::from_nanos(fastrand::u64(..) >> fastrand::u32(..64));
             match fastrand::u8(..5) {
-                0..2 => cache.insert(key, ttl),
-                2 => _ = cache.set_ttl(key, ttl),
-                3 => _ = cache.reap(),
+                0..2 => insert(&mut cache, key, ttl),
+                2 => _ = cache.set_ttl(&key, ttl),
+                3 => _ = cache.reap(usize::MAX),
                 _ => _ = cache.next_expiry(),
             }
             assert!(cache.len() <= 20);
         }
         // Whatever time it is, it is not past the end of "never".
-        assert!(cache.is_there(0));
+        assert!(is_there(&mut cache, 0));
         let stats = cache.stats();
         let gone = stats.expired + stats.evicted + stats.removed + stats.replaced;
         assert_eq!(stats.inserts, stats.live + gone, "{stats:?}");
@@ -211,7 +167,7 @@ fn a_clock_that_answers_at_random<C: Tested>() {
 /// back: the latest time that was seen, or of many threads' cache the start of its
 /// tick. By neither is an entry early. (Found by fuzzing, of a draft that kept the
 /// tick alone.)
-fn a_clock_that_goes_back_shortens_no_ttl<C: Tested>() {
+fn a_clock_that_goes_back_shortens_no_ttl<F: Family>() {
     const TICK: Duration = Duration::from_nanos(1 << 20);
     let start = 1_000 * TICK;
     for seen in [start, start + NANOSECOND, start + TICK / 2, start + TICK - NANOSECOND] {
@@ -219,18 +175,18 @@ fn a_clock_that_goes_back_shortens_no_ttl<C: Tested>() {
             for ttl in [NANOSECOND, TICK - NANOSECOND, TICK, TICK + NANOSECOND, 70 * TICK] {
                 let clock = ManualClock::new();
                 clock.set(start - 200 * TICK);
-                let mut cache = C::new(2, TICK, clock.clone());
+                let mut cache = manual::<F>(2, TICK, &clock);
                 clock.set(seen);
-                assert!(!cache.is_there(1));
+                assert!(!is_there(&mut cache, 1));
                 let said = seen - back;
                 clock.set(said);
-                cache.insert(1, ttl);
-                let what = || format!("{}: {ttl:?} at {said:?}, seen {seen:?}", C::NAME);
-                let stands_at = if C::NAME == "Cache" { start } else { seen };
+                insert(&mut cache, 1, ttl);
+                let what = || format!("{}: {ttl:?} at {said:?}, seen {seen:?}", F::NAME);
+                let stands_at = if F::NAME == "Cache" { start } else { seen };
                 clock.set(said.max(stands_at) + ttl - NANOSECOND);
-                assert!(cache.is_there(1), "early: {}", what());
+                assert!(is_there(&mut cache, 1), "early: {}", what());
                 clock.set(seen + ttl + TICK);
-                assert!(!cache.is_there(1), "late: {}", what());
+                assert!(!is_there(&mut cache, 1), "late: {}", what());
             }
         }
     }
@@ -251,7 +207,7 @@ impl Clock for Lagging {
 
 /// Never early by the true time, however large the lag, and late by at most the
 /// lag and the resolution.
-fn a_clock_that_lags<C: Tested>() {
+fn a_clock_that_lags<F: Family>() {
     let resolution = Duration::from_millis(10);
     let origin = 50 * YEAR;
     for lag in [NANOSECOND, resolution / 2, resolution, Duration::from_secs(1), DAY] {
@@ -260,26 +216,27 @@ fn a_clock_that_lags<C: Tested>() {
             truth.set(origin);
             // Exact at the insertion, and behind thereafter.
             let clock = Lagging(truth.clone(), lag);
-            let mut cache = C::new(10, resolution, clock);
-            cache.insert(1, ttl);
+            let mut cache = build::<F>(10, resolution, ClockChoice::Shared(Arc::new(clock)));
+            insert(&mut cache, 1, ttl);
             truth.set(origin + ttl - NANOSECOND);
-            assert!(cache.is_there(1), "{}: early by {lag:?}", C::NAME);
+            assert!(is_there(&mut cache, 1), "{}: early by {lag:?}", F::NAME);
             truth.set(origin + ttl + 2 * lag + resolution);
-            assert!(!cache.is_there(1), "{}: {ttl:?} late by {lag:?}", C::NAME);
+            assert!(!is_there(&mut cache, 1), "{}: {ttl:?} late by {lag:?}", F::NAME);
         }
     }
-    let mut cache = C::new(10, resolution, Lagging(ManualClock::new(), Duration::MAX));
-    cache.insert(1, NANOSECOND);
-    assert!(cache.is_there(1), "it may have been then that it was put in");
+    let clock = Lagging(ManualClock::new(), Duration::MAX);
+    let mut cache = build::<F>(10, resolution, ClockChoice::Shared(Arc::new(clock)));
+    insert(&mut cache, 1, NANOSECOND);
+    assert!(is_there(&mut cache, 1), "it may have been then that it was put in");
 }
 
 /// Nothing expires, and a full cache evicts.
-fn a_clock_that_stands_still<C: Tested>() {
-    let mut cache = C::new(100, MICROSECOND, ManualClock::new());
+fn a_clock_that_stands_still<F: Family>() {
+    let mut cache = manual::<F>(100, MICROSECOND, &ManualClock::new());
     for key in 0..1_000 {
-        cache.insert(key, NANOSECOND);
-        assert!(cache.is_there(key));
-        assert_eq!(cache.reap(), 0);
+        insert(&mut cache, key, NANOSECOND);
+        assert!(is_there(&mut cache, key));
+        assert_eq!(cache.reap(usize::MAX), 0);
     }
     let stats = cache.stats();
     assert_eq!((stats.expired, stats.evicted + stats.live), (0, 1_000));
@@ -287,24 +244,24 @@ fn a_clock_that_stands_still<C: Tested>() {
 
 /// Entries on every level of the wheel, a leap of a thousand years, back and
 /// ahead once more.
-fn a_clock_that_jumps_frees_everything_in_one_reap<C: Tested>() {
+fn a_clock_that_jumps_frees_everything_in_one_reap<F: Family>() {
     const ENTRIES: u64 = 2_000;
     let clock = ManualClock::new();
-    let mut cache = C::new(ENTRIES as usize * 2, MICROSECOND, clock.clone());
+    let mut cache = manual::<F>(ENTRIES as usize * 2, MICROSECOND, &clock);
     for round in 1..=3 {
         let origin = round * 1_000 * YEAR;
         clock.set(origin);
         for key in 0..ENTRIES {
             // The bits spread them over the levels.
-            cache.insert(key, Duration::from_nanos(1 << (key % 59)) + NANOSECOND);
+            insert(&mut cache, key, Duration::from_nanos(1 << (key % 59)) + NANOSECOND);
         }
         clock.set(Duration::ZERO);
-        assert_eq!(cache.reap(), 0, "time went back");
-        assert!((0..ENTRIES).all(|key| cache.is_there(key)));
+        assert_eq!(cache.reap(usize::MAX), 0, "time went back");
+        assert!((0..ENTRIES).all(|key| is_there(&mut cache, key)));
         clock.set(origin + 500 * YEAR);
-        assert!((0..ENTRIES / 2).all(|key| !cache.is_there(key)));
-        cache.reap();
-        assert_eq!((cache.len(), cache.reap()), (0, 0));
+        assert!((0..ENTRIES / 2).all(|key| !is_there(&mut cache, key)));
+        cache.reap(usize::MAX);
+        assert_eq!((cache.len(), cache.reap(usize::MAX)), (0, 0));
         assert_eq!(cache.next_expiry(), None);
         assert_eq!(cache.stats().expired, u64::from(round) * ENTRIES);
     }
@@ -313,11 +270,11 @@ fn a_clock_that_jumps_frees_everything_in_one_reap<C: Tested>() {
 /// A hundred years of a service's life: TTLs from a second to three months, some
 /// hits, nights without a call, and once a year a month off. Every entry is there
 /// until its TTL has passed and no longer than a resolution after.
-fn a_century<C: Tested>() {
+fn a_century<F: Family>() {
     const KEYS: u64 = 500;
     let resolution = Duration::from_millis(10);
     let clock = ManualClock::new();
-    let mut cache = C::new(KEYS as usize, resolution, clock.clone());
+    let mut cache = manual::<F>(KEYS as usize, resolution, &clock);
     let mut random = fastrand::Rng::with_seed(100);
     let mut ends = vec![Duration::ZERO; KEYS as usize];
     let mut now = Duration::ZERO;
@@ -333,12 +290,12 @@ fn a_century<C: Tested>() {
         for _ in 0..4 {
             let key = random.u64(..KEYS);
             let end = &mut ends[key as usize];
-            let is_there = cache.is_there(key);
-            assert!(is_there || now >= *end, "{}: {key} is gone early, at {now:?}", C::NAME);
-            assert!(!is_there || now < *end + resolution, "{}: {key}, at {now:?}", C::NAME);
+            let is_there = is_there(&mut cache, key);
+            assert!(is_there || now >= *end, "{}: {key} is gone early, at {now:?}", F::NAME);
+            assert!(!is_there || now < *end + resolution, "{}: {key}, at {now:?}", F::NAME);
             if !is_there || random.u8(..4) == 0 {
                 let ttl = Duration::from_secs(1 << random.u32(..24));
-                cache.insert(key, ttl);
+                insert(&mut cache, key, ttl);
                 *end = now + ttl;
             }
         }
@@ -348,7 +305,7 @@ fn a_century<C: Tested>() {
     assert!(steps > 40_000 && stats.expired > steps / 4, "{steps} steps, {stats:?}");
     now += YEAR;
     clock.set(now);
-    cache.reap();
+    cache.reap(usize::MAX);
     assert_eq!(cache.len(), 0);
 }
 

@@ -5,9 +5,6 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "counts only where it is installed, in the example")]
-#[path = "../examples/incident/allocator.rs"]
-mod allocator;
 #[path = "../examples/incident/plot.rs"]
 mod plot;
 #[path = "../examples/incident/replay.rs"]

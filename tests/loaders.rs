@@ -3,37 +3,28 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/watch.rs"]
-mod watch;
+#[path = "support/loading.rs"]
+mod loading;
 
 use std::borrow::Borrow;
 use std::cell::Cell;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
 use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
-use watch::watched;
+use punctual_testing::keys::HashBy;
+use punctual_testing::log::Log;
+use punctual_testing::panics::{catch, message_of, panic_silently};
+use punctual_testing::watchdog::{Watchdog, wait_until};
+
+punctual_testing::clock_fn!(Clock);
 
 const SECOND: Duration = Duration::from_secs(1);
 const THREADS: usize = 8;
-
-/// Loads that one shard keeps track of.
-const LOADS_MAX: u64 = 8;
-
-fn panic_of<R>(call: impl FnOnce() -> R) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).expect("a message"))
-}
-
-fn in_one_shard() -> Cache<u64, u64> {
-    Cache::builder().capacity(100).shards(1).build().unwrap()
-}
 
 /// Waits until so many look-ups have found nothing: those threads are waiting
 /// for the load, or just about to.
@@ -44,284 +35,201 @@ fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
     }
 }
 
-/// Starts threads that all do the same, while this one does something else.
-fn beside<R>(threads: usize, act: impl Fn(usize) + Sync, meanwhile: impl FnOnce() -> R) -> R {
+/// Runs the same in so many threads at once.
+fn in_threads(threads: usize, act: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for number in 0..threads {
             let act = &act;
             scope.spawn(move || act(number));
         }
-        meanwhile()
-    })
+    });
 }
 
 // ---- Taking turns ----
 
 #[test]
 fn one_loads_and_the_others_get_what_it_brings() {
-    watched(|| {
-        for shards in [1, 8] {
-            let cache = Cache::builder().capacity(1_000).shards(shards).build().unwrap();
-            for round in 0..300u64 {
-                let runs = AtomicUsize::new(0);
-                let all_miss = (round + 1) * THREADS as u64;
-                let load = |number| {
-                    runs.fetch_add(1, SeqCst);
-                    // All have looked and found nothing.
-                    await_misses(&cache, all_miss);
-                    round * 100 + number
+    let _watchdog = Watchdog::start();
+    for shards in [1, 8] {
+        let cache = Cache::builder().capacity(1_000).shards(shards).build().unwrap();
+        for round in 0..300u64 {
+            let runs = AtomicUsize::new(0);
+            let all_miss = (round + 1) * THREADS as u64;
+            let load = |number| {
+                runs.fetch_add(1, SeqCst);
+                // All have looked and found nothing.
+                await_misses(&cache, all_miss);
+                round * 100 + number
+            };
+            let seen = Mutex::new(Vec::new());
+            let act = |number| {
+                let number = number as u64;
+                let value = match number % 3 {
+                    0 => cache.get_or_insert_with(&round, || load(number)),
+                    1 => {
+                        let made =
+                            cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number)));
+                        made.unwrap()
+                    }
+                    _ => {
+                        let loaded = cache
+                            .get_or_load(&round, || Ok::<_, ()>((load(number), Duration::MAX)));
+                        loaded.unwrap()
+                    }
                 };
-                let seen = Mutex::new(Vec::new());
-                let act = |number| {
-                    let number = number as u64;
-                    let value = match number % 3 {
-                        0 => cache.get_or_insert_with(&round, || load(number)),
-                        1 => {
-                            let made =
-                                cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number)));
-                            made.unwrap()
-                        }
-                        _ => {
-                            let loaded = cache
-                                .get_or_load(&round, || Ok::<_, ()>((load(number), Duration::MAX)));
-                            loaded.unwrap()
-                        }
-                    };
-                    seen.lock().unwrap().push(value);
-                };
-                beside(THREADS, act, || ());
-                assert_eq!(runs.into_inner(), 1);
-                let seen = seen.into_inner().unwrap();
-                assert!(seen.len() == THREADS && seen.iter().all(|&value| value == seen[0]));
-                assert_eq!(cache.get(&round), Some(seen[0]));
-            }
-            let stats = cache.stats();
-            assert_eq!((stats.inserts, stats.replaced), (300, 0));
+                seen.lock().unwrap().push(value);
+            };
+            in_threads(THREADS, act);
+            assert_eq!(runs.into_inner(), 1);
+            let seen = seen.into_inner().unwrap();
+            assert!(seen.len() == THREADS && seen.iter().all(|&value| value == seen[0]));
+            assert_eq!(cache.get(&round), Some(seen[0]));
         }
-    });
-}
-
-/// Counts how many loaders run at once, and how many ran at all.
-#[derive(Default)]
-struct Turns {
-    running: AtomicUsize,
-    runs: AtomicUsize,
-}
-
-impl Turns {
-    /// The number of this turn, from 0.
-    fn take(&self) -> (usize, impl Drop + '_) {
-        struct Turn<'a>(&'a AtomicUsize);
-        impl Drop for Turn<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, SeqCst);
-            }
-        }
-        assert_eq!(self.running.fetch_add(1, SeqCst), 0, "two loaders run at once");
-        let turn = Turn(&self.running);
-        // Whoever else might run has a chance to.
-        for _ in 0..20 {
-            thread::yield_now();
-        }
-        (self.runs.fetch_add(1, SeqCst), turn)
+        let stats = cache.stats();
+        assert_eq!((stats.inserts, stats.replaced), (300, 0));
     }
 }
 
 #[test]
 fn an_error_passes_the_turn_to_one_of_those_who_wait() {
-    watched(|| {
-        for round in 0..200 {
-            let cache = in_one_shard();
-            let turns = Turns::default();
-            // The loaders fail until one brings a value.
-            let brings = round % (THREADS + 1);
-            let errors = AtomicUsize::new(0);
-            let act = |_| {
-                let loaded = cache.get_or_load(&1, || {
-                    if turns.runs.load(SeqCst) == 0 {
-                        await_misses(&cache, THREADS as u64);
-                    }
-                    let (turn, _turn) = turns.take();
-                    if turn == brings { Ok((7, Duration::MAX)) } else { Err(turn) }
-                });
-                match loaded {
-                    Ok(value) => assert_eq!(value, 7),
-                    Err(_) => _ = errors.fetch_add(1, SeqCst),
+    let _watchdog = Watchdog::start();
+    for round in 0..200 {
+        let cache = in_one_shard();
+        let turns = Turns::default();
+        // The loaders fail until one brings a value.
+        let brings = round % (THREADS + 1);
+        let errors = AtomicUsize::new(0);
+        let act = |_| {
+            let loaded = cache.get_or_load(&1, || {
+                if turns.runs() == 0 {
+                    await_misses(&cache, THREADS as u64);
                 }
-            };
-            beside(THREADS, act, || ());
-            assert_eq!(errors.into_inner(), brings);
-            assert_eq!(turns.runs.into_inner(), (brings + 1).min(THREADS));
-            assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
-        }
-    });
+                let (turn, _turn) = turns.take();
+                if turn == brings { Ok((7, Duration::MAX)) } else { Err(turn) }
+            });
+            match loaded {
+                Ok(value) => assert_eq!(value, 7),
+                Err(_) => _ = errors.fetch_add(1, SeqCst),
+            }
+        };
+        in_threads(THREADS, act);
+        assert_eq!(errors.into_inner(), brings);
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
+        assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
+    }
 }
 
 #[test]
 fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
-    watched(|| {
-        for round in 0..100 {
-            let cache = in_one_shard();
-            let turns = Turns::default();
-            let brings = round % (THREADS + 1);
-            let panics = AtomicUsize::new(0);
-            let act = |_| {
-                let loading = || {
-                    cache.get_or_insert_with(&1, || {
-                        if turns.runs.load(SeqCst) == 0 {
-                            await_misses(&cache, THREADS as u64);
-                        }
-                        let (turn, _turn) = turns.take();
-                        if turn != brings {
-                            // Without a word: the hook would print it.
-                            std::panic::resume_unwind(Box::new("the loader's own"));
-                        }
-                        7
-                    })
-                };
-                match catch_unwind(AssertUnwindSafe(loading)) {
-                    Ok(value) => assert_eq!(value, 7),
-                    Err(panic) => {
-                        assert_eq!(panic.downcast_ref(), Some(&"the loader's own"));
-                        panics.fetch_add(1, SeqCst);
+    let _watchdog = Watchdog::start();
+    for round in 0..100 {
+        let cache = in_one_shard();
+        let turns = Turns::default();
+        let brings = round % (THREADS + 1);
+        let panics = AtomicUsize::new(0);
+        let act = |_| {
+            let loading = || {
+                cache.get_or_insert_with(&1, || {
+                    if turns.runs() == 0 {
+                        await_misses(&cache, THREADS as u64);
                     }
-                }
+                    let (turn, _turn) = turns.take();
+                    if turn != brings {
+                        panic_silently("the loader's own");
+                    }
+                    7
+                })
             };
-            beside(THREADS, act, || ());
-            assert_eq!(panics.into_inner(), brings);
-            assert_eq!(turns.runs.into_inner(), (brings + 1).min(THREADS));
-            assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
-        }
-    });
+            match catch(loading) {
+                Ok(value) => assert_eq!(value, 7),
+                Err(panic) => {
+                    assert_eq!(panic.downcast_ref(), Some(&"the loader's own"));
+                    panics.fetch_add(1, SeqCst);
+                }
+            }
+        };
+        in_threads(THREADS, act);
+        assert_eq!(panics.into_inner(), brings);
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
+        assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
+    }
 }
 
 #[test]
 fn other_keys_do_not_wait() {
-    watched(|| {
-        for shards in [1, 8] {
-            let cache: Cache<u64, u64> =
-                Cache::builder().capacity(100).shards(shards).build().unwrap();
-            let cache = &cache;
-            // Each loader ends only after all have begun.
-            let all_load = &Barrier::new(THREADS);
-            let act = |number| {
-                let key = number as u64;
-                let value = cache.get_or_insert_with(&key, || {
-                    all_load.wait();
-                    assert_eq!(cache.get(&key), None);
-                    cache.insert(key + 100, key);
-                    key
-                });
-                assert_eq!(value, key);
-            };
-            beside(THREADS, act, || ());
-            assert_eq!(cache.len(), 2 * THREADS);
-        }
-    });
+    let _watchdog = Watchdog::start();
+    for cache in [1, 8].map(in_shards) {
+        let cache = &cache;
+        // Each loader ends only after all have begun.
+        let all_load = &Barrier::new(THREADS);
+        let act = |number| {
+            let key = number as u64;
+            let value = cache.get_or_insert_with(&key, || {
+                all_load.wait();
+                assert_eq!(cache.get(&key), None);
+                cache.insert(key + 100, key);
+                key
+            });
+            assert_eq!(value, key);
+        };
+        in_threads(THREADS, act);
+        assert_eq!(cache.len(), 2 * THREADS);
+    }
 }
 
 /// A pending load takes no entry's place.
 #[test]
 fn a_load_evicts_nothing_before_it_is_done() {
-    watched(|| {
-        let evicted = Arc::new(AtomicUsize::new(0));
-        let told = evicted.clone();
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(8)
-            .shards(1)
-            .on_removal(move |_: &u64, _: &u64, _| _ = told.fetch_add(1, SeqCst))
-            .build()
-            .unwrap();
-        for key in 0..8 {
-            cache.insert(key, key);
-        }
-        for fails in [true, false] {
-            let loaded = cache.get_or_load(&100, || {
-                assert_eq!((cache.len(), evicted.load(SeqCst)), (8, 0));
-                if fails { Err(()) } else { Ok((100, Duration::MAX)) }
-            });
-            assert_eq!(loaded.is_err(), fails);
-            assert_eq!((cache.len(), evicted.load(SeqCst)), (8, usize::from(!fails)));
-        }
-    });
-}
-
-/// A clock that counts how often it is read.
-struct CountedClock(Arc<AtomicUsize>);
-
-impl Clock for CountedClock {
-    fn now(&self) -> Duration {
-        self.0.fetch_add(1, SeqCst);
-        Duration::ZERO
+    let _watchdog = Watchdog::start();
+    let evicted = Arc::new(AtomicUsize::new(0));
+    let told = evicted.clone();
+    let cache: Cache<u64, u64> = Cache::builder()
+        .capacity(8)
+        .shards(1)
+        .on_removal(move |_: &u64, _: &u64, _| _ = told.fetch_add(1, SeqCst))
+        .build()
+        .unwrap();
+    for key in 0..8 {
+        cache.insert(key, key);
+    }
+    for fails in [true, false] {
+        let loaded = cache.get_or_load(&100, || {
+            assert_eq!((cache.len(), evicted.load(SeqCst)), (8, 0));
+            if fails { Err(()) } else { Ok((100, Duration::MAX)) }
+        });
+        assert_eq!(loaded.is_err(), fails);
+        assert_eq!((cache.len(), evicted.load(SeqCst)), (8, usize::from(!fails)));
     }
 }
 
 /// Whoever waits looks again only when it is told to: each look reads the clock.
 #[test]
 fn waiting_threads_sleep() {
-    watched(|| {
-        let readings = Arc::new(AtomicUsize::new(0));
-        let cache = Cache::builder()
-            .capacity(100)
-            .shards(1)
-            .clock(CountedClock(readings.clone()))
-            .build()
-            .unwrap();
-        let act = |_| {
-            cache.get_or_insert_with(&1, || {
-                await_misses(&cache, THREADS as u64);
-                // Those that have missed look once more, and go to sleep.
-                let before = readings.load(SeqCst);
-                thread::sleep(Duration::from_millis(250));
-                let looks = readings.load(SeqCst) - before;
-                // The system may wake a thread for nothing, but not often.
-                assert!(looks < 100, "{looks} looks while all wait");
-                7
-            });
-        };
-        beside(THREADS, act, || ());
-        assert!(readings.load(SeqCst) < 200 + THREADS * THREADS);
+    let _watchdog = Watchdog::start();
+    let readings = Arc::new(AtomicUsize::new(0));
+    let counts = readings.clone();
+    let clock = ClockFn(move || {
+        counts.fetch_add(1, SeqCst);
+        Duration::ZERO
     });
+    let cache = Cache::builder().capacity(100).shards(1).clock(clock).build().unwrap();
+    let act = |_| {
+        cache.get_or_insert_with(&1, || {
+            await_misses(&cache, THREADS as u64);
+            // Those that have missed look once more, and go to sleep.
+            let before = readings.load(SeqCst);
+            thread::sleep(Duration::from_millis(250));
+            let looks = readings.load(SeqCst) - before;
+            // The system may wake a thread for nothing, but not often.
+            assert!(looks < 100, "{looks} looks while all wait");
+            7
+        });
+    };
+    in_threads(THREADS, act);
+    assert!(readings.load(SeqCst) < 200 + THREADS * THREADS);
 }
 
 // ---- Overruled ----
-
-/// What happens to a key while it is being loaded.
-type Meanwhile = (&'static str, fn(&Cache<u64, u64>), Option<u64>);
-
-/// With what is there afterwards.
-const MEANWHILE: [Meanwhile; 12] = [
-    ("nothing", |_| (), Some(1)),
-    ("remove", |cache| _ = cache.remove(&1), None),
-    ("insert", |cache| _ = cache.insert(1, 2), Some(2)),
-    ("insert_with_ttl", |cache| _ = cache.insert_with_ttl(1, 2, Duration::MAX), Some(2)),
-    ("insert_with_ttl, zero", |cache| _ = cache.insert_with_ttl(1, 2, Duration::ZERO), None),
-    ("insert_many", |cache| cache.insert_many((0..20).map(|key| (key, 2))), Some(2)),
-    (
-        "insert_many_with_ttl, zero",
-        |cache| cache.insert_many_with_ttl([(1, 2)], Duration::ZERO),
-        None,
-    ),
-    ("clear", |cache| cache.clear(), None),
-    (
-        "insert and remove",
-        |cache| {
-            cache.insert(1, 2);
-            cache.remove(&1);
-        },
-        None,
-    ),
-    (
-        "insert and expire",
-        |cache| {
-            cache.insert(1, 2);
-            cache.set_ttl(&1, Duration::ZERO);
-        },
-        None,
-    ),
-    ("remove another", |cache| _ = cache.remove(&2), Some(1)),
-    ("insert another", |cache| _ = cache.insert(3, 3), Some(1)),
-];
 
 type Load<'a> = dyn Fn(&Cache<u64, u64>) -> u64 + 'a;
 
@@ -359,11 +267,9 @@ fn load_while(make_cache: impl Fn() -> Cache<u64, u64>) {
 
 #[test]
 fn what_happens_meanwhile_overrules_a_load() {
-    watched(|| {
-        for shards in [1, 8] {
-            load_while(|| Cache::builder().capacity(100).shards(shards).build().unwrap());
-        }
-    });
+    let _watchdog = Watchdog::start();
+    load_while(in_one_shard);
+    load_while(|| in_shards(8));
 }
 
 /// Loads keys from `first` up, each in the loader of the one before, and runs
@@ -382,242 +288,217 @@ fn load_nested(cache: &Cache<u64, u64>, first: u64, count: u64, inside: &mut dyn
 /// The same where the shard has no room left to note the load.
 #[test]
 fn what_happens_meanwhile_overrules_an_unshared_load() {
-    watched(|| {
-        for (name, meanwhile, left) in MEANWHILE {
-            let cache = in_one_shard();
-            load_nested(&cache, 1_000, LOADS_MAX, &mut || {
-                let value = cache.get_or_insert_with(&1, || {
-                    meanwhile(&cache);
-                    1
-                });
-                assert_eq!(value, 1, "{name}: the loader's caller gets its value");
-                // Without room, it need not be stored; but nothing old may be.
-                let now = cache.get(&1);
-                assert!(now == left || (left == Some(1) && now.is_none()), "{name}: {now:?} left");
+    let _watchdog = Watchdog::start();
+    for (name, meanwhile, left) in MEANWHILE {
+        let cache = in_one_shard();
+        load_nested(&cache, 1_000, LOADS_MAX, &mut || {
+            let value = cache.get_or_insert_with(&1, || {
+                meanwhile(&cache);
+                1
             });
-        }
-    });
+            assert_eq!(value, 1, "{name}: the loader's caller gets its value");
+            // Without room, it need not be stored; but nothing old may be.
+            let now = cache.get(&1);
+            assert!(now == left || (left == Some(1) && now.is_none()), "{name}: {now:?} left");
+        });
+    }
 }
 
 /// Waiters of an overruled load get what was put in instead, or load anew.
 #[test]
 fn waiters_of_an_overruled_load_look_again() {
-    watched(|| {
-        for inserts in [true, false] {
-            let cache = in_one_shard();
-            let runs = AtomicUsize::new(0);
-            let act = |_| {
-                let value = cache.get_or_insert_with(&1, || {
-                    if runs.fetch_add(1, SeqCst) > 0 {
-                        return 30;
-                    }
-                    await_misses(&cache, THREADS as u64);
-                    if inserts {
-                        cache.insert(1, 20);
-                    } else {
-                        cache.remove(&1);
-                    }
-                    10
-                });
-                assert!([10, if inserts { 20 } else { 30 }].contains(&value), "{value}");
-            };
-            beside(THREADS, act, || ());
-            assert_eq!(runs.into_inner(), if inserts { 1 } else { 2 });
-            assert_eq!(cache.get(&1), Some(if inserts { 20 } else { 30 }));
-        }
-    });
+    let _watchdog = Watchdog::start();
+    for inserts in [true, false] {
+        let cache = in_one_shard();
+        let runs = AtomicUsize::new(0);
+        let act = |_| {
+            let value = cache.get_or_insert_with(&1, || {
+                if runs.fetch_add(1, SeqCst) > 0 {
+                    return 30;
+                }
+                await_misses(&cache, THREADS as u64);
+                if inserts {
+                    cache.insert(1, 20);
+                } else {
+                    cache.remove(&1);
+                }
+                10
+            });
+            assert!([10, if inserts { 20 } else { 30 }].contains(&value), "{value}");
+        };
+        in_threads(THREADS, act);
+        assert_eq!(runs.into_inner(), if inserts { 1 } else { 2 });
+        assert_eq!(cache.get(&1), Some(if inserts { 20 } else { 30 }));
+    }
 }
 
 // ---- TTLs ----
 
 #[test]
 fn a_ttl_of_zero_is_returned_and_not_stored() {
-    watched(|| {
-        let told = Arc::new(AtomicUsize::new(0));
-        let count = told.clone();
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(10)
-            .on_removal(move |_: &u64, _: &u64, _| _ = count.fetch_add(1, SeqCst))
-            .build()
-            .unwrap();
-        for value in 1..5 {
-            let loaded = cache.get_or_load(&1, || Ok::<_, ()>((value, Duration::ZERO)));
-            assert_eq!(loaded, Ok(value));
-            assert_eq!(cache.len(), 0);
-        }
-        assert_eq!((cache.stats().inserts, told.load(SeqCst)), (0, 0));
+    let _watchdog = Watchdog::start();
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    let cache: Cache<u64, u64> = Cache::builder()
+        .capacity(10)
+        .on_removal(move |_: &u64, _: &u64, _| _ = count.fetch_add(1, SeqCst))
+        .build()
+        .unwrap();
+    for value in 1..5 {
+        let loaded = cache.get_or_load(&1, || Ok::<_, ()>((value, Duration::ZERO)));
+        assert_eq!(loaded, Ok(value));
+        assert_eq!(cache.len(), 0);
+    }
+    assert_eq!((cache.stats().inserts, told.load(SeqCst)), (0, 0));
 
-        let none: Cache<u64, u64> =
-            Cache::builder().capacity(10).ttl(Duration::ZERO).build().unwrap();
-        assert_eq!(none.get_or_insert_with(&1, || 1), 1);
-        assert_eq!(none.try_get_or_insert_with(&1, || Ok::<_, ()>(2)), Ok(2));
-        assert!(none.is_empty());
-    });
+    let none: Cache<u64, u64> = Cache::builder().capacity(10).ttl(Duration::ZERO).build().unwrap();
+    assert_eq!(none.get_or_insert_with(&1, || 1), 1);
+    assert_eq!(none.try_get_or_insert_with(&1, || Ok::<_, ()>(2)), Ok(2));
+    assert!(none.is_empty());
 }
 
 /// With a TTL of zero, each of those who wait has its turn.
 #[test]
 fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
-    watched(|| {
-        let cache = in_one_shard();
-        let turns = Turns::default();
-        let act = |_| {
-            cache
-                .get_or_load(&1, || {
-                    if turns.runs.load(SeqCst) == 0 {
-                        await_misses(&cache, THREADS as u64);
-                    }
-                    let (turn, _turn) = turns.take();
-                    Ok::<_, ()>((turn as u64, Duration::ZERO))
-                })
-                .unwrap();
-        };
-        beside(THREADS, act, || ());
-        assert_eq!(turns.runs.into_inner(), THREADS);
-        assert!(cache.is_empty());
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let turns = Turns::default();
+    let act = |_| {
+        cache
+            .get_or_load(&1, || {
+                if turns.runs() == 0 {
+                    await_misses(&cache, THREADS as u64);
+                }
+                let (turn, _turn) = turns.take();
+                Ok::<_, ()>((turn as u64, Duration::ZERO))
+            })
+            .unwrap();
+    };
+    in_threads(THREADS, act);
+    assert_eq!(turns.runs(), THREADS);
+    assert!(cache.is_empty());
 }
 
 /// What expires as soon as it comes goes to its caller all the same.
 #[test]
 fn a_value_may_expire_at_once() {
-    watched(|| {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let hears = told.clone();
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(10)
-            .shards(1)
-            .resolution(Duration::from_micros(1))
-            .on_removal(move |&key, &value, cause| hears.lock().unwrap().push((key, value, cause)))
-            .build()
-            .unwrap();
-        let act = |number| {
-            for round in 0..100 {
-                let key = round % 3;
-                let brought = number as u64 * 1_000 + round;
-                let loaded =
-                    cache.get_or_load(&key, || Ok::<_, ()>((brought, Duration::from_nanos(1))));
-                assert!(loaded.is_ok());
-            }
-        };
-        beside(THREADS, act, || ());
-        while !cache.is_empty() {
-            thread::yield_now();
+    let _watchdog = Watchdog::start();
+    let told = Log::default();
+    let builder = Cache::builder().capacity(10).shards(1).resolution(Duration::from_micros(1));
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
+    let act = |number| {
+        for round in 0..100 {
+            let key = round % 3;
+            let brought = number as u64 * 1_000 + round;
+            let loaded =
+                cache.get_or_load(&key, || Ok::<_, ()>((brought, Duration::from_nanos(1))));
+            assert!(loaded.is_ok());
         }
-        let stats = cache.stats();
-        assert_eq!(stats.expired, stats.inserts);
-        while told.lock().unwrap().len() < stats.inserts as usize {
-            thread::yield_now();
-        }
-        assert!(told.lock().unwrap().iter().all(|(_, _, cause)| *cause == RemovalCause::Expired));
-    });
+    };
+    in_threads(THREADS, act);
+    wait_until("all are freed", || cache.is_empty());
+    let stats = cache.stats();
+    assert_eq!(stats.expired, stats.inserts);
+    wait_until("all are told", || told.len() >= stats.inserts as usize);
+    assert!(told.take().iter().all(|(_, _, cause)| *cause == RemovalCause::Expired));
 }
 
 /// An entry that is due is none: it is loaded anew, and leaves as `Expired`.
 #[test]
 fn what_is_due_is_loaded_anew() {
-    watched(|| {
-        let clock = ManualClock::new();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let hears = told.clone();
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(10)
-            .reap_limit(0)
-            .clock(clock.clone())
-            .ttl(SECOND)
-            .on_removal(move |&key, &value, cause| hears.lock().unwrap().push((key, value, cause)))
-            .build()
-            .unwrap();
-        cache.insert(1, 1);
-        clock.advance(2 * SECOND);
-        assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((2, 5 * SECOND))), Ok(2));
-        assert_eq!(*told.lock().unwrap(), [(1, 1, RemovalCause::Expired)]);
-        // The loader's own TTL counts from when its value is stored.
-        clock.advance(4 * SECOND);
-        assert_eq!(cache.get(&1), Some(2));
-        clock.advance(2 * SECOND);
-        assert_eq!(cache.get(&1), None);
-        let loaded = cache.get_or_load(&1, || {
-            clock.advance(100 * SECOND);
-            Ok::<_, ()>((3, 5 * SECOND))
-        });
-        assert_eq!((loaded, cache.get(&1)), (Ok(3), Some(3)));
-        // `Duration::MAX` is never.
-        cache.remove(&1);
-        assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((4, Duration::MAX))), Ok(4));
-        assert_eq!(cache.expires_in(&1), Some(Duration::MAX));
-        assert_eq!(cache.next_expiry(), None);
+    let _watchdog = Watchdog::start();
+    let clock = ManualClock::new();
+    let told = Log::default();
+    let builder = Cache::builder().capacity(10).reap_limit(0).clock(clock.clone()).ttl(SECOND);
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
+    cache.insert(1, 1);
+    clock.advance(2 * SECOND);
+    assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((2, 5 * SECOND))), Ok(2));
+    assert_eq!(told.take(), [(1, 1, RemovalCause::Expired)]);
+    // The loader's own TTL counts from when its value is stored.
+    clock.advance(4 * SECOND);
+    assert_eq!(cache.get(&1), Some(2));
+    clock.advance(2 * SECOND);
+    assert_eq!(cache.get(&1), None);
+    let loaded = cache.get_or_load(&1, || {
+        clock.advance(100 * SECOND);
+        Ok::<_, ()>((3, 5 * SECOND))
     });
+    assert_eq!((loaded, cache.get(&1)), (Ok(3), Some(3)));
+    // `Duration::MAX` is never.
+    cache.remove(&1);
+    assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((4, Duration::MAX))), Ok(4));
+    assert_eq!(cache.expires_in(&1), Some(Duration::MAX));
+    assert_eq!(cache.next_expiry(), None);
 }
 
 // ---- Loads within loads ----
 
 #[test]
 fn a_loader_that_asks_for_its_own_key_panics_and_says_so() {
-    watched(|| {
-        for shards in [1, 8] {
-            let cache: Cache<u64, u64> =
-                Cache::builder().capacity(100).shards(shards).build().unwrap();
-            let ways: [&dyn Fn() -> u64; 3] = [
-                &|| cache.get_or_insert_with(&1, || 1),
-                &|| cache.try_get_or_insert_with(&1, || Ok::<_, ()>(1)).unwrap(),
-                &|| cache.get_or_load(&1, || Ok::<_, ()>((1, SECOND))).unwrap(),
-            ];
-            for inner in ways {
-                // Directly, and through the loader of another key.
-                for through in [false, true] {
-                    let text = panic_of(|| {
-                        cache.get_or_insert_with(&1, || {
-                            if through { cache.get_or_insert_with(&2, inner) } else { inner() }
-                        })
-                    });
-                    let text = text.expect("it would wait for itself");
-                    assert!(text.contains("punctual") && text.contains("its own key"), "{text}");
-                    assert!(cache.is_empty());
-                    // The cache goes on, with that very key.
-                    assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
-                    assert_eq!(cache.remove(&1), Some(5));
-                }
+    let _watchdog = Watchdog::start();
+    for cache in [1, 8].map(in_shards) {
+        let ways: [&dyn Fn() -> u64; 3] = [
+            &|| cache.get_or_insert_with(&1, || 1),
+            &|| cache.try_get_or_insert_with(&1, || Ok::<_, ()>(1)).unwrap(),
+            &|| cache.get_or_load(&1, || Ok::<_, ()>((1, SECOND))).unwrap(),
+        ];
+        for inner in ways {
+            // Directly, and through the loader of another key.
+            for through in [false, true] {
+                let text = message_of(|| {
+                    cache.get_or_insert_with(&1, || {
+                        if through { cache.get_or_insert_with(&2, inner) } else { inner() }
+                    })
+                });
+                let text = text.expect("it would wait for itself");
+                assert!(
+                    text.contains("punctual: recursive load") && text.contains("deadlock"),
+                    "{text}"
+                );
+                assert!(cache.is_empty());
+                // The cache goes on, with that very key.
+                assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
+                assert_eq!(cache.remove(&1), Some(5));
             }
-            // A loader that would rather not hear of it.
-            let value = cache.get_or_insert_with(&1, || {
-                assert!(panic_of(ways[0]).is_some());
-                // What is no load may be asked for.
-                assert_eq!(cache.get(&1), None);
-                6
-            });
-            assert_eq!((value, cache.get(&1)), (6, Some(6)));
         }
-    });
+        // A loader that would rather not hear of it.
+        let value = cache.get_or_insert_with(&1, || {
+            assert!(message_of(ways[0]).is_some());
+            // What is no load may be asked for.
+            assert_eq!(cache.get(&1), None);
+            6
+        });
+        assert_eq!((value, cache.get(&1)), (6, Some(6)));
+    }
 }
 
 /// The same where the shard has no room left to note the load.
 #[test]
 fn an_unshared_loader_that_asks_for_its_own_key_panics_too() {
-    watched(|| {
-        let cache = in_one_shard();
-        load_nested(&cache, 1_000, LOADS_MAX, &mut || {
-            // Directly, and through the loader of another key.
-            let ways: [&dyn Fn() -> u64; 2] = [&|| cache.get_or_insert_with(&1, || 1), &|| {
-                cache.get_or_insert_with(&2, || cache.get_or_insert_with(&1, || 1))
-            }];
-            for inner in ways {
-                let text = panic_of(|| cache.get_or_insert_with(&1, inner));
-                assert!(text.is_some_and(|text| text.contains("its own key")));
-                // It is no loader's key any more, and it never was another cache's.
-                assert_eq!(cache.get_or_insert_with(&1, || in_one_shard().len() as u64), 0);
-                assert_eq!(cache.remove(&1), Some(0));
-                let other = in_one_shard();
-                let value = cache.get_or_insert_with(&1, || {
-                    load_nested(&other, 1_000, LOADS_MAX, &mut || {
-                        assert_eq!(other.get_or_insert_with(&1, || 5), 5);
-                    });
-                    6
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    load_nested(&cache, 1_000, LOADS_MAX, &mut || {
+        // Directly, and through the loader of another key.
+        let ways: [&dyn Fn() -> u64; 2] = [&|| cache.get_or_insert_with(&1, || 1), &|| {
+            cache.get_or_insert_with(&2, || cache.get_or_insert_with(&1, || 1))
+        }];
+        for inner in ways {
+            let text = message_of(|| cache.get_or_insert_with(&1, inner));
+            assert!(text.is_some_and(|text| text.contains("recursive load")));
+            // It is no loader's key any more, and it never was another cache's.
+            assert_eq!(cache.get_or_insert_with(&1, || in_one_shard().len() as u64), 0);
+            assert_eq!(cache.remove(&1), Some(0));
+            let other = in_one_shard();
+            let value = cache.get_or_insert_with(&1, || {
+                load_nested(&other, 1_000, LOADS_MAX, &mut || {
+                    assert_eq!(other.get_or_insert_with(&1, || 5), 5);
                 });
-                assert_eq!(value, 6);
-                cache.remove(&1);
-            }
-        });
+                6
+            });
+            assert_eq!(value, 6);
+            cache.remove(&1);
+        }
     });
 }
 
@@ -628,12 +509,11 @@ fn no_loader_runs_within_itself_for_ever() {
     fn ask(cache: &Cache<u64, u64>, key: u64) -> u64 {
         cache.get_or_insert_with(&(key % 3), || ask(cache, key + 1))
     }
-    watched(|| {
-        let cache = in_one_shard();
-        load_nested(&cache, 1_000, 5 * LOADS_MAX, &mut || {
-            let text = panic_of(|| ask(&cache, 0));
-            assert!(text.is_some_and(|text| text.contains("its own key")));
-        });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    load_nested(&cache, 1_000, 5 * LOADS_MAX, &mut || {
+        let text = message_of(|| ask(&cache, 0));
+        assert!(text.is_some_and(|text| text.contains("recursive load")));
     });
 }
 
@@ -641,80 +521,76 @@ fn no_loader_runs_within_itself_for_ever() {
 /// that the table has no room for.
 #[test]
 fn a_loader_may_ask_another_cache_for_its_own_key() {
-    watched(|| {
-        let hasher = RandomState::default();
-        let build = || -> Cache<u64, u64> {
-            Cache::builder().capacity(1_000).shards(1).hasher(hasher.clone()).build().unwrap()
-        };
-        let (one, other) = (build(), build());
-        load_nested(&one, 1_000, LOADS_MAX, &mut || {
-            let loaded = one.get_or_insert_with(&1, || other.get_or_insert_with(&1, || 7));
-            assert_eq!((loaded, one.get(&1), other.get(&1)), (7, Some(7), Some(7)));
-        });
+    let _watchdog = Watchdog::start();
+    let hasher = RandomState::default();
+    let build = || -> Cache<u64, u64> {
+        Cache::builder().capacity(1_000).shards(1).hasher(hasher.clone()).build().unwrap()
+    };
+    let (one, other) = (build(), build());
+    load_nested(&one, 1_000, LOADS_MAX, &mut || {
+        let loaded = one.get_or_insert_with(&1, || other.get_or_insert_with(&1, || 7));
+        assert_eq!((loaded, one.get(&1), other.get(&1)), (7, Some(7), Some(7)));
     });
 }
 
 /// The panic of one that asks for its own key passes the turn on, too.
 #[test]
 fn others_wait_for_no_loader_that_asks_for_its_own_key() {
-    watched(|| {
-        let cache = in_one_shard();
-        let runs = AtomicUsize::new(0);
-        let panics = AtomicUsize::new(0);
-        let act = |_| {
-            let loading = || {
-                cache.get_or_insert_with(&1, || {
-                    if runs.fetch_add(1, SeqCst) > 0 {
-                        return 7;
-                    }
-                    await_misses(&cache, THREADS as u64);
-                    cache.get_or_insert_with(&1, || 8)
-                })
-            };
-            match panic_of(loading) {
-                None => assert_eq!(cache.get(&1), Some(7)),
-                Some(_) => _ = panics.fetch_add(1, SeqCst),
-            }
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let runs = AtomicUsize::new(0);
+    let panics = AtomicUsize::new(0);
+    let act = |_| {
+        let loading = || {
+            cache.get_or_insert_with(&1, || {
+                if runs.fetch_add(1, SeqCst) > 0 {
+                    return 7;
+                }
+                await_misses(&cache, THREADS as u64);
+                cache.get_or_insert_with(&1, || 8)
+            })
         };
-        beside(THREADS, act, || ());
-        assert_eq!((runs.into_inner(), panics.into_inner()), (2, 1));
-    });
+        match message_of(loading) {
+            None => assert_eq!(cache.get(&1), Some(7)),
+            Some(_) => _ = panics.fetch_add(1, SeqCst),
+        }
+    };
+    in_threads(THREADS, act);
+    assert_eq!((runs.into_inner(), panics.into_inner()), (2, 1));
 }
 
 /// Far more loads at once than a shard keeps track of.
 #[test]
 fn more_loads_than_there_is_room_for_run_unshared() {
-    watched(|| {
-        let cache = in_one_shard();
-        load_nested(&cache, 0, 3 * LOADS_MAX, &mut || assert!(cache.is_empty()));
-        for key in 0..3 * LOADS_MAX {
-            assert_eq!(cache.get(&key), Some(key));
-        }
-        assert_eq!(cache.stats().inserts, 3 * LOADS_MAX);
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    load_nested(&cache, 0, 3 * LOADS_MAX, &mut || assert!(cache.is_empty()));
+    for key in 0..3 * LOADS_MAX {
+        assert_eq!(cache.get(&key), Some(key));
+    }
+    assert_eq!(cache.stats().inserts, 3 * LOADS_MAX);
 }
 
 #[test]
 fn forty_threads_load_forty_keys_of_one_shard() {
-    watched(|| {
-        let cache = in_one_shard();
-        let all_load = Barrier::new(40);
-        let act = |number| {
-            let key = number as u64;
-            let value = cache.get_or_insert_with(&key, || {
-                all_load.wait();
-                key
-            });
-            assert_eq!(value, key);
-            assert_eq!(cache.get(&key), Some(key));
-        };
-        beside(40, act, || ());
-        assert_eq!(cache.len(), 40);
-        // There is room again.
-        let again = in_one_shard();
-        again.insert(0, 0);
-        one_of_two_waits(&cache, 77);
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let all_load = Barrier::new(40);
+    let act = |number| {
+        let key = number as u64;
+        let value = cache.get_or_insert_with(&key, || {
+            all_load.wait();
+            key
+        });
+        assert_eq!(value, key);
+        assert_eq!(cache.get(&key), Some(key));
+    };
+    in_threads(40, act);
+    assert_eq!(cache.len(), 40);
+    // There is room again.
+    let again = in_one_shard();
+    again.insert(0, 0);
+    one_of_two_waits(&cache, 77);
 }
 
 /// Holds that a second caller waits for the first.
@@ -728,53 +604,48 @@ fn one_of_two_waits(cache: &Cache<u64, u64>, key: u64) {
             key
         });
     };
-    beside(2, act, || ());
+    in_threads(2, act);
     assert_eq!(runs.into_inner(), 1);
 }
 
 /// However loads end, each gives its room back.
 #[test]
 fn no_room_is_lost() {
-    watched(|| {
-        let cache = in_one_shard();
-        for key in 0..3 * LOADS_MAX {
-            assert!(cache.try_get_or_insert_with(&key, || Err(())).is_err());
-            assert!(panic_of(|| cache.get_or_insert_with(&key, || panic!("a loader"))).is_some());
-            assert_eq!(cache.get_or_load(&key, || Ok::<_, ()>((1, Duration::ZERO))), Ok(1));
-            cache.get_or_insert_with(&key, || {
-                cache.remove(&key);
-                key
-            });
-            assert_eq!(cache.get(&key), None);
-        }
-        one_of_two_waits(&cache, 99);
-    });
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    for key in 0..3 * LOADS_MAX {
+        assert!(cache.try_get_or_insert_with(&key, || Err(())).is_err());
+        assert!(message_of(|| cache.get_or_insert_with(&key, || panic!("a loader"))).is_some());
+        assert_eq!(cache.get_or_load(&key, || Ok::<_, ()>((1, Duration::ZERO))), Ok(1));
+        cache.get_or_insert_with(&key, || {
+            cache.remove(&key);
+            key
+        });
+        assert_eq!(cache.get(&key), None);
+    }
+    one_of_two_waits(&cache, 99);
 }
 
 /// The listener and the `Drop`s that storing gives rise to run after the load, and
 /// may load the same key.
 #[test]
-fn whoever_hears_of_what_a_load_displaces_may_load_the_same_key() {
-    watched(|| {
-        let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
-        let slot = handle.clone();
-        let cache = Cache::builder()
-            .capacity(1)
-            .on_removal(move |&key: &u64, _: &u64, cause| {
-                let cache = slot.lock().unwrap().clone();
-                if let (Some(cache), RemovalCause::Evicted, 1) = (cache, cause, key) {
-                    assert_eq!(cache.remove(&2), Some(2));
-                    assert_eq!(cache.get_or_insert_with(&2, || 22), 22);
-                }
-            })
-            .build()
-            .unwrap();
-        *handle.lock().unwrap() = Some(cache.clone());
-        cache.insert(1, 1);
-        assert_eq!(cache.get_or_insert_with(&2, || 2), 2);
-        assert_eq!(cache.get(&2), Some(22));
-        handle.lock().unwrap().take();
-    });
+fn listener_of_an_eviction_by_a_load_may_load_that_key() {
+    let _watchdog = Watchdog::start();
+    let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
+    let slot = handle.clone();
+    let listener = move |&key: &u64, _: &u64, cause: RemovalCause| {
+        let cache = slot.lock().unwrap().clone();
+        if let (Some(cache), RemovalCause::Evicted, 1) = (cache, cause, key) {
+            assert_eq!(cache.remove(&2), Some(2));
+            assert_eq!(cache.get_or_insert_with(&2, || 22), 22);
+        }
+    };
+    let cache = Cache::builder().capacity(1).on_removal(listener).build().unwrap();
+    *handle.lock().unwrap() = Some(cache.clone());
+    cache.insert(1, 1);
+    assert_eq!(cache.get_or_insert_with(&2, || 2), 2);
+    assert_eq!(cache.get(&2), Some(22));
+    handle.lock().unwrap().take();
 }
 
 /// Keys whose `Hash` leaves something out, as `Hash` may.
@@ -792,36 +663,34 @@ impl Hash for Versioned {
 
 #[test]
 fn keys_of_one_hash_wait_for_each_other_and_then_load_their_own() {
-    watched(|| {
-        let cache: Cache<Versioned, u64> = Cache::new(100);
-        let act = |number| {
-            for id in 0..200 {
-                let version = number as u64 % 4;
-                let key = Versioned { id, version };
-                assert_eq!(cache.get_or_insert_with(&key, || id * 10 + version), id * 10 + version);
-            }
-        };
-        beside(THREADS, act, || ());
-    });
+    let _watchdog = Watchdog::start();
+    let cache: Cache<Versioned, u64> = Cache::new(100);
+    let act = |number| {
+        for id in 0..200 {
+            let version = number as u64 % 4;
+            let key = Versioned { id, version };
+            assert_eq!(cache.get_or_insert_with(&key, || id * 10 + version), id * 10 + version);
+        }
+    };
+    in_threads(THREADS, act);
 }
 
 /// A load is known by its key's hash. So a loader must not ask for another key of the
 /// same hash, which could be its own.
 #[test]
 fn a_loader_that_asks_for_another_key_of_the_same_hash_panics() {
-    watched(|| {
-        let cache: Cache<Versioned, u64> = Cache::new(100);
-        let (old, new) = (Versioned { id: 1, version: 1 }, Versioned { id: 1, version: 2 });
-        let text =
-            panic_of(|| cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 10)));
-        assert!(text.is_some_and(|text| text.contains("or one of the same hash")));
-        assert!(cache.is_empty());
-        // What is there needs no load.
-        cache.insert(old.clone(), 10);
-        let value = cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 0) + 1);
-        assert_eq!(value, 11);
-        assert_eq!((cache.get(&old), cache.get(&new)), (Some(10), Some(11)));
-    });
+    let _watchdog = Watchdog::start();
+    let cache: Cache<Versioned, u64> = Cache::new(100);
+    let (old, new) = (Versioned { id: 1, version: 1 }, Versioned { id: 1, version: 2 });
+    let text =
+        message_of(|| cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 10)));
+    assert!(text.is_some_and(|text| text.contains("or one of the same 64-bit hash")));
+    assert!(cache.is_empty());
+    // What is there needs no load.
+    cache.insert(old.clone(), 10);
+    let value = cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 0) + 1);
+    assert_eq!(value, 11);
+    assert_eq!((cache.get(&old), cache.get(&new)), (Some(10), Some(11)));
 }
 
 // ---- Keys ----
@@ -853,54 +722,38 @@ impl ToOwned for Name {
 
 #[test]
 fn a_hit_builds_no_key() {
-    watched(|| {
-        let cache: Cache<OwnedName, u64> = Cache::new(10);
-        assert_eq!(cache.get_or_insert_with(&Name(1), || 1), 1);
-        assert_eq!(KEYS_BUILT.take(), 1);
-        for _ in 0..10 {
-            assert_eq!(cache.get_or_insert_with(&Name(1), || 2), 1);
-            assert_eq!(cache.try_get_or_insert_with(&Name(1), || Err(())), Ok(1));
-            assert_eq!(cache.get_or_load(&Name(1), || Err(())), Ok(1));
-        }
-        assert_eq!(KEYS_BUILT.take(), 0);
-        // Neither does what is not stored.
-        assert!(cache.try_get_or_insert_with(&Name(2), || Err(())).is_err());
-        assert_eq!(cache.get_or_load(&Name(2), || Ok::<_, ()>((2, Duration::ZERO))), Ok(2));
-        assert_eq!(KEYS_BUILT.take(), 0);
-    });
+    let _watchdog = Watchdog::start();
+    let cache: Cache<OwnedName, u64> = Cache::new(10);
+    assert_eq!(cache.get_or_insert_with(&Name(1), || 1), 1);
+    assert_eq!(KEYS_BUILT.take(), 1);
+    for _ in 0..10 {
+        assert_eq!(cache.get_or_insert_with(&Name(1), || 2), 1);
+        assert_eq!(cache.try_get_or_insert_with(&Name(1), || Err(())), Ok(1));
+        assert_eq!(cache.get_or_load(&Name(1), || Err(())), Ok(1));
+    }
+    assert_eq!(KEYS_BUILT.take(), 0);
+    // Neither does what is not stored.
+    assert!(cache.try_get_or_insert_with(&Name(2), || Err(())).is_err());
+    assert_eq!(cache.get_or_load(&Name(2), || Ok::<_, ()>((2, Duration::ZERO))), Ok(2));
+    assert_eq!(KEYS_BUILT.take(), 0);
 }
 
 /// Counts how often keys are hashed: twice where there is a loader to run.
 #[test]
 fn whoever_waits_is_served_under_any_hasher() {
-    #[derive(Clone, Default)]
-    struct Constant;
-    impl BuildHasher for Constant {
-        type Hasher = Constant;
-        fn build_hasher(&self) -> Constant {
-            Constant
+    let _watchdog = Watchdog::start();
+    // All keys wait for each other, and get their own all the same.
+    let cache = Cache::builder().capacity(100).hasher(HashBy(|_| 0)).build().unwrap();
+    let runs = AtomicUsize::new(0);
+    let act = |_| {
+        for key in 0..50u64 {
+            let value = cache.get_or_insert_with(&key, || {
+                runs.fetch_add(1, SeqCst);
+                key + 1
+            });
+            assert_eq!(value, key + 1);
         }
-    }
-    impl Hasher for Constant {
-        fn write(&mut self, _: &[u8]) {}
-        fn finish(&self) -> u64 {
-            0
-        }
-    }
-    watched(|| {
-        // All keys wait for each other, and get their own all the same.
-        let cache = Cache::builder().capacity(100).hasher(Constant).build().unwrap();
-        let runs = AtomicUsize::new(0);
-        let act = |_| {
-            for key in 0..50u64 {
-                let value = cache.get_or_insert_with(&key, || {
-                    runs.fetch_add(1, SeqCst);
-                    key + 1
-                });
-                assert_eq!(value, key + 1);
-            }
-        };
-        beside(THREADS, act, || ());
-        assert_eq!(runs.into_inner(), 50);
-    });
+    };
+    in_threads(THREADS, act);
+    assert_eq!(runs.into_inner(), 50);
 }

@@ -7,25 +7,29 @@
 
 #![cfg(all(target_pointer_width = "64", not(any(punctual_loom, miri))))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/allocator.rs"]
-mod allocator;
 #[allow(dead_code, reason = "its `main` is not called here")]
 #[path = "../examples/bytes_per_entry.rs"]
 mod bytes_per_entry;
-#[path = "support/subject.rs"]
-mod subject;
+#[allow(dead_code, reason = "shared with other tests")]
+#[path = "support/plan.rs"]
+mod plan;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use punctual::{BuildError, Eviction, Footprint, ManualClock};
-
-use crate::allocator::{Scarcity, Traffic, measure, with_little_memory};
-use crate::bytes_per_entry::{BYTES_MUST, CAPACITIES, Row};
-use crate::subject::{
-    ClockChoice, Family, Key, KeyHasher, ListenerChoice, POLICIES, Plan, Subject, Value,
+use punctual_testing::alloc::{
+    Counting, PerThread, Scarcity, Traffic, measure, with_little_memory,
 };
+
+use crate::bytes_per_entry::{BYTES_MUST, CAPACITIES, Row};
+use crate::plan::{
+    ClockChoice, Family, Key, KeyHasher, ListenerChoice, POLICIES, Plan, Planned, Shared, Subject,
+    Unsync, Value,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting<PerThread> = Counting(PerThread);
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -101,43 +105,26 @@ impl Churn {
     fn step<C: Subject<u64, u64>>(&mut self, cache: &mut C) {
         let capacity = cache.capacity();
         let key = self.random.u64(..2 * capacity as u64 + 1);
+        let ttl = self.some_ttl();
         match self.random.u8(..32) {
             0..=10 => drop(cache.insert(key, key)),
-            11..=14 => {
-                let ttl = self.some_ttl();
-                cache.insert_with_ttl(key, key, ttl);
-            }
+            11..=14 => drop(cache.insert_with_ttl(key, key, ttl)),
             15..=16 => drop(cache.get(&key)),
             17 => self.batch(cache, key),
-            18 => drop(cache.peek(&key) && cache.contains_key(&key)),
+            18 => drop(cache.peek(&key).is_some() && cache.contains_key(&key)),
             19 => drop(cache.read(&key, |&value| assert_eq!(value, key))),
             20 => drop(cache.update(&key, |value| *value = key)),
             21..=22 => drop(cache.remove(&key)),
-            23..=24 => cache.get_or_insert_with(&key, || key),
+            23..=24 => drop(cache.get_or_insert_with(&key, || key)),
             25 => {
                 let fails = self.random.bool();
-                cache.try_get_or_insert_with(&key, || if fails { Err(()) } else { Ok(key) });
+                drop(cache.try_get_or_insert_with(&key, || if fails { Err(()) } else { Ok(key) }));
             }
-            26 => {
-                let ttl = self.some_ttl();
-                cache.get_or_load(&key, || Ok((key, ttl)));
-            }
-            27 => {
-                let ttl = self.some_ttl();
-                cache.set_ttl(&key, ttl);
-            }
-            28 => {
-                let ttl = self.some_ttl();
-                cache.get_and_set_ttl(&key, ttl);
-            }
-            29 => {
-                cache.reap(self.random.usize(..100));
-            }
-            30 => {
-                cache.expires_in(&key);
-                cache.next_expiry();
-                cache.stats();
-            }
+            26 => drop(cache.get_or_load(&key, || Ok::<_, ()>((key, ttl)))),
+            27 => drop(cache.set_ttl(&key, ttl)),
+            28 => drop(cache.get_and_set_ttl(&key, ttl)),
+            29 => _ = cache.reap(self.random.usize(..100)),
+            30 => _ = (cache.expires_in(&key), cache.next_expiry(), cache.stats()),
             _ => self.move_clock(capacity),
         }
         self.operations += 1;
@@ -154,9 +141,7 @@ impl Churn {
         let keys = &self.keys;
         match self.random.u8(..4) {
             0 => cache.insert_many(keys.iter().map(|&key| (key, key))),
-            1 => {
-                cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl);
-            }
+            1 => cache.insert_many_with_ttl(keys.iter().map(|&key| (key, key)), ttl),
             _ => cache.read_many(keys, |position, value| {
                 assert!(value.is_none_or(|&value| value == keys[position]));
             }),
@@ -257,7 +242,7 @@ fn allocates_nothing_once_built<F: Family>(eviction: Eviction) {
         Plan::of_capacity(1_000).shards(7),
         Plan::of_budget(100_000),
         // The worst hasher there is: the index is one long chain.
-        Plan { hasher: KeyHasher::Constant, ..Plan::of_capacity(100) },
+        Plan { hasher: KeyHasher::CONSTANT, ..Plan::of_capacity(100) },
     ]
     .into_iter()
     .enumerate()
@@ -295,7 +280,7 @@ fn callers_heap_is_the_callers<F: Family>() {
                 let (call, ()) = measure(|| match random.u8(..8) {
                     0..=3 => drop(cache.insert(key, value)),
                     4 => drop(cache.remove(&key)),
-                    5 => cache.get_or_insert_with(&key, || value),
+                    5 => drop(cache.get_or_insert_with(&key, || value)),
                     6 => drop(cache.get(&key)),
                     _ => clock.advance(Duration::from_millis(5)),
                 });
@@ -314,10 +299,11 @@ fn callers_heap_is_the_callers<F: Family>() {
         let value: Arc<str> = Arc::from("value");
         cache.insert("key".to_owned(), value.clone());
         let key = "key".to_owned();
-        let (hit, ()) = measure(|| cache.get_or_insert_with(&key, || unreachable!("it is there")));
+        let (hit, ()) =
+            measure(|| drop(cache.get_or_insert_with(&key, || unreachable!("it is there"))));
         assert_eq!(hit, Traffic::NONE);
         let key = "other key".to_owned();
-        let (miss, ()) = measure(|| cache.get_or_insert_with(&key, || value.clone()));
+        let (miss, ()) = measure(|| drop(cache.get_or_insert_with(&key, || value.clone())));
         assert_eq!((miss.allocations, miss.bytes_kept), (1, signed(key.len())));
 
         let (dropping, ()) = measure(|| drop(cache));
@@ -410,7 +396,7 @@ fn footprint_counts_listener_and_clock<F: Family>() {
 }
 
 /// Each part holds what its name says.
-fn parts_of_the_footprint_are_what_they_are_called<F: Family>() {
+fn footprint_parts_match_their_structures<F: Family>() {
     for capacity in [1, 100, 10_000, 50_000, 1_000_000] {
         let plan = Plan::of_capacity(capacity);
         let numbers = planned::<F, u64, u64>(&plan);
@@ -483,16 +469,7 @@ fn budget_is_used_up_and_kept<F: Family>() {
             missed.extend(capacity_missed::<F, (), ()>(&plan));
         }
     }
-    assert!(
-        missed.is_empty(),
-        "{} times:
-{}",
-        missed.len(),
-        missed.join(
-            "
-"
-        )
-    );
+    assert!(missed.is_empty(), "{} times:\n{}", missed.len(), missed.join("\n"));
 }
 
 /// What a capacity takes is budget enough for that capacity, but for a hundredth.
@@ -509,16 +486,7 @@ fn budget_of_a_footprint_gives_its_capacity_back<F: Family>() {
             missed.push(format!("{} bytes: {held} held where {capacity} fit", asked.total()));
         }
     }
-    assert!(
-        missed.is_empty(),
-        "{} times:
-{}",
-        missed.len(),
-        missed.join(
-            "
-"
-        )
-    );
+    assert!(missed.is_empty(), "{} times:\n{}", missed.len(), missed.join("\n"));
 }
 
 fn too_small_a_budget_says_what_is_enough<F: Family>() {
@@ -608,7 +576,7 @@ fn nothing_is_evicted_before_the_cache_is_nearly_full<F: Family>() {
     let mut early = Vec::new();
     for capacity in [10_000, 13_300, 16_667, 17_000, 28_673, 33_000, 50_000, 120_000, 458_753] {
         for seed in 0..10 {
-            let plan = Plan { hasher: KeyHasher::Seeded(seed), ..Plan::of_capacity(capacity) };
+            let plan = Plan { hasher: KeyHasher::seeded(seed), ..Plan::of_capacity(capacity) };
             let mut cache = built::<F, u64, u64>(&plan);
             several += usize::from(shards::<F>(cache.footprint()) > 1);
             let asked = capacity as u64;
@@ -654,10 +622,10 @@ fn example_prints_these_numbers() {
         let row = Row::of(capacity).unwrap();
         assert!(row.bytes_per_entry() <= BYTES_MUST, "{row:?}");
         let plan = Plan::of_capacity(capacity);
-        assert_eq!(row.footprint, planned::<subject::Unsync, u64, u64>(&plan));
-        assert_eq!(row.shards, shards::<subject::Unsync>(row.footprint));
+        assert_eq!(row.footprint, planned::<Unsync, u64, u64>(&plan));
+        assert_eq!(row.shards, shards::<Unsync>(row.footprint));
         if capacity <= 1_000_000 {
-            assert_eq!(row.held, built::<subject::Unsync, u64, u64>(&plan).capacity());
+            assert_eq!(row.held, built::<Unsync, u64, u64>(&plan).capacity());
         }
     }
 }
@@ -820,122 +788,72 @@ fn enormous_entries_are_an_error<F: Family>() {
     }
 }
 
-macro_rules! tests_of {
-    ($module:ident, $family:ty) => {
-        mod $module {
-            use super::*;
-
-            #[test]
-            fn allocates_nothing_once_built_first_in_first_out() {
-                allocates_nothing_once_built::<$family>(Eviction::Fifo);
-            }
-            #[test]
-            fn allocates_nothing_once_built_s3_fifo() {
-                allocates_nothing_once_built::<$family>(Eviction::S3Fifo);
-            }
-            #[test]
-            fn allocates_nothing_once_built_s3_clock() {
-                allocates_nothing_once_built::<$family>(Eviction::S3Clock);
-            }
-            #[test]
-            fn allocates_nothing_once_built_adaptive() {
-                allocates_nothing_once_built::<$family>(Eviction::Adaptive);
-            }
-            #[test]
-            fn several_shards_are_among_what_allocates_nothing() {
-                super::several_shards_are_among_what_allocates_nothing::<$family>();
-            }
-            #[test]
-            fn callers_heap_is_the_callers() {
-                super::callers_heap_is_the_callers::<$family>();
-            }
-
-            #[test]
-            fn footprint_is_exact_for_numbers() {
-                footprint_is_exact::<$family, u64, u64>();
-            }
-            #[test]
-            fn footprint_is_exact_for_strings() {
-                footprint_is_exact::<$family, String, String>();
-            }
-            #[test]
-            fn footprint_is_exact_for_odd_sizes() {
-                footprint_is_exact::<$family, u8, [u8; 37]>();
-            }
-            #[test]
-            fn footprint_is_exact_for_nothing() {
-                footprint_is_exact::<$family, (), ()>();
-            }
-            #[test]
-            fn footprint_is_exact_for_boxes() {
-                footprint_is_exact::<$family, u64, Box<[u8]>>();
-            }
-            #[test]
-            fn footprint_counts_listener_and_clock() {
-                super::footprint_counts_listener_and_clock::<$family>();
-            }
-            #[test]
-            fn parts_of_the_footprint_are_what_they_are_called() {
-                super::parts_of_the_footprint_are_what_they_are_called::<$family>();
-            }
-
-            #[test]
-            fn budget_is_used_up_and_kept() {
-                super::budget_is_used_up_and_kept::<$family>();
-            }
-            #[test]
-            fn budget_of_a_footprint_gives_its_capacity_back() {
-                super::budget_of_a_footprint_gives_its_capacity_back::<$family>();
-            }
-            #[test]
-            fn too_small_a_budget_says_what_is_enough() {
-                super::too_small_a_budget_says_what_is_enough::<$family>();
-            }
-
-            #[test]
-            fn capacity_is_kept_exactly_or_within_three_percent() {
-                super::capacity_is_kept_exactly_or_within_three_percent::<$family>();
-            }
-            #[test]
-            fn never_more_entries_than_capacity() {
-                super::never_more_entries_than_capacity::<$family>();
-            }
-            #[test]
-            fn nothing_is_evicted_before_the_cache_is_nearly_full() {
-                super::nothing_is_evicted_before_the_cache_is_nearly_full::<$family>();
-            }
-
-            #[test]
-            fn no_entry_costs_more_than_promised() {
-                super::no_entry_costs_more_than_promised::<$family>();
-            }
-
-            #[test]
-            fn impossible_configurations_say_what_to_change() {
-                super::impossible_configurations_say_what_to_change::<$family>();
-            }
-            #[test]
-            fn too_many_slots_tells_the_limit() {
-                super::too_many_slots_tells_the_limit::<$family>();
-            }
-            #[test]
-            fn more_memory_than_the_machine_has_is_an_error() {
-                super::more_memory_than_the_machine_has_is_an_error::<$family>();
-            }
-            #[test]
-            fn enormous_entries_are_an_error() {
-                super::enormous_entries_are_an_error::<$family>();
-            }
-        }
-    };
+fn allocates_nothing_once_built_first_in_first_out<F: Family>() {
+    allocates_nothing_once_built::<F>(Eviction::Fifo);
 }
 
-tests_of!(unsync, subject::Unsync);
-tests_of!(shared, subject::Shared);
+fn allocates_nothing_once_built_s3_fifo<F: Family>() {
+    allocates_nothing_once_built::<F>(Eviction::S3Fifo);
+}
+
+fn allocates_nothing_once_built_s3_clock<F: Family>() {
+    allocates_nothing_once_built::<F>(Eviction::S3Clock);
+}
+
+fn allocates_nothing_once_built_adaptive<F: Family>() {
+    allocates_nothing_once_built::<F>(Eviction::Adaptive);
+}
+
+fn footprint_is_exact_for_numbers<F: Family>() {
+    footprint_is_exact::<F, u64, u64>();
+}
+
+fn footprint_is_exact_for_strings<F: Family>() {
+    footprint_is_exact::<F, String, String>();
+}
+
+fn footprint_is_exact_for_odd_sizes<F: Family>() {
+    footprint_is_exact::<F, u8, [u8; 37]>();
+}
+
+fn footprint_is_exact_for_nothing<F: Family>() {
+    footprint_is_exact::<F, (), ()>();
+}
+
+fn footprint_is_exact_for_boxes<F: Family>() {
+    footprint_is_exact::<F, u64, Box<[u8]>>();
+}
+
+punctual_testing::test_both_caches! {
+    allocates_nothing_once_built_first_in_first_out
+    allocates_nothing_once_built_s3_fifo
+    allocates_nothing_once_built_s3_clock
+    allocates_nothing_once_built_adaptive
+    several_shards_are_among_what_allocates_nothing
+    callers_heap_is_the_callers
+    footprint_is_exact_for_numbers
+    footprint_is_exact_for_strings
+    footprint_is_exact_for_odd_sizes
+    footprint_is_exact_for_nothing
+    footprint_is_exact_for_boxes
+    footprint_counts_listener_and_clock
+    footprint_parts_match_their_structures
+    budget_is_used_up_and_kept
+    budget_of_a_footprint_gives_its_capacity_back
+    too_small_a_budget_says_what_is_enough
+    capacity_is_kept_exactly_or_within_three_percent
+    never_more_entries_than_capacity
+    nothing_is_evicted_before_the_cache_is_nearly_full
+    no_entry_costs_more_than_promised
+    impossible_configurations_say_what_to_change
+    too_many_slots_tells_the_limit
+    more_memory_than_the_machine_has_is_an_error
+    enormous_entries_are_an_error
+}
 
 /// Of `Cache`, `hostile_memory.rs` tells what aborts beside this: std allocates to
 /// count the processors, and for the builder's setters.
 #[test]
 fn too_little_memory_is_an_error_of_unsync() {
-    too_little_memory_is_an_error::<subject::Unsync>();
+    too_little_memory_is_an_error::<Unsync>();
 }

@@ -2,10 +2,8 @@
 //! do, and where the recording cannot reach.
 
 use std::borrow::Borrow;
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::str::SplitWhitespace;
 use std::sync::Arc;
@@ -14,18 +12,15 @@ use std::time::Duration;
 
 use punctual::original::LocalCache;
 use punctual::{Clock, ManualClock};
+use punctual_testing::log::Log;
+use punctual_testing::panics::{Code, Injector, Key, injected, run};
+
+punctual_testing::clock_fn!(Clock);
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The ids of the values dropped so far.
-#[derive(Clone, Default)]
-struct Freed(Rc<RefCell<Vec<u64>>>);
-
-impl Freed {
-    fn take(&self) -> Vec<u64> {
-        self.0.take()
-    }
-}
+type Freed = Log<u64>;
 
 /// Reports its id when it is dropped, unless it is a clone: those are the
 /// caller's, and say nothing about what the cache frees.
@@ -42,7 +37,7 @@ impl Value {
 
 impl Clone for Value {
     fn clone(&self) -> Self {
-        fuse::burn(Code::Clone);
+        run(Code::Clone);
         Self { id: self.id, freed: None }
     }
 }
@@ -50,8 +45,8 @@ impl Clone for Value {
 impl Drop for Value {
     fn drop(&mut self) {
         if let Some(freed) = &self.freed {
-            freed.0.borrow_mut().push(self.id);
-            fuse::burn(Code::DropValue);
+            freed.push(self.id);
+            run(Code::DropValue);
         }
     }
 }
@@ -242,15 +237,13 @@ fn a_clock_that_goes_back_revives_the_dead() {
 /// A clock of the caller's own.
 #[test]
 fn any_clock_will_do() {
-    struct Stopped(Arc<AtomicU32>);
-    impl Clock for Stopped {
-        fn now(&self) -> Duration {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            SECOND
-        }
-    }
     let reads = Arc::new(AtomicU32::new(0));
-    let mut cache = LocalCache::with_clock(4, Stopped(Arc::clone(&reads)));
+    let counts = Arc::clone(&reads);
+    let clock = ClockFn(move || {
+        counts.fetch_add(1, Ordering::Relaxed);
+        SECOND
+    });
+    let mut cache = LocalCache::with_clock(4, clock);
     cache.set_ex(1, "one", Duration::ZERO);
     assert_eq!(cache.get_ex(&1), Some("one"));
     assert_eq!(cache.get_ex(&2), None);
@@ -258,7 +251,7 @@ fn any_clock_will_do() {
 }
 
 #[test]
-fn the_system_clock_lets_entries_die() {
+fn entries_expire_by_the_system_clock() {
     let mut cache = LocalCache::new(2);
     cache.set_ex("brief", (), Duration::ZERO);
     cache.set_ex("long", (), Duration::from_secs(3600));
@@ -366,70 +359,6 @@ fn debug_asks_nothing_of_keys_and_values() {
 // Panics in callers' code
 // ---------------------------------------------------------------------------
 
-/// The callers' code that a cache runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Code {
-    Hash,
-    Eq,
-    Clone,
-    DropKey,
-    DropValue,
-}
-
-/// Makes the nth piece of callers' code that runs panic.
-mod fuse {
-    use super::{Cell, Code, resume_unwind};
-
-    thread_local! {
-        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
-    }
-
-    /// Lets `passes` pieces of code pass, and makes the one after them panic.
-    pub(super) fn set(passes: u32) {
-        LEFT.set(Some(passes));
-    }
-
-    pub(super) fn remove() {
-        LEFT.set(None);
-    }
-
-    pub(super) fn burn(code: Code) {
-        match LEFT.get() {
-            None => {}
-            Some(0) => {
-                LEFT.set(None);
-                // As `panic!`, without the message on the test's output.
-                resume_unwind(Box::new(code));
-            }
-            Some(passes) => LEFT.set(Some(passes - 1)),
-        }
-    }
-}
-
-struct Key(u64);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        fuse::burn(Code::Hash);
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        fuse::burn(Code::Eq);
-        self.0 == other.0
-    }
-}
-
-impl Eq for Key {}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        fuse::burn(Code::DropKey);
-    }
-}
-
 /// What the cache should hold: keys, ids and deadlines, oldest first. All else
 /// follows.
 struct Oracle {
@@ -485,19 +414,14 @@ fn random_calls(seed: u64, max_len: usize, keys: u64, calls: u64) -> Met {
         let longest = if random.bool() { 4 } else { 200 };
         let passes = random.u32(0..longest);
         let armed = random.bool();
-        if armed {
-            fuse::set(passes);
-        }
-        let code_of = |panic: Box<dyn std::any::Any + Send>| {
-            *panic.downcast::<Code>().expect("only the fuse panics")
-        };
+        let injector = armed.then(|| Injector::after(passes));
 
         if random.u8(0..4) > 0 {
             let ttl = SECOND * random.u32(0..20);
             let value = Value::new(id, &freed);
-            let set = || cache.set_ex(Key(key), value, ttl);
-            let panic = catch_unwind(AssertUnwindSafe(set)).err().map(code_of);
-            fuse::remove();
+            let set = || cache.set_ex(Key::new(key), value, ttl);
+            let panic = injected(set).err().map(|panic| panic.code);
+            drop(injector);
             met.panics.extend(panic);
             match panic {
                 Some(Code::Hash | Code::Eq) => {
@@ -508,19 +432,16 @@ fn random_calls(seed: u64, max_len: usize, keys: u64, calls: u64) -> Met {
                     let dropped = oracle.set(key, id, now + ttl);
                     assert_eq!(freed.take(), dropped, "{context}: freed");
                 }
-                Some(Code::Clone) => panic!("{context}: set_ex clones nothing"),
+                Some(code) => panic!("{context}: set_ex runs no {code:?}"),
             }
         } else {
-            let get = || cache.get_ex(&Key(key)).map(|value| value.id);
-            let panic = match catch_unwind(AssertUnwindSafe(get)) {
-                Ok(found) => {
-                    assert_eq!(found, oracle.get(key, now), "{context}: found");
-                    None
-                }
-                Err(panic) => Some(code_of(panic)),
-            };
-            fuse::remove();
-            met.panics.extend(panic);
+            let get = || cache.get_ex(&Key::new(key)).map(|value| value.id);
+            let found = injected(get);
+            drop(injector);
+            match found {
+                Ok(found) => assert_eq!(found, oracle.get(key, now), "{context}: found"),
+                Err(panic) => met.panics.push(panic.code),
+            }
             assert_eq!(freed.take(), [], "{context}: get_ex freed something");
         }
 
@@ -528,7 +449,7 @@ fn random_calls(seed: u64, max_len: usize, keys: u64, calls: u64) -> Met {
         assert_eq!(cache.weak_len(), oracle.weak_len(), "{context}");
         if id % 16 == 0 {
             for key in 0..keys {
-                let found = cache.get_ex(&Key(key)).map(|value| value.id);
+                let found = cache.get_ex(&Key::new(key)).map(|value| value.id);
                 assert_eq!(found, oracle.get(key, now), "{context}: key {key}");
             }
         }
@@ -563,10 +484,10 @@ fn a_panicking_drop_comes_after_all_else_is_done() {
     let freed = Freed::default();
     let mut cache = LocalCache::with_clock(1, ManualClock::new());
     cache.set_ex("old", Value::new(1, &freed), SECOND);
-    fuse::set(0);
-    let set = || cache.set_ex("new", Value::new(2, &freed), SECOND);
-    let panic = catch_unwind(AssertUnwindSafe(set)).expect_err("the drop panics");
-    assert_eq!(panic.downcast_ref(), Some(&Code::DropValue));
+    let injector = Injector::after(0);
+    let panic = injected(|| cache.set_ex("new", Value::new(2, &freed), SECOND));
+    drop(injector);
+    assert_eq!(panic.expect_err("the drop panics").code, Code::DropValue);
 
     assert_eq!(freed.take(), [1]);
     assert_eq!((cache.weak_len(), cache.strong_len()), (1, 1));
@@ -585,8 +506,9 @@ fn a_drop_that_panics_as_the_cache_goes_loses_no_other_value() {
         cache.set_ex(id, Value::new(id, &freed), SECOND);
     }
     assert_eq!(freed.take(), [0, 1]);
-    fuse::set(1);
-    catch_unwind(AssertUnwindSafe(|| drop(cache))).expect_err("a drop panics");
+    let injector = Injector::after(1);
+    injected(|| drop(cache)).expect_err("a drop panics");
+    drop(injector);
     assert_eq!(freed.take(), [2, 3, 4, 5, 6]);
 }
 
@@ -598,7 +520,7 @@ fn a_hash_that_panics_while_the_map_is_put_in_order_loses_no_key() {
     struct Clustered(u64);
     impl Hash for Clustered {
         fn hash<H: Hasher>(&self, state: &mut H) {
-            fuse::burn(Code::Hash);
+            run(Code::Hash);
             (self.0 / 64).hash(state);
         }
     }
@@ -612,11 +534,10 @@ fn a_hash_that_panics_while_the_map_is_put_in_order_loses_no_key() {
             return;
         }
         // The first hash is that of the key itself; any other is of one in the map.
-        fuse::set(random.u32(1..64));
-        let set = || cache.set_ex(Clustered(id), id, SECOND);
-        let panic = catch_unwind(AssertUnwindSafe(set)).err();
-        fuse::remove();
-        if panic.is_some() {
+        let injector = Injector::after(random.u32(1..64));
+        let panic = injected(|| cache.set_ex(Clustered(id), id, SECOND));
+        drop(injector);
+        if panic.is_err() {
             panics += 1;
             for kept in id.saturating_sub(64)..id {
                 let found = cache.get_ex(&Clustered(kept));

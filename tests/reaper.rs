@@ -2,11 +2,6 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/watch.rs"]
-mod watch;
-
-use std::any::Any;
 use std::panic::panic_any;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -16,7 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
-use watch::{await_that, watched};
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::keys::Carrying;
+use punctual_testing::log::Log;
+use punctual_testing::panics::{message_of, panic_silently};
+use punctual_testing::watchdog::{Watchdog, wait_until};
+
+punctual_testing::clock_fn!(Clock);
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +33,8 @@ fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
 fn in_a_process_with_stacks_of(stack_bytes: u64, name: &str, test: impl FnOnce()) {
     const MARK: &str = "PUNCTUAL_TEST_IN_A_PROCESS_OF_ITS_OWN";
     if std::env::var(MARK).is_ok_and(|marked| marked == name) {
-        return watched(test);
+        let _watchdog = Watchdog::start();
+        return test();
     }
     let output = Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact", "--include-ignored", "--nocapture"])
@@ -43,16 +45,6 @@ fn in_a_process_with_stacks_of(stack_bytes: u64, name: &str, test: impl FnOnce()
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("1 passed"), "no test of the name {name}: {text}");
-}
-
-/// A value that counts its end.
-#[derive(Clone)]
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, SeqCst);
-    }
 }
 
 // ---- Promptness ----
@@ -67,78 +59,59 @@ impl Drop for Counted {
 #[test]
 fn two_hundred_thousand_due_together_are_freed() {
     const ENTRIES: usize = 200_000;
-    struct Value {
-        due: Instant,
-        drops: Arc<AtomicUsize>,
-    }
-    impl Drop for Value {
-        fn drop(&mut self) {
-            self.drops.fetch_add(1, SeqCst);
+    let _watchdog = Watchdog::start();
+    for listens in [false, true] {
+        let (values, told) = (Instances::default(), Log::default());
+        let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
+        let builder = if listens {
+            let told = told.clone();
+            builder.on_removal(move |_: &usize, (due, _): &(Instant, Instance), cause| {
+                assert_eq!(cause, RemovalCause::Expired);
+                told.push(Instant::now() < *due);
+            })
+        } else {
+            builder
+        };
+        let cache = builder.build().unwrap();
+        let due = Instant::now() + SECOND;
+        for key in 0..ENTRIES {
+            let now = Instant::now();
+            let ttl = due.saturating_duration_since(now).max(MILLISECOND);
+            cache.insert_with_ttl(key, (now + ttl, values.make()), ttl);
         }
+        wait_until("all are freed", || values.dropped() == ENTRIES);
+        println!("listener: {listens}, the last is freed {:?} late", due.elapsed());
+        assert!(cache.is_empty());
+        assert_eq!(cache.stats().expired, ENTRIES as u64);
+        let told = told.take();
+        assert_eq!(told.len(), if listens { ENTRIES } else { 0 });
+        assert!(!told.contains(&true), "one left early");
     }
-    watched(|| {
-        for listens in [false, true] {
-            let drops = Arc::new(AtomicUsize::new(0));
-            let (told, early) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-            let builder = Cache::builder().capacity(ENTRIES * 6 / 5);
-            let builder = if listens {
-                let (told, early) = (told.clone(), early.clone());
-                builder.on_removal(move |_: &usize, value: &Value, cause| {
-                    assert_eq!(cause, RemovalCause::Expired);
-                    told.fetch_add(1, SeqCst);
-                    early.fetch_add(usize::from(Instant::now() < value.due), SeqCst);
-                })
-            } else {
-                builder
-            };
-            let cache = builder.build().unwrap();
-            let due = Instant::now() + SECOND;
-            for key in 0..ENTRIES {
-                let now = Instant::now();
-                let ttl = due.saturating_duration_since(now).max(MILLISECOND);
-                cache.insert_with_ttl(key, Value { due: now + ttl, drops: drops.clone() }, ttl);
-            }
-            await_that("all are freed", || drops.load(SeqCst) == ENTRIES);
-            println!("listener: {listens}, the last is freed {:?} late", due.elapsed());
-            assert!(cache.is_empty());
-            assert_eq!(cache.stats().expired, ENTRIES as u64);
-            assert_eq!(told.load(SeqCst), if listens { ENTRIES } else { 0 });
-            assert_eq!(early.load(SeqCst), 0);
-        }
-    });
 }
 
 /// By the precise clock, from before an entry was put in to when it leaves.
 #[test]
 fn nothing_leaves_before_its_time() {
     const ENTRIES: u32 = 2_000;
-    watched(|| {
-        let told = Arc::new(Mutex::new((0, Vec::new())));
-        let hears = told.clone();
-        let cache = Cache::builder()
-            .capacity(10_000)
-            .on_removal(move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause| {
-                let lived = inserted.elapsed();
-                assert_eq!(cause, RemovalCause::Expired);
-                let mut told = hears.lock().unwrap();
-                told.0 += 1;
-                if lived < ttl {
-                    told.1.push(ttl - lived);
-                }
-            })
-            .build()
-            .unwrap();
-        for key in 0..ENTRIES {
-            let ttl = Duration::from_millis(1 + u64::from(key) % 30);
-            cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
-            // At every phase of the coarse clock.
-            thread::sleep(Duration::from_micros(500));
-        }
-        await_that("all have left", || told.lock().unwrap().0 == ENTRIES);
-        let early = &told.lock().unwrap().1;
-        let most = early.iter().max();
-        assert!(early.is_empty(), "{} of {ENTRIES} left early, by {most:?} at most", early.len());
-    });
+    let _watchdog = Watchdog::start();
+    let log = Log::default();
+    let told = log.clone();
+    let listener = move |_: &u32, &(inserted, ttl): &(Instant, Duration), cause: RemovalCause| {
+        let lived = inserted.elapsed();
+        assert_eq!(cause, RemovalCause::Expired);
+        told.push(ttl.saturating_sub(lived));
+    };
+    let cache = Cache::builder().capacity(10_000).on_removal(listener).build().unwrap();
+    for key in 0..ENTRIES {
+        let ttl = Duration::from_millis(1 + u64::from(key) % 30);
+        cache.insert_with_ttl(key, (Instant::now(), ttl), ttl);
+        // At every phase of the coarse clock.
+        thread::sleep(Duration::from_micros(500));
+    }
+    wait_until("all have left", || log.len() == ENTRIES as usize);
+    let early_by: Vec<_> = log.take().into_iter().filter(|early_by| !early_by.is_zero()).collect();
+    let most = early_by.iter().max();
+    assert!(most.is_none(), "{} of {ENTRIES} left early, by {most:?} at most", early_by.len());
 }
 
 // ---- Waking up ----
@@ -164,79 +137,76 @@ const SHORTENINGS: [Shortening; 6] = [
 
 #[test]
 fn a_sleeping_reaper_is_woken_for_what_is_due_earlier() {
-    watched(|| {
-        for ttl in [HOUR, Duration::from_secs(1_000_000_000), Duration::MAX] {
-            for (name, shorten) in SHORTENINGS {
-                let cache = Cache::builder().capacity(100).shards(4).ttl(HOUR).build().unwrap();
-                for key in 1000..1020 {
-                    cache.insert_with_ttl(key, key, ttl);
-                }
-                cache.insert_with_ttl(1, 1, ttl);
-                // It goes back to sleep meanwhile, with luck.
-                thread::sleep(5 * MILLISECOND);
-                shorten(&cache);
-                await_that(name, || cache.stats().expired == 1);
+    let _watchdog = Watchdog::start();
+    for ttl in [HOUR, Duration::from_secs(1_000_000_000), Duration::MAX] {
+        for (name, shorten) in SHORTENINGS {
+            let cache = Cache::builder().capacity(100).shards(4).ttl(HOUR).build().unwrap();
+            for key in 1000..1020 {
+                cache.insert_with_ttl(key, key, ttl);
             }
+            cache.insert_with_ttl(1, 1, ttl);
+            // It goes back to sleep meanwhile, with luck.
+            thread::sleep(5 * MILLISECOND);
+            shorten(&cache);
+            wait_until(name, || cache.stats().expired == 1);
         }
-    });
+    }
 }
 
 /// Each entry may find the reaper just going to sleep: none is forgotten.
 #[test]
 fn no_deadline_is_lost_on_a_reaper_going_to_sleep() {
-    watched(|| {
-        thread::scope(|scope| {
-            for number in 0..4 {
-                scope.spawn(move || {
-                    let ends = Arc::new(AtomicUsize::new(0));
-                    let resolution = Duration::from_micros(20 << (2 * number));
-                    let cache = Cache::builder().capacity(100).resolution(resolution);
-                    let cache = cache.build().unwrap();
-                    let mut random = fastrand::Rng::with_seed(number);
-                    for round in 1..=600 {
-                        let ttl = Duration::from_micros(random.u64(..400));
-                        cache.insert_with_ttl(random.u64(..1_000), Counted(ends.clone()), ttl);
-                        await_that("it is freed", || ends.load(SeqCst) == round);
-                    }
-                });
-            }
-        });
+    let _watchdog = Watchdog::start();
+    thread::scope(|scope| {
+        for number in 0..4 {
+            scope.spawn(move || {
+                let values = Instances::default();
+                let resolution = Duration::from_micros(20 << (2 * number));
+                let cache = Cache::builder().capacity(100).resolution(resolution);
+                let cache = cache.build().unwrap();
+                let mut random = fastrand::Rng::with_seed(number);
+                for round in 1..=600 {
+                    let ttl = Duration::from_micros(random.u64(..400));
+                    cache.insert_with_ttl(random.u64(..1_000), values.make(), ttl);
+                    wait_until("it is freed", || values.dropped() == round);
+                }
+            });
+        }
     });
 }
 
 #[test]
 fn one_reaper_serves_all_caches_as_they_come_and_go() {
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        thread::scope(|scope| {
-            for number in 0..6 {
-                let ends = ends.clone();
-                scope.spawn(move || {
-                    let mut random = fastrand::Rng::with_seed(number);
-                    let mut caches: Vec<Cache<u64, Counted>> = Vec::new();
-                    for _ in 0..300 {
-                        if caches.len() < 5 {
-                            let shards = random.usize(1..4);
-                            let cache = Cache::builder().capacity(100).shards(shards);
-                            caches.push(cache.build().unwrap());
-                        }
-                        let some = random.usize(..caches.len());
-                        for key in 0..10 {
-                            let ttl = Duration::from_micros(random.u64(1..8_000));
-                            caches[some].insert_with_ttl(key, Counted(ends.clone()), ttl);
-                        }
-                        if random.bool() {
-                            caches.swap_remove(random.usize(..caches.len()));
-                        }
+    let _watchdog = Watchdog::start();
+    let values = Instances::default();
+    thread::scope(|scope| {
+        for number in 0..6 {
+            let values = values.clone();
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                let mut caches: Vec<Cache<u64, Instance>> = Vec::new();
+                for _ in 0..300 {
+                    if caches.len() < 5 {
+                        let shards = random.usize(1..4);
+                        let cache = Cache::builder().capacity(100).shards(shards);
+                        caches.push(cache.build().unwrap());
                     }
-                    for cache in &caches {
-                        await_that("what is due is freed", || cache.is_empty());
+                    let some = random.usize(..caches.len());
+                    for key in 0..10 {
+                        let ttl = Duration::from_micros(random.u64(1..8_000));
+                        caches[some].insert_with_ttl(key, values.make(), ttl);
                     }
-                });
-            }
-        });
-        await_that("all are dropped", || ends.load(SeqCst) == 6 * 300 * 10);
+                    if random.bool() {
+                        caches.swap_remove(random.usize(..caches.len()));
+                    }
+                }
+                for cache in &caches {
+                    wait_until("what is due is freed", || cache.is_empty());
+                }
+            });
+        }
     });
+    wait_until("all are dropped", || values.dropped() == 6 * 300 * 10);
 }
 
 /// The threads of this process that are named as the reaper is.
@@ -268,17 +238,17 @@ fn there_is_one_reaper_and_only_if_it_is_needed() {
                 (0..8).map(|_| scope.spawn(|| [Cache::new(10), Cache::new(10)])).collect();
             builds.into_iter().flat_map(|builds| builds.join().unwrap()).collect()
         });
-        await_that("the reaper runs", || reapers() > 0);
+        wait_until("the reaper runs", || reapers() > 0);
         for cache in &caches {
             cache.insert_with_ttl(1, 1, MILLISECOND);
         }
         for cache in caches {
-            await_that("it is freed", || cache.is_empty());
+            wait_until("it is freed", || cache.is_empty());
         }
         assert_eq!(reapers(), 1);
         let again = Cache::new(10);
         again.insert_with_ttl(1, 1, MILLISECOND);
-        await_that("it is freed", || again.is_empty());
+        wait_until("it is freed", || again.is_empty());
         assert_eq!(reapers(), 1);
     });
 }
@@ -287,47 +257,41 @@ fn there_is_one_reaper_and_only_if_it_is_needed() {
 
 #[test]
 fn the_clock_decides_who_frees_if_nobody_else_does() {
-    struct Own;
-    impl Clock for Own {
-        fn now(&self) -> Duration {
-            SystemClock.now()
-        }
+    let own = || ClockFn(|| SystemClock.now());
+    let _watchdog = Watchdog::start();
+    let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
+    for cache in [
+        builder().build(),
+        builder().clock(SystemClock).build(),
+        builder().clock(SystemClock).reaper(Reaper::Thread).build(),
+        builder().clock(ManualClock::new()).clock(SystemClock).build(),
+    ] {
+        let cache = cache.unwrap();
+        cache.insert(1, 1);
+        wait_until("the reaper frees it", || cache.is_empty());
     }
-    watched(|| {
-        let builder = || Cache::<u64, u64>::builder().capacity(10).ttl(MILLISECOND);
-        for cache in [
-            builder().build(),
-            builder().clock(SystemClock).build(),
-            builder().clock(SystemClock).reaper(Reaper::Thread).build(),
-            builder().clock(ManualClock::new()).clock(SystemClock).build(),
-        ] {
-            let cache = cache.unwrap();
-            cache.insert(1, 1);
-            await_that("the reaper frees it", || cache.is_empty());
-        }
-        for cache in [
-            builder().reaper(Reaper::Manual).build(),
-            builder().clock(SystemClock).reaper(Reaper::Manual).build(),
-            builder().clock(Own).build(),
-            builder().clock(Own).reaper(Reaper::Manual).build(),
-        ] {
-            let cache = cache.unwrap();
-            cache.insert(1, 1);
-            await_that("its time is up", || cache.peek(&1).is_none());
-            thread::sleep(50 * MILLISECOND);
-            assert_eq!(cache.len(), 1, "somebody has freed it");
-            assert_eq!((cache.reap(10), cache.len()), (1, 0));
-        }
-        for failed in [
-            builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
-            builder().reaper(Reaper::Thread).clock(Own).build(),
-            builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
-        ] {
-            let error = failed.unwrap_err();
-            assert_eq!(error, BuildError::ReaperNeedsSystemClock);
-            assert!(error.to_string().contains("Reaper::Manual"), "{error}");
-        }
-    });
+    for cache in [
+        builder().reaper(Reaper::Manual).build(),
+        builder().clock(SystemClock).reaper(Reaper::Manual).build(),
+        builder().clock(own()).build(),
+        builder().clock(own()).reaper(Reaper::Manual).build(),
+    ] {
+        let cache = cache.unwrap();
+        cache.insert(1, 1);
+        wait_until("its time is up", || cache.peek(&1).is_none());
+        thread::sleep(50 * MILLISECOND);
+        assert_eq!(cache.len(), 1, "somebody has freed it");
+        assert_eq!((cache.reap(10), cache.len()), (1, 0));
+    }
+    for failed in [
+        builder().clock(ManualClock::new()).reaper(Reaper::Thread).build(),
+        builder().reaper(Reaper::Thread).clock(own()).build(),
+        builder().reaper(Reaper::Thread).clock(Arc::new(SystemClock)).build(),
+    ] {
+        let error = failed.unwrap_err();
+        assert_eq!(error, BuildError::ReaperNeedsSystemClock);
+        assert!(error.to_string().contains("Reaper::Manual"), "{error}");
+    }
 }
 
 /// While a listener keeps the reaper busy, calls go by the clock as ever, and
@@ -338,14 +302,11 @@ fn calls_free_what_a_busy_reaper_does_not() {
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
         let is_released = Mutex::new(is_released);
-        let blocks = Cache::builder()
-            .capacity(10)
-            .on_removal(move |_: &u64, _: &u64, _| {
-                busy.send(thread::current().name().map(str::to_owned)).unwrap();
-                let _ = is_released.lock().unwrap().recv();
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &u64, _: &u64, _| {
+            busy.send(thread::current().name().map(str::to_owned)).unwrap();
+            let _ = is_released.lock().unwrap().recv();
+        };
+        let blocks = Cache::builder().capacity(10).on_removal(listener).build().unwrap();
         blocks.insert_with_ttl(1, 1, MILLISECOND);
         assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
 
@@ -354,7 +315,7 @@ fn calls_free_what_a_busy_reaper_does_not() {
         for key in 0..50 {
             cache.insert(key, key);
         }
-        await_that("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
+        wait_until("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
         assert!(!cache.is_empty(), "who has freed them?");
         cache.get(&0);
         assert!(cache.is_empty());
@@ -364,7 +325,7 @@ fn calls_free_what_a_busy_reaper_does_not() {
         assert_eq!(blocks.get(&2), Some(2));
         cache.insert(1, 1);
         drop(release);
-        await_that("the reaper goes on", || cache.is_empty());
+        wait_until("the reaper goes on", || cache.is_empty());
     });
 }
 
@@ -376,28 +337,25 @@ fn a_cache_that_is_never_done_keeps_no_other_waiting() {
         let handle: Arc<Mutex<Option<Cache<u64, u64>>>> = Arc::default();
         let (slot, heard) = (handle.clone(), Arc::new(AtomicUsize::new(0)));
         let hears = heard.clone();
-        let busy = Cache::builder()
-            .capacity(10)
-            .resolution(Duration::from_micros(1))
-            .on_removal(move |&key: &u64, &value: &u64, _| {
-                let cache = slot.lock().unwrap().clone();
-                if let (Some(cache), true) = (cache, is_reaper()) {
-                    cache.insert_with_ttl(key, value + 1, Duration::from_micros(1));
-                    let start = Instant::now();
-                    while start.elapsed() < Duration::from_micros(100) {}
-                    hears.fetch_add(1, SeqCst);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |&key: &u64, &value: &u64, _| {
+            let cache = slot.lock().unwrap().clone();
+            if let (Some(cache), true) = (cache, is_reaper()) {
+                cache.insert_with_ttl(key, value + 1, Duration::from_micros(1));
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_micros(100) {}
+                hears.fetch_add(1, SeqCst);
+            }
+        };
+        let builder = Cache::builder().capacity(10).resolution(Duration::from_micros(1));
+        let busy = builder.on_removal(listener).build().unwrap();
         *handle.lock().unwrap() = Some(busy.clone());
         busy.insert_with_ttl(1, 1, Duration::from_micros(1));
-        await_that("the reaper is kept busy", || heard.load(SeqCst) > 10);
+        wait_until("the reaper is kept busy", || heard.load(SeqCst) > 10);
         let other: Cache<u64, u64> = Cache::new(100);
         for key in 0..50 {
             other.insert_with_ttl(key, key, MILLISECOND);
         }
-        await_that("the other one is served", || other.is_empty());
+        wait_until("the other one is served", || other.is_empty());
         handle.lock().unwrap().take();
     });
 }
@@ -414,7 +372,7 @@ fn large_values_are_freed_on_the_stack_there_is() {
             for key in 0..16 {
                 cache.insert_with_ttl(key, [1; BYTES], 100 * MILLISECOND);
             }
-            await_that("the reaper frees them", || cache.is_empty());
+            wait_until("the reaper frees them", || cache.is_empty());
         });
         large.unwrap().join().unwrap();
     });
@@ -454,56 +412,38 @@ impl Drop for Throwing {
     }
 }
 
-struct ThrowingKey(u64, #[expect(dead_code, reason = "for its drop")] Throwing);
-
-impl std::hash::Hash for ThrowingKey {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for ThrowingKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for ThrowingKey {}
+type ThrowingKey = Carrying<Throwing>;
 
 #[test]
 fn a_panic_on_the_reaper_is_reported_and_the_work_goes_on() {
     count_what_is_thrown_on_the_reaper();
-    watched(|| {
-        let thrown = Arc::new(AtomicUsize::new(0));
-        let heard = Arc::new(AtomicUsize::new(0));
-        let (throws, hears) = (thrown.clone(), heard.clone());
-        // Each entry panics three times: listener, key and value.
-        let cache: Cache<ThrowingKey, Throwing> = Cache::builder()
-            .capacity(1_000)
-            .shards(2)
-            .on_removal(move |_: &ThrowingKey, _: &Throwing, _| {
-                if is_reaper() {
-                    hears.fetch_add(1, SeqCst);
-                    panic_any(Thrown(throws.clone()));
-                }
-            })
-            .build()
-            .unwrap();
-        let others: Vec<Cache<u64, Counted>> = (0..3).map(|_| Cache::new(1_000)).collect();
-        let ends = Arc::new(AtomicUsize::new(0));
-        for round in 1..=3 {
-            for key in 0..100 {
-                let throwing = ThrowingKey(key, Throwing(thrown.clone()));
-                cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
-                for other in &others {
-                    other.insert_with_ttl(key, Counted(ends.clone()), 10 * MILLISECOND);
-                }
-            }
-            await_that("all are freed", || cache.is_empty() && ends.load(SeqCst) == round * 300);
+    let _watchdog = Watchdog::start();
+    let thrown = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::new(AtomicUsize::new(0));
+    let (throws, hears) = (thrown.clone(), heard.clone());
+    // Each entry panics three times: listener, key and value.
+    let listener = move |_: &ThrowingKey, _: &Throwing, _| {
+        if is_reaper() {
+            hears.fetch_add(1, SeqCst);
+            panic_any(Thrown(throws.clone()));
         }
-        assert!(heard.load(SeqCst) > 0);
-        await_that("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
-    });
+    };
+    let cache: Cache<ThrowingKey, Throwing> =
+        Cache::builder().capacity(1_000).shards(2).on_removal(listener).build().unwrap();
+    let others: Vec<Cache<u64, Instance>> = (0..3).map(|_| Cache::new(1_000)).collect();
+    let values = Instances::default();
+    for round in 1..=3 {
+        for key in 0..100 {
+            let throwing = Carrying(key, Throwing(thrown.clone()));
+            cache.insert_with_ttl(throwing, Throwing(thrown.clone()), 10 * MILLISECOND);
+            for other in &others {
+                other.insert_with_ttl(key, values.make(), 10 * MILLISECOND);
+            }
+        }
+        wait_until("all are freed", || cache.is_empty() && values.dropped() == round * 300);
+    }
+    assert!(heard.load(SeqCst) > 0);
+    wait_until("all panics are reported", || thrown.load(SeqCst) == 3 * heard.load(SeqCst));
 }
 
 /// The worst that can be thrown: what `catch_unwind` gives panics when it is
@@ -518,22 +458,20 @@ fn the_reaper_survives_panics_that_panic() {
     }
     in_a_process_of_its_own("the_reaper_survives_panics_that_panic", || {
         std::panic::set_hook(Box::new(|_| ()));
-        let cache: Cache<u64, u64> = Cache::builder()
-            .capacity(100)
-            .on_removal(|_: &u64, _: &u64, _| {
-                if is_reaper() {
-                    panic_any(Hydra);
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = |_: &u64, _: &u64, _| {
+            if is_reaper() {
+                panic_any(Hydra);
+            }
+        };
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(100).on_removal(listener).build().unwrap();
         let other: Cache<u64, u64> = Cache::new(100);
         for _ in 0..3 {
             for key in 0..20 {
                 cache.insert_with_ttl(key, key, 5 * MILLISECOND);
                 other.insert_with_ttl(key, key, 5 * MILLISECOND);
             }
-            await_that("the reaper goes on", || cache.is_empty() && other.is_empty());
+            wait_until("the reaper goes on", || cache.is_empty() && other.is_empty());
         }
     });
 }
@@ -548,42 +486,38 @@ const BATCH_MAX: usize = 64;
 #[test]
 fn the_last_handle_takes_everything_with_it() {
     const ENTRIES: usize = 2_000;
-    watched(|| {
-        for round in 0..150 {
-            let ends = Arc::new(AtomicUsize::new(0));
-            let is_gone = Arc::new(AtomicBool::new(false));
-            let told_late = Arc::new(AtomicUsize::new(0));
-            let (goes, late) = (is_gone.clone(), told_late.clone());
-            let cache = Cache::builder()
-                .capacity(ENTRIES * 2)
-                .resolution(MILLISECOND)
-                .on_removal(move |_: &usize, _: &Counted, _| {
-                    if goes.load(SeqCst) {
-                        late.fetch_add(1, SeqCst);
-                    }
-                })
-                .build()
-                .unwrap();
-            for key in 0..ENTRIES {
-                let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
-                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+    let _watchdog = Watchdog::start();
+    for round in 0..150 {
+        let values = Instances::default();
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let told_late = Arc::new(AtomicUsize::new(0));
+        let (goes, late) = (is_gone.clone(), told_late.clone());
+        let listener = move |_: &usize, _: &Instance, _| {
+            if goes.load(SeqCst) {
+                late.fetch_add(1, SeqCst);
             }
-            // Just when the reaper is at work on it, more often than not.
-            let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
-            await_that("it is due", || cache.len() < ENTRIES || start.elapsed() > SECOND);
-            while start.elapsed() < wait {}
-            let other = cache.clone();
-            drop(cache);
-            assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
-            drop(other);
-            let left = ENTRIES - ends.load(SeqCst);
-            is_gone.store(true, SeqCst);
-            assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
-            await_that("all are dropped", || ends.load(SeqCst) == ENTRIES);
-            let told_late = told_late.load(SeqCst);
-            assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
+        };
+        let builder = Cache::builder().capacity(ENTRIES * 2).resolution(MILLISECOND);
+        let cache = builder.on_removal(listener).build().unwrap();
+        for key in 0..ENTRIES {
+            let ttl = if key % 2 == 0 { 5 * MILLISECOND } else { HOUR };
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
-    });
+        // Just when the reaper is at work on it, more often than not.
+        let (wait, start) = (Duration::from_micros(50 * (round % 40)), Instant::now());
+        wait_until("it is due", || cache.len() < ENTRIES || start.elapsed() > SECOND);
+        while start.elapsed() < wait {}
+        let other = cache.clone();
+        drop(cache);
+        assert!(other.len() >= ENTRIES / 2, "gone with a handle that was not the last");
+        drop(other);
+        let left = ENTRIES - values.dropped();
+        is_gone.store(true, SeqCst);
+        assert!(left <= BATCH_MAX, "{left} left when the last handle is gone");
+        wait_until("all are dropped", || values.dropped() == ENTRIES);
+        let told_late = told_late.load(SeqCst);
+        assert!(told_late <= left.min(BATCH_MAX), "{told_late} told of {left} after the end");
+    }
 }
 
 /// The same where the reaper is provably at work: it stands in a listener all the
@@ -592,180 +526,163 @@ fn the_last_handle_takes_everything_with_it() {
 fn the_last_handle_waits_for_no_reaper() {
     const ENTRIES: usize = 2_000;
     in_a_process_of_its_own("the_last_handle_waits_for_no_reaper", || {
-        let ends = Arc::new(AtomicUsize::new(0));
+        let values = Instances::default();
         let told = Arc::new(AtomicUsize::new(0));
         let (busy, is_busy) = mpsc::channel();
         let (release, is_released) = mpsc::channel::<()>();
         let (tells, is_released) = (told.clone(), Mutex::new(is_released));
-        let cache = Cache::builder()
-            .capacity(ENTRIES * 2)
-            .shards(4)
-            .on_removal(move |_: &usize, _: &Counted, _| {
-                if is_reaper() {
-                    tells.fetch_add(1, SeqCst);
-                    let _ = busy.send(());
-                    let _ = is_released.lock().unwrap().recv();
-                }
-            })
-            .build()
-            .unwrap();
+        let listener = move |_: &usize, _: &Instance, _| {
+            if is_reaper() {
+                tells.fetch_add(1, SeqCst);
+                let _ = busy.send(());
+                let _ = is_released.lock().unwrap().recv();
+            }
+        };
+        let cache =
+            Cache::builder().capacity(ENTRIES * 2).shards(4).on_removal(listener).build().unwrap();
         // The last one to come is the reaper's in any case: no call follows that
         // could free it.
         for key in 0..ENTRIES {
             let ttl = if key < ENTRIES / 2 { HOUR } else { 50 * MILLISECOND };
-            cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
         is_busy.recv().unwrap();
         drop(cache);
-        let left = ENTRIES - ends.load(SeqCst);
+        let left = ENTRIES - values.dropped();
         assert!((1..=BATCH_MAX).contains(&left), "{left} left when the last handle is gone");
         drop(release);
-        await_that("all are dropped", || ends.load(SeqCst) == ENTRIES);
+        wait_until("all are dropped", || values.dropped() == ENTRIES);
         assert!((1..=left).contains(&told.load(SeqCst)), "{told:?} told of {left}");
     });
 }
 
 /// The last handle goes on the reaper's thread: with a value, or in a listener.
 #[test]
-fn the_last_handle_may_go_on_the_reaper() {
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        let filled = || {
-            let cache: Cache<u64, Counted> = Cache::new(100);
-            for key in 0..50 {
-                // Some of them due just then.
-                let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
-                cache.insert_with_ttl(key, Counted(ends.clone()), ttl);
-            }
-            cache
-        };
-        for round in 1..=20 {
-            // In a value that expires.
-            let holds: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
-            holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
-            await_that("it has gone with the value", || ends.load(SeqCst) == (3 * round - 2) * 50);
-            // In another cache's listener.
-            let slot = Arc::new(Mutex::new(Some(filled())));
-            let given = slot.clone();
-            let listens = Cache::builder()
-                .capacity(10)
-                .on_removal(move |_: &u64, _: &u64, _| drop(given.lock().unwrap().take()))
-                .build()
-                .unwrap();
-            listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
-            await_that("it has gone there", || ends.load(SeqCst) == (3 * round - 1) * 50);
-            // In its own, for which the reaper is just at work on it.
-            let slot = Arc::new(Mutex::new(None));
-            let given: Arc<Mutex<Option<Cache<u64, Counted>>>> = slot.clone();
-            let own = Cache::builder()
-                .capacity(100)
-                .on_removal(move |_: &u64, _: &Counted, _| {
-                    // Not where this thread comes so late that its own calls free.
-                    if is_reaper() {
-                        let handle = given.lock().unwrap().take();
-                        drop(handle);
-                    }
-                })
-                .build()
-                .unwrap();
-            let mut slot = slot.lock().unwrap();
-            // The last one is the reaper's in any case: no call follows.
-            for key in 0..50 {
-                let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
-                own.insert_with_ttl(key, Counted(ends.clone()), ttl);
-            }
-            *slot = Some(own);
-            drop(slot);
-            await_that("it has gone by itself", || ends.load(SeqCst) == 3 * round * 50);
+fn last_handle_may_be_dropped_on_the_reaper_thread() {
+    let _watchdog = Watchdog::start();
+    let values = Instances::default();
+    let filled = || {
+        let cache: Cache<u64, Instance> = Cache::new(100);
+        for key in 0..50 {
+            // Some of them due just then.
+            let ttl = if key % 2 == 0 { 10 * MILLISECOND } else { HOUR };
+            cache.insert_with_ttl(key, values.make(), ttl);
         }
-    });
+        cache
+    };
+    for round in 1..=20 {
+        // In a value that expires.
+        let holds: Cache<u64, Cache<u64, Instance>> = Cache::new(10);
+        holds.insert_with_ttl(1, filled(), 10 * MILLISECOND);
+        wait_until("it has gone with the value", || values.dropped() == (3 * round - 2) * 50);
+        // In another cache's listener.
+        let slot = Arc::new(Mutex::new(Some(filled())));
+        let given = slot.clone();
+        let listens = Cache::builder()
+            .capacity(10)
+            .on_removal(move |_: &u64, _: &u64, _| drop(given.lock().unwrap().take()))
+            .build()
+            .unwrap();
+        listens.insert_with_ttl(1, 1, 10 * MILLISECOND);
+        wait_until("it has gone there", || values.dropped() == (3 * round - 1) * 50);
+        // In its own, for which the reaper is just at work on it.
+        let slot = Arc::new(Mutex::new(None));
+        let given: Arc<Mutex<Option<Cache<u64, Instance>>>> = slot.clone();
+        let listener = move |_: &u64, _: &Instance, _| {
+            // Not where this thread comes so late that its own calls free.
+            if is_reaper() {
+                let handle = given.lock().unwrap().take();
+                drop(handle);
+            }
+        };
+        let own = Cache::builder().capacity(100).on_removal(listener).build().unwrap();
+        let mut slot = slot.lock().unwrap();
+        // The last one is the reaper's in any case: no call follows.
+        for key in 0..50 {
+            let ttl = if key < 25 { HOUR } else { 10 * MILLISECOND };
+            own.insert_with_ttl(key, values.make(), ttl);
+        }
+        *slot = Some(own);
+        drop(slot);
+        wait_until("it has gone by itself", || values.dropped() == 3 * round * 50);
+    }
 }
 
 /// A listener on the reaper's thread may build caches, use them and drop them.
 #[test]
 fn a_listener_on_the_reaper_may_build_caches() {
-    watched(|| {
-        let kept: Arc<Mutex<Vec<Cache<u64, Counted>>>> = Arc::default();
-        let ends = Arc::new(AtomicUsize::new(0));
-        let (keeps, counts) = (kept.clone(), ends.clone());
-        let cache = Cache::builder()
-            .capacity(100)
-            .on_removal(move |&key: &u64, _: &u64, _| {
-                let built: Cache<u64, Counted> = Cache::new(10);
-                built.insert_with_ttl(1, Counted(counts.clone()), 5 * MILLISECOND);
-                built.insert(2, Counted(counts.clone()));
-                if key % 2 == 0 {
-                    keeps.lock().unwrap().push(built);
-                }
-            })
-            .build()
-            .unwrap();
-        for key in 0..40 {
-            cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
+    let _watchdog = Watchdog::start();
+    let kept: Arc<Mutex<Vec<Cache<u64, Instance>>>> = Arc::default();
+    let values = Instances::default();
+    let (keeps, counts) = (kept.clone(), values.clone());
+    let listener = move |&key: &u64, _: &u64, _| {
+        let built: Cache<u64, Instance> = Cache::new(10);
+        built.insert_with_ttl(1, counts.make(), 5 * MILLISECOND);
+        built.insert(2, counts.make());
+        if key % 2 == 0 {
+            keeps.lock().unwrap().push(built);
         }
-        await_that("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
-        await_that("those built on the way too", || ends.load(SeqCst) == 20 * 2 + 20);
-        let kept = std::mem::take(&mut *kept.lock().unwrap());
-        assert!(kept.iter().all(|cache| cache.len() == 1));
-        drop(kept);
-        assert_eq!(ends.load(SeqCst), 80);
-    });
+    };
+    let cache = Cache::builder().capacity(100).on_removal(listener).build().unwrap();
+    for key in 0..40 {
+        cache.insert_with_ttl(key, key, Duration::from_millis(key + 1));
+    }
+    wait_until("all are freed", || cache.is_empty() && kept.lock().unwrap().len() == 20);
+    wait_until("those built on the way too", || values.dropped() == 20 * 2 + 20);
+    let kept = std::mem::take(&mut *kept.lock().unwrap());
+    assert!(kept.iter().all(|cache| cache.len() == 1));
+    drop(kept);
+    assert_eq!(values.dropped(), 80);
 }
 
 /// A panic in a `Drop` at the end is the caller's, and keeps nothing alive.
 #[test]
 fn a_panic_of_a_value_does_not_keep_the_others() {
-    struct Panicky(bool, #[expect(dead_code, reason = "for its drop")] Counted);
+    struct Panicky(bool, #[expect(dead_code, reason = "for its drop")] Instance);
     impl Drop for Panicky {
         fn drop(&mut self) {
             if self.0 {
                 // Without a word: the hook would print it.
-                std::panic::resume_unwind(Box::new("a value's own"));
+                panic_silently("a value's own");
             }
         }
     }
-    watched(|| {
-        let ends = Arc::new(AtomicUsize::new(0));
-        let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
-        for key in 0..100u64 {
-            cache.insert(key, Panicky(key % 10 == 5, Counted(ends.clone())));
-        }
-        let panic: Box<dyn Any + Send> =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(cache))).unwrap_err();
-        assert_eq!(panic.downcast_ref(), Some(&"a value's own"));
-        assert_eq!(ends.load(SeqCst), 100);
-    });
+    let _watchdog = Watchdog::start();
+    let values = Instances::default();
+    let cache = Cache::builder().capacity(1_000).shards(4).build().unwrap();
+    for key in 0..100u64 {
+        cache.insert(key, Panicky(key % 10 == 5, values.make()));
+    }
+    assert_eq!(message_of(|| drop(cache)).as_deref(), Some("a value's own"));
+    assert_eq!(values.dropped(), 100);
 }
 
 /// While a listener takes the reaper's time nobody keeps the time for the calls:
 /// they see by the clock what is due.
 #[test]
 fn a_listener_that_blocks_the_reaper_stops_no_clock() {
-    watched(|| {
-        let (begun, has_begun) = mpsc::channel();
-        let (ends, may_end) = mpsc::channel::<()>();
-        let may_end = Mutex::new(may_end);
-        let blocks: Cache<u64, u64> = Cache::builder()
-            .capacity(10)
-            .on_removal(move |_, _, _| {
-                begun.send(()).unwrap();
-                let _ = may_end.lock().unwrap().recv();
-            })
-            .build()
-            .unwrap();
-        let busy: Cache<u64, u64> = Cache::new(10);
-        busy.insert_with_ttl(1, 1, 3_600 * SECOND);
-        blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);
-        // So often that the reaper keeps the time when it comes to the listener, unless
-        // it comes late.
-        await_that("the listener blocks", || {
-            (0..100_000).for_each(|_| assert!(busy.contains_key(&1)));
-            has_begun.try_recv().is_ok()
-        });
-        busy.insert_with_ttl(2, 2, 50 * MILLISECOND);
-        await_that("what is due cannot be seen", || !busy.contains_key(&2));
-        drop(ends);
+    let _watchdog = Watchdog::start();
+    let (begun, has_begun) = mpsc::channel();
+    let (ends, may_end) = mpsc::channel::<()>();
+    let may_end = Mutex::new(may_end);
+    let listener = move |_: &u64, _: &u64, _| {
+        begun.send(()).unwrap();
+        let _ = may_end.lock().unwrap().recv();
+    };
+    let blocks: Cache<u64, u64> =
+        Cache::builder().capacity(10).on_removal(listener).build().unwrap();
+    let busy: Cache<u64, u64> = Cache::new(10);
+    busy.insert_with_ttl(1, 1, 3_600 * SECOND);
+    blocks.insert_with_ttl(1, 1, 100 * MILLISECOND);
+    // So often that the reaper keeps the time when it comes to the listener, unless
+    // it comes late.
+    wait_until("the listener blocks", || {
+        (0..100_000).for_each(|_| assert!(busy.contains_key(&1)));
+        has_begun.try_recv().is_ok()
     });
+    busy.insert_with_ttl(2, 2, 50 * MILLISECOND);
+    wait_until("what is due cannot be seen", || !busy.contains_key(&2));
+    drop(ends);
 }
 
 // ---- No thread to be had ----
@@ -816,6 +733,6 @@ fn a_thread_that_cannot_be_started_is_an_error() {
         // Nothing is broken by it.
         let cache = builder().build().unwrap();
         cache.insert_with_ttl(1, 1, MILLISECOND);
-        await_that("the reaper frees it", || cache.is_empty());
+        wait_until("the reaper frees it", || cache.is_empty());
     });
 }

@@ -4,30 +4,21 @@
 
 #![cfg(not(any(punctual_loom, miri)))]
 
-#[allow(dead_code, reason = "shared with other tests")]
-#[path = "support/watch.rs"]
-mod watch;
-
 use std::cell::{Cell, RefCell};
-use std::hash::{Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Builder, Cache, ManualClock, Reaper};
-use watch::watched;
+use punctual_testing::instances::{Instance, Instances};
+use punctual_testing::keys::Carrying;
+use punctual_testing::panics::{Code, Key as Hooked, message_of, once};
+use punctual_testing::watchdog::Watchdog;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SHARDS: [usize; 2] = [1, 8];
-
-/// What the panic of `call` says.
-fn panic_of(call: impl FnOnce()) -> Option<String> {
-    let panic = catch_unwind(AssertUnwindSafe(call)).err()?;
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    Some(text.or_else(|| panic.downcast_ref::<String>().cloned()).expect("a message"))
-}
 
 // ---- Those that may: listeners, `Drop`, loaders ----
 
@@ -35,35 +26,7 @@ fn panic_of(call: impl FnOnce()) -> Option<String> {
 /// that holds its own handle would live for ever.
 type Handle = Arc<Mutex<Option<Cache<Key, Value>>>>;
 
-#[derive(Clone)]
-struct Key {
-    number: u64,
-    /// Set in keys that call the cache when they are dropped.
-    handle: Option<Handle>,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.number.hash(state);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Key {}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            call_back(&handle, self.number);
-        }
-    }
-}
-
+/// Calls the cache when it is dropped, if it has a handle.
 #[derive(Clone)]
 struct Value {
     number: u64,
@@ -76,6 +39,25 @@ impl Drop for Value {
             call_back(&handle, self.number);
         }
     }
+}
+
+type Key = Carrying<Value>;
+
+fn value(number: u64, handle: &Handle) -> Value {
+    Value { number, handle: Some(handle.clone()) }
+}
+
+fn key(number: u64, handle: &Handle) -> Key {
+    Carrying(number, value(number, handle))
+}
+
+/// One that calls nobody.
+fn quiet_value(number: u64) -> Value {
+    Value { number, handle: None }
+}
+
+fn quiet_key(number: u64) -> Key {
+    Carrying(number, quiet_value(number))
 }
 
 thread_local! {
@@ -105,8 +87,8 @@ fn call_back(handle: &Handle, number: u64) {
 
 fn call_everything(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     call_something(cache, handle, number);
-    cache.for_each(|key, value| assert_eq!(key.number, value.number));
-    cache.retain(|key, _| key.number % 16 != number % 16);
+    cache.for_each(|key, value| assert_eq!(key.0, value.number));
+    cache.retain(|key, _| key.0 % 16 != number % 16);
     cache.reap(5);
     if number % 8 == 0 {
         cache.clear();
@@ -119,24 +101,23 @@ fn call_everything(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
 /// All calls that are about a key.
 fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     let number = number % 32;
-    let key = || Key { number, handle: Some(handle.clone()) };
-    let value = || Value { number, handle: Some(handle.clone()) };
-    let known = Key { number, handle: None };
-    cache.insert(key(), value());
-    cache.insert(key(), value());
-    cache.insert_with_ttl(key(), value(), Duration::ZERO);
-    cache.insert_with_ttl(key(), value(), Duration::from_millis(1));
+    let new_key = || key(number, handle);
+    let new_value = || value(number, handle);
+    let known = quiet_key(number);
+    cache.insert(new_key(), new_value());
+    cache.insert(new_key(), new_value());
+    cache.insert_with_ttl(new_key(), new_value(), Duration::ZERO);
+    cache.insert_with_ttl(new_key(), new_value(), Duration::from_millis(1));
     drop(cache.get(&known));
     // The iterators may call the cache too.
     let count = if DEPTH.get() == 0 { 20 } else { 2 };
     cache.insert_many((0..count).map(|offset| {
         let number = (number + offset) % 32;
-        let key = Key { number, handle: Some(handle.clone()) };
-        let value = Value { number, handle: Some(handle.clone()) };
-        drop(cache.insert(key.clone(), value));
-        (key, Value { number, handle: None })
+        let key = key(number, handle);
+        drop(cache.insert(key.clone(), value(number, handle)));
+        (key, quiet_value(number))
     }));
-    cache.insert_many_with_ttl([(key(), value())], Duration::ZERO);
+    cache.insert_many_with_ttl([(new_key(), new_value())], Duration::ZERO);
     let looked_at = std::iter::repeat_n(&known, 16).inspect(|known| drop(cache.get(*known)));
     cache.read_many(looked_at, |_, value| {
         assert!(value.is_none_or(|value| value.number == number));
@@ -152,13 +133,13 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     // Loads within loads go from low keys to high ones: threads that waited for
     // each other would do so for ever, and the docs say so.
     let number = number + 100 * (1 + DEPTH.get());
-    let known = Key { number, handle: None };
-    let loaded = || Value { number, handle: Some(handle.clone()) };
+    let known = quiet_key(number);
+    let loaded = || value(number, handle);
     drop(cache.get_or_insert_with(&known, || {
         let number = number + 50;
-        let other = Key { number, handle: None };
-        cache.insert(other.clone(), Value { number, handle: None });
-        drop(cache.get_or_insert_with(&other, || Value { number, handle: None }));
+        let other = quiet_key(number);
+        cache.insert(other.clone(), quiet_value(number));
+        drop(cache.get_or_insert_with(&other, || quiet_value(number)));
         loaded()
     }));
     drop(cache.try_get_or_insert_with(&known, || Err::<Value, _>("no value")));
@@ -174,8 +155,8 @@ fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool) -> Hand
     let builder = builder.capacity(40).ttl(SECOND).shards(shards);
     let builder = if listens {
         builder.on_removal(move |key, value, _| {
-            assert_eq!(key.number, value.number);
-            call_back(&told, key.number);
+            assert_eq!(key.0, value.number);
+            call_back(&told, key.0);
         })
     } else {
         builder
@@ -186,89 +167,79 @@ fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool) -> Hand
 
 #[test]
 fn listeners_drops_and_loaders_may_call_the_cache() {
-    watched(|| {
-        for shards in SHARDS {
-            for listens in [false, true] {
-                let clock = ManualClock::new();
-                let handle = reentrant(Cache::builder().clock(clock.clone()), shards, listens);
-                let before = CALLED_BACK.load(SeqCst);
-                let cache = handle.lock().unwrap().clone().unwrap();
-                for number in 0..32 {
-                    call_everything(&cache, &handle, number);
-                    clock.advance(Duration::from_millis(100));
-                }
-                assert!(CALLED_BACK.load(SeqCst) - before > 1_000);
-                // Those that are left must not find the handle.
-                drop(handle.lock().unwrap().take());
-                drop(cache);
+    let _watchdog = Watchdog::start();
+    for shards in SHARDS {
+        for listens in [false, true] {
+            let clock = ManualClock::new();
+            let handle = reentrant(Cache::builder().clock(clock.clone()), shards, listens);
+            let before = CALLED_BACK.load(SeqCst);
+            let cache = handle.lock().unwrap().clone().unwrap();
+            for number in 0..32 {
+                call_everything(&cache, &handle, number);
+                clock.advance(Duration::from_millis(100));
             }
+            assert!(CALLED_BACK.load(SeqCst) - before > 1_000);
+            // Those that are left must not find the handle.
+            drop(handle.lock().unwrap().take());
+            drop(cache);
         }
-    });
+    }
 }
 
 #[test]
 fn listeners_drops_and_loaders_may_call_the_cache_from_many_threads_and_the_reaper() {
-    watched(|| {
-        for shards in SHARDS {
-            let builder = Cache::builder().reaper(Reaper::Thread);
-            let handle = reentrant(builder, shards, true);
-            let cache = handle.lock().unwrap().clone().unwrap();
-            thread::scope(|scope| {
-                for thread in 0..4 {
-                    let (handle, cache) = (&handle, &cache);
-                    scope.spawn(move || {
-                        for number in thread * 8..thread * 8 + 8 {
-                            call_everything(cache, handle, number);
-                        }
-                        for number in 0..200 {
-                            let key = Key { number, handle: Some(handle.clone()) };
-                            let value = Value { number, handle: Some(handle.clone()) };
-                            cache.insert_with_ttl(key, value, Duration::from_millis(5));
-                        }
-                    });
-                }
-            });
-            drop(handle.lock().unwrap().take());
-            drop(cache);
-        }
-    });
+    let _watchdog = Watchdog::start();
+    for shards in SHARDS {
+        let builder = Cache::builder().reaper(Reaper::Thread);
+        let handle = reentrant(builder, shards, true);
+        let cache = handle.lock().unwrap().clone().unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (handle, cache) = (&handle, &cache);
+                scope.spawn(move || {
+                    for number in thread * 8..thread * 8 + 8 {
+                        call_everything(cache, handle, number);
+                    }
+                    for number in 0..200 {
+                        let (key, value) = (key(number, handle), value(number, handle));
+                        cache.insert_with_ttl(key, value, Duration::from_millis(5));
+                    }
+                });
+            }
+        });
+        drop(handle.lock().unwrap().take());
+        drop(cache);
+    }
 }
 
 /// A cache whose handle lies in a value of another: the one goes with the other,
 /// wherever that is.
 #[test]
 fn the_last_handle_goes_with_a_value() {
-    watched(|| {
-        struct Counted(Arc<AtomicUsize>);
-        impl Drop for Counted {
-            fn drop(&mut self) {
-                self.0.fetch_add(1, SeqCst);
-            }
+    let _watchdog = Watchdog::start();
+    let instances = Instances::default();
+    let inner = || {
+        let cache: Cache<u64, Instance> = Cache::new(10);
+        for key in 0..5 {
+            cache.insert(key, instances.make());
         }
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let inner = || {
-            let cache: Cache<u64, Counted> = Cache::new(10);
-            for key in 0..5 {
-                cache.insert(key, Counted(dropped.clone()));
-            }
-            cache
-        };
-        let outer: Cache<u64, Cache<u64, Counted>> = Cache::new(10);
-        outer.insert(1, inner());
-        drop(outer.remove(&1));
-        assert_eq!(dropped.load(SeqCst), 5);
-        outer.insert(1, inner());
-        outer.clear();
-        assert_eq!(dropped.load(SeqCst), 10);
-        outer.insert(1, inner());
-        outer.insert(1, inner());
-        assert_eq!(dropped.load(SeqCst), 15);
-        // In place, under the outer cache's lock.
-        outer.update(&1, |cache| *cache = inner());
-        assert_eq!(dropped.load(SeqCst), 20);
-        drop(outer);
-        assert_eq!(dropped.load(SeqCst), 25);
-    });
+        cache
+    };
+    let outer: Cache<u64, Cache<u64, Instance>> = Cache::new(10);
+    outer.insert(1, inner());
+    drop(outer.remove(&1));
+    assert_eq!(instances.dropped(), 5);
+    outer.insert(1, inner());
+    outer.clear();
+    assert_eq!(instances.dropped(), 10);
+    outer.insert(1, inner());
+    outer.insert(1, inner());
+    assert_eq!(instances.dropped(), 15);
+    // In place, under the outer cache's lock.
+    outer.update(&1, |cache| *cache = inner());
+    assert_eq!(instances.dropped(), 20);
+    drop(outer);
+    assert_eq!(instances.dropped(), 25);
 }
 
 /// Thread-locals are dropped when most of what a thread has is gone already.
@@ -285,21 +256,20 @@ fn a_handle_may_be_the_last_thing_that_a_thread_drops() {
     thread_local! {
         static LOCAL: RefCell<Vec<Farewell>> = const { RefCell::new(Vec::new()) };
     }
-    watched(|| {
-        let kept = Cache::new(10);
-        kept.insert(1, 1);
-        thread::spawn({
-            let kept = kept.clone();
-            move || {
-                let own = Cache::new(10);
-                own.insert(1, 1);
-                LOCAL.with_borrow_mut(|local| local.extend([Farewell(own), Farewell(kept)]));
-            }
-        })
-        .join()
-        .unwrap();
-        assert_eq!(kept.get(&3), Some(2));
-    });
+    let _watchdog = Watchdog::start();
+    let kept = Cache::new(10);
+    kept.insert(1, 1);
+    thread::spawn({
+        let kept = kept.clone();
+        move || {
+            let own = Cache::new(10);
+            own.insert(1, 1);
+            LOCAL.with_borrow_mut(|local| local.extend([Farewell(own), Farewell(kept)]));
+        }
+    })
+    .join()
+    .unwrap();
+    assert_eq!(kept.get(&3), Some(2));
 }
 
 // ---- Those that may not: closures under a lock ----
@@ -368,35 +338,37 @@ fn plain(shards: usize) -> Plain {
     cache
 }
 
+/// Runs a test on caches of one shard and of several.
+fn for_shards(test: impl Fn(&Plain)) {
+    let _watchdog = Watchdog::start();
+    SHARDS.map(plain).iter().for_each(test);
+}
+
 #[test]
 fn a_closure_that_calls_its_cache_panics_and_says_so() {
-    watched(|| {
-        for shards in SHARDS {
-            let cache = plain(shards);
-            for (closure_name, closure) in CLOSURES {
-                for (name, call) in CALLS {
-                    // The closure's own key, others of whatever shard, and none.
-                    for key in [1, 2, 3, 4, 5, 6, 7, 8, 9, 99] {
-                        let text = panic_of(|| closure(&cache, &mut || call(&cache, key)));
-                        let text = text.unwrap_or_else(|| {
-                            panic!("`{closure_name}` let `{name}` pass, key {key}")
-                        });
-                        assert!(
-                            text.contains("punctual") && text.contains("from within a closure"),
-                            "`{name}` in `{closure_name}`: {text}"
-                        );
-                    }
-                    // Nothing has happened, and everything goes on.
-                    assert_eq!(cache.len(), 20, "`{name}` in `{closure_name}`");
-                    for key in 0..20 {
-                        assert_eq!(cache.get(&key), Some(key));
-                    }
+    for_shards(|cache| {
+        for (closure_name, closure) in CLOSURES {
+            for (name, call) in CALLS {
+                // The closure's own key, others of whatever shard, and none.
+                for key in [1, 2, 3, 4, 5, 6, 7, 8, 9, 99] {
+                    let text = message_of(|| closure(cache, &mut || call(cache, key)));
+                    let text = text
+                        .unwrap_or_else(|| panic!("`{closure_name}` let `{name}` pass, key {key}"));
+                    assert!(
+                        text.contains("punctual") && text.contains("from within a closure"),
+                        "`{name}` in `{closure_name}`: {text}"
+                    );
+                }
+                // Nothing has happened, and everything goes on.
+                assert_eq!(cache.len(), 20, "`{name}` in `{closure_name}`");
+                for key in 0..20 {
+                    assert_eq!(cache.get(&key), Some(key));
                 }
             }
-            for (_, call) in CALLS {
-                for key in [1, 2, 99] {
-                    call(&cache, key);
-                }
+        }
+        for (_, call) in CALLS {
+            for key in [1, 2, 99] {
+                call(cache, key);
             }
         }
     });
@@ -405,78 +377,71 @@ fn a_closure_that_calls_its_cache_panics_and_says_so() {
 /// As above, from a closure that would rather not hear of it.
 #[test]
 fn a_closure_that_catches_the_panic_goes_on() {
-    watched(|| {
-        for shards in SHARDS {
-            let cache = plain(shards);
-            let mut caught = 0;
-            cache.update(&1, |value| {
-                for (_, call) in CALLS {
-                    caught += usize::from(panic_of(|| call(&cache, 1)).is_some());
-                }
-                *value = 7;
-            });
-            assert_eq!(caught, CALLS.len());
-            assert_eq!(cache.get(&1), Some(7));
-            let mut visited = 0;
-            cache.for_each(|_, _| {
-                visited += 1;
-                assert!(panic_of(|| cache.clear()).is_some());
-            });
-            assert_eq!(visited, 20);
-        }
+    for_shards(|cache| {
+        let mut caught = 0;
+        cache.update(&1, |value| {
+            for (_, call) in CALLS {
+                caught += usize::from(message_of(|| call(cache, 1)).is_some());
+            }
+            *value = 7;
+        });
+        assert_eq!(caught, CALLS.len());
+        assert_eq!(cache.get(&1), Some(7));
+        let mut visited = 0;
+        cache.for_each(|_, _| {
+            visited += 1;
+            assert!(message_of(|| cache.clear()).is_some());
+        });
+        assert_eq!(visited, 20);
     });
 }
 
 #[test]
 fn a_closure_may_ask_what_takes_no_lock() {
-    watched(|| {
-        for shards in SHARDS {
-            let cache = plain(shards);
-            for (_, closure) in CLOSURES {
-                closure(&cache, &mut || {
-                    let other = cache.clone();
-                    assert_eq!(other.capacity(), cache.capacity());
-                    assert_eq!(other.footprint(), cache.footprint());
-                    assert!(format!("{other:?}").contains("Cache"));
-                });
-            }
+    for_shards(|cache| {
+        for (_, closure) in CLOSURES {
+            closure(cache, &mut || {
+                let other = cache.clone();
+                assert_eq!(other.capacity(), cache.capacity());
+                assert_eq!(other.footprint(), cache.footprint());
+                assert!(format!("{other:?}").contains("Cache"));
+            });
         }
     });
 }
 
 #[test]
 fn a_closure_of_one_cache_may_call_others() {
-    watched(|| {
-        for shards in SHARDS {
-            let caches: [Plain; 4] = std::array::from_fn(|_| plain(shards));
-            for (_, closure) in CLOSURES {
-                for (_, call) in CALLS {
-                    closure(&caches[0], &mut || call(&caches[1], 1));
-                    assert_eq!(caches[0].len(), 20);
-                    caches[1].insert(1, 1);
-                }
-            }
-            // Closures within closures, and a call of each of those outside.
-            for cache in &caches {
-                cache.insert(1, 1);
-            }
-            caches[0].read(&1, |_| {
-                caches[1].update(&1, |_| {
-                    caches[2].for_each(|_, _| {
-                        assert_eq!(caches[3].get(&1), Some(1));
-                        for outer in &caches[..3] {
-                            assert!(panic_of(|| _ = outer.get(&1)).is_some());
-                        }
-                    });
-                    // That one is free again.
-                    assert_eq!(caches[2].get(&1), Some(1));
-                });
-            });
-            for cache in &caches {
-                assert_eq!(cache.get(&1), Some(1));
+    let _watchdog = Watchdog::start();
+    for shards in SHARDS {
+        let caches: [Plain; 4] = std::array::from_fn(|_| plain(shards));
+        for (_, closure) in CLOSURES {
+            for (_, call) in CALLS {
+                closure(&caches[0], &mut || call(&caches[1], 1));
+                assert_eq!(caches[0].len(), 20);
+                caches[1].insert(1, 1);
             }
         }
-    });
+        // Closures within closures, and a call of each of those outside.
+        for cache in &caches {
+            cache.insert(1, 1);
+        }
+        caches[0].read(&1, |_| {
+            caches[1].update(&1, |_| {
+                caches[2].for_each(|_, _| {
+                    assert_eq!(caches[3].get(&1), Some(1));
+                    for outer in &caches[..3] {
+                        assert!(message_of(|| _ = outer.get(&1)).is_some());
+                    }
+                });
+                // That one is free again.
+                assert_eq!(caches[2].get(&1), Some(1));
+            });
+        });
+        for cache in &caches {
+            assert_eq!(cache.get(&1), Some(1));
+        }
+    }
 }
 
 /// Closures of so many caches within one another that nobody can mean it: either
@@ -489,245 +454,180 @@ fn closures_of_many_caches_within_one_another() {
             Some((cache, others)) => _ = cache.update(&1, |_| nest(others, inside)),
         }
     }
-    watched(|| {
-        let caches: Vec<Plain> = (0..40).map(|_| plain(1)).collect();
-        let free = plain(1);
-        for depth in [1, 2, 7, 8, 9, 20, 40] {
-            let mut is_inside = false;
-            let nested = panic_of(|| {
-                nest(&caches[..depth], &mut || {
-                    is_inside = true;
-                    assert!(panic_of(|| _ = caches[depth - 1].get(&1)).is_some());
-                    assert!(panic_of(|| _ = caches[0].get(&1)).is_some());
-                });
+    let _watchdog = Watchdog::start();
+    let caches: Vec<Plain> = (0..40).map(|_| plain(1)).collect();
+    let free = plain(1);
+    for depth in [1, 2, 7, 8, 9, 20, 40] {
+        let mut is_inside = false;
+        let nested = message_of(|| {
+            nest(&caches[..depth], &mut || {
+                is_inside = true;
+                assert!(message_of(|| _ = caches[depth - 1].get(&1)).is_some());
+                assert!(message_of(|| _ = caches[0].get(&1)).is_some());
             });
-            match nested {
-                None => assert!(is_inside),
-                Some(text) => {
-                    assert!(depth > 7 && text.contains("in one another"), "{depth}: {text}");
-                }
-            }
-            // Nothing of it is left.
-            for cache in caches.iter().chain([&free]) {
-                assert_eq!(cache.get(&1), Some(1));
-                cache.insert(1, 1);
+        });
+        match nested {
+            None => assert!(is_inside),
+            Some(text) => {
+                assert!(depth > 7 && text.contains("in one another"), "{depth}: {text}");
             }
         }
-    });
+        // Nothing of it is left.
+        for cache in caches.iter().chain([&free]) {
+            assert_eq!(cache.get(&1), Some(1));
+            cache.insert(1, 1);
+        }
+    }
 }
 
 /// Builds and drops caches under another one's lock.
 #[test]
 fn a_closure_may_build_and_drop_others() {
-    watched(|| {
-        let cache = plain(1);
-        let mut kept = Vec::new();
-        cache.for_each(|_, _| {
-            let built = plain(8);
-            assert_eq!(built.get(&1), Some(1));
-            kept.push(plain(1));
-            drop(built);
-        });
-        cache.read(&1, |_| kept.clear());
-        assert_eq!(cache.len(), 20);
+    let _watchdog = Watchdog::start();
+    let cache = plain(1);
+    let mut kept = Vec::new();
+    cache.for_each(|_, _| {
+        let built = plain(8);
+        assert_eq!(built.get(&1), Some(1));
+        kept.push(plain(1));
+        drop(built);
     });
+    cache.read(&1, |_| kept.clear());
+    assert_eq!(cache.len(), 20);
 }
 
 /// The mark belongs to the thread: others wait instead.
 #[test]
 fn a_closure_keeps_no_other_thread_from_calling() {
-    watched(|| {
-        for shards in SHARDS {
-            let cache = plain(shards);
-            thread::scope(|scope| {
-                cache.update(&1, |value| {
-                    let others: Vec<_> = CALLS
-                        .iter()
-                        .filter(|(name, _)| !["clear", "remove"].contains(name))
-                        .map(|&(_, call)| (call, cache.clone()))
-                        .collect();
-                    for (call, cache) in others {
-                        scope.spawn(move || call(&cache, 2));
-                    }
-                    *value = 8;
-                });
+    for_shards(|cache| {
+        thread::scope(|scope| {
+            cache.update(&1, |value| {
+                let others: Vec<_> = CALLS
+                    .iter()
+                    .filter(|(name, _)| !["clear", "remove"].contains(name))
+                    .map(|&(_, call)| (call, cache.clone()))
+                    .collect();
+                for (call, cache) in others {
+                    scope.spawn(move || call(&cache, 2));
+                }
+                *value = 8;
             });
-            assert_eq!(cache.get(&1), Some(8));
-        }
+        });
+        assert_eq!(cache.get(&1), Some(8));
     });
 }
 
 /// A panic in a closure is the caller's, and unlocks.
 #[test]
 fn a_closure_that_panics_leaves_the_cache_as_it_was() {
-    watched(|| {
-        for shards in SHARDS {
-            let cache = plain(shards);
-            for (name, closure) in CLOSURES {
-                let text = panic_of(|| closure(&cache, &mut || panic!("the closure's own")));
-                assert_eq!(text.as_deref(), Some("the closure's own"), "{name}");
-                for (_, call) in CALLS {
-                    call(&cache, 1);
-                }
-                for key in 0..20 {
-                    cache.insert(key, key);
-                }
-                cache.remove(&99);
-                assert_eq!(cache.len(), 20);
+    for_shards(|cache| {
+        for (name, closure) in CLOSURES {
+            let text = message_of(|| closure(cache, &mut || panic!("the closure's own")));
+            assert_eq!(text.as_deref(), Some("the closure's own"), "{name}");
+            for (_, call) in CALLS {
+                call(cache, 1);
             }
+            for key in 0..20 {
+                cache.insert(key, key);
+            }
+            cache.remove(&99);
+            assert_eq!(cache.len(), 20);
         }
     });
 }
 
 // ---- `Eq` and `Clone`, which may not either ----
 
-type Meddling = (Where, Box<dyn Fn()>);
-
-thread_local! {
-    /// What `Meddler` does, once, and in which of its methods.
-    static MEDDLING: RefCell<Option<Meddling>> = const { RefCell::new(None) };
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Where {
-    Eq,
-    Clone,
-    Drop,
-}
-
-fn meddle(here: Where) {
-    let meddling =
-        MEDDLING.with_borrow_mut(|meddling| meddling.take_if(|(place, _)| *place == here));
-    if let Some((_, call)) = meddling {
-        call();
-    }
-}
-
-/// A key or value that does as it is told, once.
-#[derive(Debug)]
-struct Meddler(u64);
-
-impl Hash for Meddler {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Meddler {
-    fn eq(&self, other: &Self) -> bool {
-        meddle(Where::Eq);
-        self.0 == other.0
-    }
-}
-
-impl Eq for Meddler {}
-
-impl Clone for Meddler {
-    fn clone(&self) -> Self {
-        meddle(Where::Clone);
-        Self(self.0)
-    }
-}
-
-impl Drop for Meddler {
-    fn drop(&mut self) {
-        meddle(Where::Drop);
-    }
-}
-
 /// Only in debug builds; in release builds such a call may wait for itself.
 #[cfg(debug_assertions)]
 #[test]
 fn eq_and_clone_that_call_the_cache_are_caught() {
-    type Tried = (&'static str, Where, fn(&Cache<Meddler, Meddler>, &Meddler));
+    type Tried = (&'static str, Code, fn(&Cache<Hooked, Hooked>, &Hooked));
     let tried: [Tried; 17] = [
-        ("insert", Where::Eq, |cache, _| _ = cache.insert(Meddler(1), Meddler(0))),
-        ("insert, zero", Where::Eq, |cache, _| {
-            _ = cache.insert_with_ttl(Meddler(1), Meddler(0), Duration::ZERO);
+        ("insert", Code::Eq, |cache, _| _ = cache.insert(Hooked::new(1), Hooked::new(0))),
+        ("insert, zero", Code::Eq, |cache, _| {
+            _ = cache.insert_with_ttl(Hooked::new(1), Hooked::new(0), Duration::ZERO);
         }),
-        ("get", Where::Eq, |cache, key| _ = cache.get(key)),
-        ("get", Where::Clone, |cache, key| _ = cache.get(key)),
-        ("peek", Where::Eq, |cache, key| _ = cache.peek(key)),
-        ("peek", Where::Clone, |cache, key| _ = cache.peek(key)),
-        ("read", Where::Eq, |cache, key| _ = cache.read(key, |_| ())),
-        ("update", Where::Eq, |cache, key| _ = cache.update(key, |_| ())),
-        ("contains_key", Where::Eq, |cache, key| _ = cache.contains_key(key)),
-        ("remove", Where::Eq, |cache, key| _ = cache.remove(key)),
-        ("expires_in", Where::Eq, |cache, key| _ = cache.expires_in(key)),
-        ("set_ttl", Where::Eq, |cache, key| _ = cache.set_ttl(key, SECOND)),
-        ("get_and_set_ttl", Where::Eq, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
-        ("get_and_set_ttl", Where::Clone, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
-        ("get_or_insert_with", Where::Eq, |cache, key| {
-            _ = cache.get_or_insert_with(key, || Meddler(0));
+        ("get", Code::Eq, |cache, key| _ = cache.get(key)),
+        ("get", Code::Clone, |cache, key| _ = cache.get(key)),
+        ("peek", Code::Eq, |cache, key| _ = cache.peek(key)),
+        ("peek", Code::Clone, |cache, key| _ = cache.peek(key)),
+        ("read", Code::Eq, |cache, key| _ = cache.read(key, |_| ())),
+        ("update", Code::Eq, |cache, key| _ = cache.update(key, |_| ())),
+        ("contains_key", Code::Eq, |cache, key| _ = cache.contains_key(key)),
+        ("remove", Code::Eq, |cache, key| _ = cache.remove(key)),
+        ("expires_in", Code::Eq, |cache, key| _ = cache.expires_in(key)),
+        ("set_ttl", Code::Eq, |cache, key| _ = cache.set_ttl(key, SECOND)),
+        ("get_and_set_ttl", Code::Eq, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
+        ("get_and_set_ttl", Code::Clone, |cache, key| _ = cache.get_and_set_ttl(key, SECOND)),
+        ("get_or_insert_with", Code::Eq, |cache, key| {
+            _ = cache.get_or_insert_with(key, || Hooked::new(0));
         }),
-        ("get_or_insert_with", Where::Clone, |cache, key| {
-            _ = cache.get_or_insert_with(key, || Meddler(0));
+        ("get_or_insert_with", Code::Clone, |cache, key| {
+            _ = cache.get_or_insert_with(key, || Hooked::new(0));
         }),
-        ("get_or_load", Where::Eq, |cache, key| {
-            _ = cache.get_or_load(key, || Ok::<_, ()>((Meddler(0), SECOND)));
+        ("get_or_load", Code::Eq, |cache, key| {
+            _ = cache.get_or_load(key, || Ok::<_, ()>((Hooked::new(0), SECOND)));
         }),
     ];
-    watched(|| {
-        for shards in SHARDS {
-            let cache: Cache<Meddler, Meddler> =
-                Cache::builder().capacity(100).shards(shards).build().unwrap();
-            let key = Meddler(1);
-            for (name, place, call) in tried {
-                for other in 1..10 {
-                    cache.insert(Meddler(1), Meddler(1));
-                    let meddler = cache.clone();
-                    let meddling = Box::new(move || _ = meddler.contains_key(&Meddler(other)));
-                    MEDDLING.set(Some((place, meddling)));
-                    let text = panic_of(|| call(&cache, &key)).unwrap_or_else(|| {
-                        panic!("`{name}` let it pass");
-                    });
-                    assert!(text.contains("punctual"), "{name}: {text}");
-                    assert!(MEDDLING.take().is_none());
-                    assert_eq!(cache.get(&key).map(|value| value.0), Some(1), "{name}");
-                }
+    let _watchdog = Watchdog::start();
+    for shards in SHARDS {
+        let builder = Cache::builder().capacity(100).shards(shards).reaper(Reaper::Manual);
+        let cache: Cache<Hooked, Hooked> = builder.build().unwrap();
+        let key = Hooked::new(1);
+        for (name, code, call) in tried {
+            for other in 1..10 {
+                cache.insert(Hooked::new(1), Hooked::new(1));
+                let meddler = cache.clone();
+                let has_called = once(code, move || _ = meddler.contains_key(&Hooked::new(other)));
+                let text = message_of(|| call(&cache, &key)).unwrap_or_else(|| {
+                    panic!("`{name}` let it pass");
+                });
+                assert!(text.contains("punctual"), "{name}: {text}");
+                assert!(has_called.get());
+                assert_eq!(cache.get(&key).map(|value| value.0), Some(1), "{name}");
             }
         }
-    });
+    }
 }
 
 /// A `Clone` of what a loader has made runs with no lock held, and so does that of
 /// its key.
 #[test]
 fn a_loader_s_value_is_cloned_outside() {
-    watched(|| {
-        let cache: Cache<Meddler, Meddler> = Cache::new(10);
-        let meddler = cache.clone();
-        let loaded = cache.get_or_insert_with(&Meddler(1), || {
-            let meddling = Box::new(move || _ = meddler.insert(Meddler(2), Meddler(2)));
-            MEDDLING.set(Some((Where::Clone, meddling)));
-            Meddler(1)
-        });
-        assert_eq!(loaded.0, 1);
-        assert!(MEDDLING.take().is_none());
-        assert_eq!(cache.len(), 2);
+    let _watchdog = Watchdog::start();
+    let cache: Cache<Hooked, Hooked> = Cache::new(10);
+    let (meddler, mut has_called) = (cache.clone(), None);
+    let loaded = cache.get_or_insert_with(&Hooked::new(1), || {
+        let insert = move || _ = meddler.insert(Hooked::new(2), Hooked::new(2));
+        has_called = Some(once(Code::Clone, insert));
+        Hooked::new(1)
     });
+    assert_eq!(loaded.0, 1);
+    assert!(has_called.is_some_and(|has_called| has_called.get()));
+    assert_eq!(cache.len(), 2);
 }
 
 /// `Eq` panics, and so key and value are dropped while the panic unwinds: not
 /// under the lock.
 #[test]
 fn a_drop_after_a_panic_in_eq_may_call_the_cache() {
-    watched(|| {
-        let cache: Cache<Meddler, Meddler> = Cache::new(10);
-        cache.insert(Meddler(1), Meddler(1));
-        for ttl in [Duration::ZERO, Duration::MAX] {
-            let meddler = cache.clone();
-            let panicking = move || {
-                let cache = meddler.clone();
-                let meddling = Box::new(move || _ = cache.len());
-                MEDDLING.set(Some((Where::Drop, meddling)));
-                panic!("in `Eq`");
-            };
-            MEDDLING.set(Some((Where::Eq, Box::new(panicking))));
-            let text = panic_of(|| _ = cache.insert_with_ttl(Meddler(1), Meddler(2), ttl));
-            assert_eq!(text.as_deref(), Some("in `Eq`"));
-            assert!(MEDDLING.take().is_none());
-            assert_eq!(cache.get(&Meddler(1)).map(|value| value.0), Some(1));
-        }
-    });
+    let _watchdog = Watchdog::start();
+    let cache: Cache<Hooked, Hooked> = Cache::new(10);
+    cache.insert(Hooked::new(1), Hooked::new(1));
+    for ttl in [Duration::ZERO, Duration::MAX] {
+        let meddler = cache.clone();
+        let has_called = Rc::new(Cell::new(None));
+        let dropped = has_called.clone();
+        let panicking = move || {
+            let cache = meddler.clone();
+            dropped.set(Some(once(Code::DropKey, move || _ = cache.len())));
+            panic!("in `Eq`");
+        };
+        once(Code::Eq, panicking);
+        let text = message_of(|| _ = cache.insert_with_ttl(Hooked::new(1), Hooked::new(2), ttl));
+        assert_eq!(text.as_deref(), Some("in `Eq`"));
+        assert!(has_called.take().is_some_and(|has_called| has_called.get()));
+        assert_eq!(cache.get(&Hooked::new(1)).map(|value| value.0), Some(1));
+    }
 }

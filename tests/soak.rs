@@ -228,23 +228,20 @@ fn soak() {
     let phase = Arc::new(Phase::default());
     let (sees, told) = (phase.clone(), Arc::new(AtomicU64::new(0)));
     let tells = told.clone();
-    let cache = Cache::builder()
-        .capacity(CAPACITY)
-        .resolution(RESOLUTION)
-        .on_removal(move |key: &u64, value: &Value, cause| {
-            assert_eq!(*key, value.key);
-            tells.fetch_add(1, Relaxed);
-            if let (RemovalCause::Expired, Some(due)) = (cause, value.due) {
-                let Some(late) = Instant::now().checked_duration_since(due) else { return };
-                if sees.is_beginning.load(Relaxed) {
-                    beginning.note(late);
-                } else if sees.is_end.load(Relaxed) {
-                    end.note(late);
-                }
+    let listener = move |key: &u64, value: &Value, cause: RemovalCause| {
+        assert_eq!(*key, value.key);
+        tells.fetch_add(1, Relaxed);
+        if let (RemovalCause::Expired, Some(due)) = (cause, value.due) {
+            let Some(late) = Instant::now().checked_duration_since(due) else { return };
+            if sees.is_beginning.load(Relaxed) {
+                beginning.note(late);
+            } else if sees.is_end.load(Relaxed) {
+                end.note(late);
             }
-        })
-        .build()
-        .unwrap();
+        }
+    };
+    let builder = Cache::builder().capacity(CAPACITY).resolution(RESOLUTION).on_removal(listener);
+    let cache = builder.build().unwrap();
 
     let stop = AtomicBool::new(false);
     let mut samples = Vec::new();

@@ -7,18 +7,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use punctual::ManualClock;
-use punctual::unsync::Cache;
+use punctual::unsync::{Builder, Cache};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn builder<V>(clock: &ManualClock) -> Builder<u64, V> {
+    Cache::builder().capacity(100).shards(1).ttl(SECOND).clock(clock.clone())
+}
+
 fn cache<V>(clock: &ManualClock) -> Cache<u64, V> {
-    Cache::builder()
-        .capacity(100)
-        .ttl(SECOND)
-        .reap_limit(1_000)
-        .clock(clock.clone())
-        .build()
-        .unwrap()
+    builder(clock).reap_limit(1_000).build().unwrap()
 }
 
 /// Calls that take `&mut self`, of a key that is not there.
@@ -77,14 +75,7 @@ fn every_call_drops_what_was_lent_before() {
 #[test]
 fn look_ups_go_on_freeing_while_the_clock_stands_still() {
     let clock = ManualClock::new();
-    let mut cache: Cache<u64, u64> = Cache::builder()
-        .capacity(100)
-        .shards(1)
-        .ttl(SECOND)
-        .reap_limit(10)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let mut cache = builder(&clock).reap_limit(10).build().unwrap();
     (0..50).for_each(|key| _ = cache.insert(key, key));
     clock.advance(2 * SECOND);
     while !cache.is_empty() {
@@ -98,12 +89,7 @@ fn look_ups_go_on_freeing_while_the_clock_stands_still() {
 #[test]
 fn a_look_up_sees_the_very_nanosecond_at_which_an_entry_is_due() {
     let clock = ManualClock::new();
-    let mut cache: Cache<u64, u64> = Cache::builder()
-        .capacity(100)
-        .resolution(Duration::from_micros(1))
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let mut cache = builder(&clock).resolution(Duration::from_micros(1)).build().unwrap();
     cache.insert_with_ttl(1, 1, Duration::from_nanos(512));
     clock.set(Duration::from_nanos(511));
     assert_eq!(cache.get(&1), Some(&1));
@@ -135,17 +121,12 @@ fn the_next_look_up_drops_what_was_lent_for_no_time() {
 /// Each newcomer moves `reap_limit` of the renewed entries out of the way before it
 /// displaces one that lives.
 #[test]
-fn what_is_due_behind_renewed_entries_is_found_after_a_bounded_number_of_evictions() {
+fn evictions_before_expired_entries_surface_are_bounded() {
     const ENTRIES: u64 = 10_000;
     const REAP_LIMIT: u64 = 64;
     let clock = ManualClock::new();
-    let mut cache: Cache<u64, u64> = Cache::builder()
-        .capacity(ENTRIES as usize)
-        .shards(1)
-        .reap_limit(REAP_LIMIT as usize)
-        .clock(clock.clone())
-        .build()
-        .unwrap();
+    let builder = builder(&clock).capacity(ENTRIES as usize).reap_limit(REAP_LIMIT as usize);
+    let mut cache = builder.build().unwrap();
     (0..ENTRIES).for_each(|key| _ = cache.insert_with_ttl(key, key, 1_800 * SECOND));
     clock.advance(900 * SECOND);
     assert!((1..ENTRIES).all(|key| cache.set_ttl(&key, 3_600 * SECOND)));

@@ -2,7 +2,6 @@
 //!
 //! `cargo bench` runs a short matrix and writes a report; `cargo bench -- FILTER` runs a part.
 
-mod allocator;
 mod bars;
 mod by;
 mod hit;
@@ -33,9 +32,10 @@ use internals::{slot_id, wheel};
 use punctual_figures::record::{Part, Record};
 use punctual_figures::setting::Setting;
 use punctual_figures::{Table, places, report, tables};
+use punctual_testing::alloc::{Counting, OnDemand, Process};
 
 #[global_allocator]
-static ALLOCATOR: allocator::CountingAllocator = allocator::CountingAllocator;
+static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
 
 /// How to say what shall be measured.
 const USAGE: &str = "\

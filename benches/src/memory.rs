@@ -5,10 +5,10 @@ mod resident;
 
 use punctual::{Cache, unsync};
 use punctual_figures::record::{CountedMemory, FootprintBytes, Memory};
+use punctual_testing::alloc::Count;
 
 pub(crate) use resident::{CHILD, child};
 
-use crate::allocator::Counting;
 use crate::speed::field::{self, Entrant, Who};
 use crate::speed::keys::Material;
 use crate::speed::work::Contestant;
@@ -88,8 +88,8 @@ fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
         }
         _ => None,
     };
-    let counting = Counting::start();
-    let before = counting.bytes_held();
+    let count = Count::start();
+    let before = count.traffic().bytes_kept;
     let mut cache = entrant.build::<M>(capacity, 1);
     let mut next = 0;
     // Stretto looks at all entries to evict one: twice over would take hours.
@@ -98,14 +98,14 @@ fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
     let fill = if evicts_slowly { capacity } else { capacity + capacity / 2 };
     insert_fresh(&mut *cache, &mut next, fill);
     let handle = size_of_val(&*cache) as isize;
-    let bytes = usize::try_from(counting.bytes_held() - before - handle).unwrap_or(0);
+    let bytes = usize::try_from(count.traffic().bytes_kept - before - handle).unwrap_or(0);
     // A key and a value of a string are an allocation each, in whatever cache.
     let own_allocations = if std::mem::needs_drop::<M>() { 2.0 } else { 0.0 };
     let inserts = if evicts_slowly { 64 } else { (capacity / 4).max(1) };
-    let before = counting.allocations();
+    let before = count.traffic().allocations;
     insert_fresh(&mut *cache, &mut next, inserts);
-    let allocations = (counting.allocations() - before) as f64 / inserts as f64;
-    drop(counting);
+    let allocations = (count.traffic().allocations - before) as f64 / inserts as f64;
+    drop(count);
     CountedMemory {
         subject: entrant.name.to_owned(),
         material: M::NAME.to_owned(),

@@ -5,7 +5,6 @@
 //! cargo run --release --example incident -- --trace dns.csv.gz --capacity 200
 //! ```
 
-mod allocator;
 mod plot;
 mod replay;
 mod report;
@@ -19,12 +18,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use punctual_testing::alloc::{Always, Counting, Process};
+
 use crate::replay::Comparison;
 use crate::trace_replay::TraceRow;
 use crate::traffic::Scenario;
 
 #[global_allocator]
-static ALLOCATOR: allocator::CountingAllocator = allocator::CountingAllocator;
+static ALLOCATOR: Counting<Process<Always>> = Counting(Process(Always));
 
 const HELP: &str = "\
 Compares the cache of the incident with punctual's, in simulated time.

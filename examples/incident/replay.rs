@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use punctual::{BuildError, ManualClock};
+use punctual_testing::alloc::process_traffic;
 
-use crate::allocator;
 use crate::subject::{Deadlines, Original, Punctual, Subject};
 use crate::traffic::{self, Direction, Scenario, Traffic};
 
@@ -108,6 +108,11 @@ fn run_punctual(scenario: &Scenario, on_hour: impl FnMut(u64)) -> Result<Punctua
     })
 }
 
+/// The bytes that the process holds at this moment, where the program counts them; else none.
+fn bytes_held() -> usize {
+    process_traffic().bytes_kept as usize
+}
+
 /// The two caches of one worker.
 struct Worker<S> {
     user_to_display: S,
@@ -119,14 +124,10 @@ struct Worker<S> {
 impl<S: Subject<String, String>> Worker<S> {
     /// Builds both caches and counts what that allocates.
     fn build<E>(mut build_one: impl FnMut() -> Result<S, E>) -> Result<Self, E> {
-        let bytes_before = allocator::bytes_held();
+        let bytes_before = bytes_held();
         let user_to_display = build_one()?;
         let display_to_user = build_one()?;
-        Ok(Self {
-            user_to_display,
-            display_to_user,
-            built_bytes: allocator::bytes_held() - bytes_before,
-        })
+        Ok(Self { user_to_display, display_to_user, built_bytes: bytes_held() - bytes_before })
     }
 
     /// Replays the whole scenario and measures as it goes. `on_hour` hears of each hour completed.
@@ -146,7 +147,7 @@ impl<S: Subject<String, String>> Worker<S> {
         let mut samples = Vec::with_capacity(1 + (end_seconds / SAMPLE_SECONDS) as usize);
         let mut asked = String::with_capacity(ID_BYTES_MAX);
         let mut loaded = String::with_capacity(ID_BYTES_MAX);
-        let bytes_before = allocator::bytes_held();
+        let bytes_before = bytes_held();
 
         let mut total = Sample::default();
         let mut requests_made = 0;
@@ -188,7 +189,7 @@ impl<S: Subject<String, String>> Worker<S> {
                 total.at_seconds = tick / ticks_per_second;
                 total.held = self.user_to_display.held() + self.display_to_user.held();
                 total.live = self.user_to_display.live() + self.display_to_user.live();
-                total.bytes_held = self.built_bytes + allocator::bytes_held() - bytes_before;
+                total.bytes_held = self.built_bytes + bytes_held() - bytes_before;
                 samples.push(total);
                 if total.at_seconds % 3_600 == 0 && total.at_seconds > 0 {
                     on_hour(total.at_seconds / 3_600);
@@ -200,9 +201,9 @@ impl<S: Subject<String, String>> Worker<S> {
 
     /// Checks that dropping the caches gives back exactly the bytes that were taken for theirs.
     fn drop_and_check_bytes(self, samples: &[Sample]) {
-        let bytes_before = allocator::bytes_held();
+        let bytes_before = bytes_held();
         drop(self);
-        let bytes_freed = bytes_before - allocator::bytes_held();
+        let bytes_freed = bytes_before - bytes_held();
         let bytes_held = samples.last().map_or(0, |sample| sample.bytes_held);
         assert_eq!(bytes_freed, bytes_held, "bytes were counted for the wrong owner");
     }

@@ -131,24 +131,26 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let reading = self.now();
                 let mut state = self.lock_for_read(number);
                 let now = state.tick(reading);
-                let scope = self.closure_scope();
-                if run.len() < RUN_MIN {
-                    for ((hash, key), position) in keys.zip(positions) {
-                        let live = state.shard.get(hash, key, now);
-                        each(position, live.map(|(_, value)| &*value));
-                    }
-                } else {
-                    let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
-                    Shard::find_candidates(hashes, &mut found);
-                    for (found, (hash, key)) in found.iter_mut().zip(keys.clone()) {
-                        *found = state.shard.confirm(*found, hash.slot_hash(), key);
-                    }
-                    for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions) {
-                        let live = state.shard.record_access(found, hash, now);
-                        each(position, live.map(|(_, value)| &*value));
+                {
+                    let _scope = self.closure_scope();
+                    if run.len() < RUN_MIN {
+                        for ((hash, key), position) in keys.zip(positions) {
+                            let live = state.shard.get(hash, key, now);
+                            each(position, live.map(|(_, value)| &*value));
+                        }
+                    } else {
+                        let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
+                        Shard::find_candidates(hashes, &mut found);
+                        for (found, (hash, key)) in found.iter_mut().zip(keys.clone()) {
+                            *found = state.shard.confirm(*found, hash.slot_hash(), key);
+                        }
+                        for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions)
+                        {
+                            let live = state.shard.record_access(found, hash, now);
+                            each(position, live.map(|(_, value)| &*value));
+                        }
                     }
                 }
-                drop(scope);
                 let has_work = state.shard.has_work(now);
                 drop(state);
                 if has_work {

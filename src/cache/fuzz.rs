@@ -124,14 +124,14 @@ struct Actor<'a> {
 
 impl<K, V, S> Cache<K, V, S> {
     /// Compares all structures of all shards, one after the other.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         for shard in 0..self.inner.shards.len() {
             self.inner.lock(shard).shard.check();
         }
     }
 
     /// Holds that no load is recorded as in flight.
-    pub(super) fn check_idle(&self) {
+    pub(crate) fn check_idle(&self) {
         for shard in 0..self.inner.shards.len() {
             self.inner.shards[shard].loads.assert_idle();
         }

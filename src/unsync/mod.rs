@@ -21,11 +21,6 @@ mod clock;
 mod iter;
 mod ops;
 
-#[cfg(any(test, fuzzing))]
-pub(crate) mod model_tests;
-#[cfg(test)]
-mod panic_tests;
-
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -606,7 +601,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
 #[cfg(any(test, fuzzing))]
 impl<K, V, S> Cache<K, V, S> {
     /// Holds all structures against one another.
-    fn check(&self) {
+    pub(crate) fn check(&self) {
         for shard in &self.shards {
             shard.check();
         }

@@ -4,18 +4,18 @@
 use std::error::Error;
 
 use punctual_figures::record::{BytesRatio, BytesRow, Kind};
+use punctual_testing::alloc::Count;
 
 use super::columns::Column;
 use super::{Cell, Study};
-use crate::allocator::Counting;
 use crate::memory::footprint_bytes;
 
 /// Bytes that a full cache of a capacity has requested and not given back.
 fn bytes_of(filled: fn(usize) -> Box<dyn std::any::Any>, capacity: usize) -> usize {
-    let counting = Counting::start();
-    let before = counting.bytes_held();
+    let count = Count::start();
+    let before = count.traffic().bytes_kept;
     let cache = filled(capacity);
-    let bytes = counting.bytes_held() - before;
+    let bytes = count.traffic().bytes_kept - before;
     drop(cache);
     usize::try_from(bytes).unwrap_or(0)
 }

@@ -5,6 +5,11 @@ use std::ops::{Bound, RangeBounds, RangeTo};
 
 use arbitrary::{Arbitrary, Unstructured};
 
+use crate::{Cache, Stats, unsync};
+
+pub(crate) mod model;
+pub(crate) mod subject;
+
 /// Where the choices of a random run come from: a seed, or a fuzzer's bytes.
 pub(crate) trait Choose {
     /// A number below `bound`, which is not zero.
@@ -54,9 +59,14 @@ pub fn wheel(bytes: &[u8]) {
     }
 }
 
-/// `unsync::Cache` against the model of the model tests.
+/// `unsync::Cache` against the model.
 pub fn unsync(bytes: &[u8]) {
-    crate::unsync::model_tests::play_input(Unstructured::new(bytes));
+    model::play_input::<unsync::Cache<u32, u64>>(Unstructured::new(bytes));
+}
+
+/// `Cache` against the model, on one thread.
+pub fn shared(bytes: &[u8]) {
+    model::play_input::<Cache<u32, u64>>(Unstructured::new(bytes));
 }
 
 /// `Cache` under the scripts of two threads.
@@ -95,6 +105,11 @@ mod tests {
     #[test]
     fn any_bytes_are_a_run_of_the_cache_for_one_thread() {
         property(unsync, 1_000, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_cache_for_many_threads() {
+        property(shared, 1_000, 1_024);
     }
 
     #[test]

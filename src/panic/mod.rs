@@ -1,6 +1,9 @@
 //! Panics in callers' code: each is caught where it happens, the first is resumed when the
 //! cache is consistent again.
 
+#[cfg(test)]
+mod cache_tests;
+
 use std::any::Any;
 use std::mem::needs_drop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,0 +1,5 @@
+//! What only the inside can show.
+
+mod panics;
+mod reaper;
+mod threads;

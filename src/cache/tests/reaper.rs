@@ -1,0 +1,443 @@
+//! How often the reaper wakes, whom it serves, and what time it keeps.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread;
+use std::time::Duration;
+
+use punctual_testing::instances::Instances;
+use punctual_testing::watchdog::{Watchdog, wait_until};
+
+use crate::cache::Cache;
+use crate::cache::inner::Inner;
+use crate::hasher::RandomState;
+use crate::reaper::mode::Reaper;
+use crate::reaper::parker::Alarm;
+use crate::reaper::{Reapable, ReaperThread};
+use crate::removal::RemovalCause;
+use crate::settings::Settings;
+use crate::shard::Shard;
+use crate::shard::eviction::Eviction;
+use crate::shard::key_hash::KeyHash;
+use crate::time::cached_clock::IDLE_PERIODS_MAX;
+use crate::time::clock::{Clock, SystemClock, system_nanos};
+use crate::time::tick::Deadline;
+use crate::time::tsc::Tsc;
+use crate::time::tsc_clock::max_lag;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A reaper of the test's own and its thread, which counts the rounds.
+struct OwnReaper {
+    reaper: &'static ReaperThread,
+    rounds: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl OwnReaper {
+    fn start() -> Self {
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+        let rounds = Arc::new(AtomicUsize::new(0));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let (rounds, is_over) = (rounds.clone(), is_over.clone());
+            move || {
+                while !is_over.load(SeqCst) {
+                    rounds.fetch_add(1, SeqCst);
+                    reaper.run_once(system_nanos);
+                }
+            }
+        });
+        Self { reaper, rounds, is_over, thread: Some(thread) }
+    }
+
+    fn cache(&self, resolution: Duration) -> Cache<u64, u64> {
+        cache_of(self.reaper, 1_000, resolution)
+    }
+}
+
+fn cache_of(
+    reaper: &'static ReaperThread,
+    capacity: usize,
+    resolution: Duration,
+) -> Cache<u64, u64> {
+    let builder = Cache::builder().capacity(capacity).resolution(resolution);
+    builder.build_with_reaper(Some(reaper)).unwrap()
+}
+
+impl Drop for OwnReaper {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        self.reaper.alarm.wake();
+        let ended = self.thread.take().map(thread::JoinHandle::join);
+        assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
+    }
+}
+
+/// Each level of the wheel is passed once at most.
+const ROUNDS_MAX: usize = 11;
+
+#[test]
+fn an_idle_reaper_sleeps_while_the_cache_is_read() {
+    let _watchdog = Watchdog::start();
+    let own = OwnReaper::start();
+    let cache = own.cache(10 * MILLISECOND);
+    cache.insert_with_ttl(1, 1, 3_600 * SECOND);
+    // The rounds that building and inserting have made for.
+    thread::sleep(50 * MILLISECOND);
+    let before = own.rounds.load(SeqCst);
+    // Too few calls for the time to be kept.
+    for _ in 0..200 {
+        for _ in 0..10 {
+            assert_eq!(cache.get(&1), Some(1));
+            assert_eq!(cache.get(&2), None);
+        }
+        thread::sleep(MILLISECOND);
+    }
+    // What leaves later than the first gets nobody up either, nor do these few calls.
+    for key in 2..300 {
+        cache.insert_with_ttl(key, key, 7_200 * SECOND);
+        cache.set_ttl(&key, 8_000 * SECOND);
+        cache.remove(&key);
+    }
+    thread::sleep(50 * MILLISECOND);
+    let rounds = own.rounds.load(SeqCst) - before;
+    assert!(rounds <= ROUNDS_MAX, "{rounds} rounds");
+}
+
+/// Under many calls the reaper keeps the time, and when they end it goes back to
+/// sleep.
+#[test]
+fn the_reaper_keeps_the_time_while_calls_come_in() {
+    let _watchdog = Watchdog::start();
+    let own = OwnReaper::start();
+    let cache = own.cache(10 * MILLISECOND);
+    cache.insert_with_ttl(1, 1, 3_600 * SECOND);
+    cache.insert_with_ttl(2, 2, 100 * MILLISECOND);
+    let rounds = || own.rounds.load(SeqCst);
+    let before = rounds();
+    let handle = cache.inner.reaper.as_ref().unwrap();
+    wait_until("the reaper keeps the time, and calls go by it", || {
+        for _ in 0..10_000 {
+            assert_eq!(cache.get(&1), Some(1));
+        }
+        let is_kept = !handle.has_clocks() || handle.cached_now().is_some();
+        is_kept && rounds() > before + 50
+    });
+    wait_until("time goes on", || cache.get(&2).is_none());
+    // One keeping that is under way, one that has been asked for, and no further
+    // ones, however long that takes. Those would be 250 in a second.
+    let before = rounds();
+    thread::sleep(SECOND);
+    let rounds = rounds() - before;
+    assert!(rounds <= 2 * IDLE_PERIODS_MAX as usize + ROUNDS_MAX, "up {rounds} times for no calls");
+}
+
+/// What a TTL counts from while the reaper keeps the time: never ahead of the clock, and
+/// behind it by no more than every deadline makes up for.
+#[test]
+fn the_time_told_without_the_clock_is_within_its_bounds() {
+    let _watchdog = Watchdog::start();
+    let own = OwnReaper::start();
+    let cache = own.cache(4 * SystemClock.lag());
+    let handle = cache.inner.reaper.as_ref().unwrap();
+    if Tsc::new().is_none() || !handle.has_clocks() {
+        return;
+    }
+    let max_lag = max_lag(SystemClock.lag()).as_nanos() as u64;
+    let mut told = 0;
+    wait_until("it is told often", || {
+        for key in 0..10_000 {
+            cache.insert_with_ttl(key, key, 3_600 * SECOND);
+            let earlier = system_nanos();
+            let Some(nanos) = handle.tsc_nanos() else { continue };
+            assert!(nanos <= system_nanos(), "ahead of the clock");
+            assert!(nanos + max_lag >= earlier, "{} ns behind", earlier - nanos);
+            told += 1;
+        }
+        told > 100_000
+    });
+}
+
+/// All that is due, of several shards, however much it is: only then the reaper
+/// goes back to sleep. It is awake once, since it has been woken before.
+#[test]
+fn one_round_frees_all_that_is_due() {
+    const ENTRIES: u64 = 200_000;
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let cache = cache_of(reaper, ENTRIES as usize * 6 / 5, 10 * MILLISECOND);
+    cache.insert_with_ttl(ENTRIES, 0, 3_600 * SECOND);
+    for key in 0..ENTRIES {
+        cache.insert_with_ttl(key, key, Duration::from_millis(500 + key % 50));
+    }
+    wait_until("all are due", || (0..ENTRIES).all(|key| !cache.contains_key(&key)));
+    assert!(cache.len() > 1, "that has freed them all");
+    reaper.alarm.wake();
+    reaper.run_once(system_nanos);
+    assert_eq!(cache.len(), 1);
+    assert_eq!(cache.stats().expired, ENTRIES);
+}
+
+/// The reaper means to get up before the first of all deadlines has passed by a
+/// tick; and not at once.
+#[test]
+fn the_alarm_is_set_to_the_first_deadline_of_all() {
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let resolutions = [Duration::from_micros(1), MILLISECOND, 10 * MILLISECOND, SECOND];
+    let caches = resolutions.map(|resolution| cache_of(reaper, 1_000, resolution));
+    let mut first_nanos = u64::MAX;
+    // Each is due before all that are there already.
+    for (key, seconds) in (0..).zip([100_000, 70_000, 50_000, 5_000, 2_000, 1_000]) {
+        for (cache, resolution) in caches.iter().zip(resolutions) {
+            let ttl = Duration::from_secs(seconds - key);
+            cache.insert_with_ttl(key, key, ttl);
+            let latest = Duration::from_nanos(system_nanos()) + ttl + resolution;
+            first_nanos = first_nanos.min(latest.as_nanos() as u64);
+            let now_nanos = system_nanos();
+            reaper.alarm.wake();
+            reaper.run_once(system_nanos);
+            let deadline_nanos = reaper.alarm.deadline_nanos();
+            assert!(deadline_nanos <= first_nanos, "{deadline_nanos} is after {first_nanos}");
+            assert!(deadline_nanos > now_nanos, "{deadline_nanos} is no later than {now_nanos}");
+        }
+    }
+    assert!(caches.iter().all(|cache| cache.len() == 6));
+}
+
+#[test]
+fn reaper_wakes_at_most_once_per_level() {
+    let _watchdog = Watchdog::start();
+    let own = OwnReaper::start();
+    // Two million ticks of half a microsecond: four levels.
+    let cache = own.cache(Duration::from_micros(1));
+    thread::sleep(50 * MILLISECOND);
+    let before = own.rounds.load(SeqCst);
+    cache.insert_with_ttl(1, 1, SECOND);
+    wait_until("the entry is freed", || cache.is_empty());
+    // One for the insertion, and one that frees.
+    let rounds = own.rounds.load(SeqCst) - before;
+    assert!(rounds <= ROUNDS_MAX + 2, "{rounds} rounds");
+}
+
+/// A shard in a time that passes at will: one tick is one nanosecond.
+struct InSimulatedTime {
+    shard: Mutex<Shard<u64, u64>>,
+    now: AtomicU64,
+    freed: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Reapable for InSimulatedTime {
+    fn shards(&self) -> usize {
+        1
+    }
+
+    fn next_event(&self, _: usize) -> u64 {
+        let next_event = self.shard.lock().unwrap().next_event();
+        self.next.store(next_event, SeqCst);
+        next_event
+    }
+
+    fn reap_batch(&self, _: usize, now_nanos: u64) {
+        let mut shard = self.shard.lock().unwrap();
+        assert_eq!(now_nanos, self.now.load(SeqCst));
+        while let Some(expired) = shard.reap_one(now_nanos, &mut usize::MAX.clone()) {
+            assert_eq!(expired.cause, RemovalCause::Expired);
+            self.freed.fetch_add(1, SeqCst);
+        }
+        shard.check();
+    }
+}
+
+/// The rounds of a reaper that serves one entry, due after so many ticks, until
+/// it is freed.
+fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
+    // What is far ahead the wheel rounds up itself.
+    let is_far = ttl >= 1 << 42;
+    let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
+    let settings = Settings { capacity: Some(10), ..Settings::default() };
+    let (geometry, _) =
+        settings.plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, 0).unwrap();
+    let shards = Shard::allocate(&geometry, Eviction::default(), origin, |shard| shard);
+    let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
+    let hash = KeyHash::new(&RandomState::default(), &1u64);
+    shard.insert(hash, 1, 1, Deadline::At(due), origin, &mut 64);
+    let simulated = Arc::new(InSimulatedTime {
+        next: AtomicU64::new(shard.next_event()),
+        shard: Mutex::new(shard),
+        now: AtomicU64::new(origin),
+        freed: AtomicU64::new(0),
+    });
+    let reaper = ReaperThread::new();
+    reaper.register(simulated.clone());
+    let mut rounds = 0;
+    while simulated.freed.load(SeqCst) == 0 {
+        // The time to get up comes at once.
+        let next = simulated.next.load(SeqCst);
+        assert!((origin..=due).contains(&next), "up at {next}: {origin} + {ttl}");
+        simulated.now.store(next, SeqCst);
+        reaper.alarm.wake();
+        reaper.run_once(|| next);
+        rounds += 1;
+        assert!(rounds < 1_000, "still not freed: {origin} + {ttl}");
+    }
+    assert_eq!(simulated.now.load(SeqCst), due, "freed at another time");
+    rounds
+}
+
+#[test]
+fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
+    let _watchdog = Watchdog::start();
+    let hour = (3_600 * SECOND).as_millis() as u64;
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut most = 0;
+    for ttl in [1, 63, 64, 65, hour / 4, hour, hour * 1_000, hour << 20, (1 << 52) - 1] {
+        let origins = [0, 1, 63, 64, (1 << 36) - 1, (1 << 60) - 1, (1 << 62) - 1];
+        for origin in origins.into_iter().chain((0..500).map(|_| random.u64(..1 << 62))) {
+            let rounds = rounds_until_freed(origin, ttl);
+            assert!(rounds <= ROUNDS_MAX, "{rounds} rounds: {origin} + {ttl}");
+            most = most.max(rounds);
+        }
+    }
+    assert!(most > 5, "levels were passed: {most}");
+}
+
+/// Stands in for a cache of which something falls due once.
+struct Standin {
+    reaper: &'static ReaperThread,
+    due_nanos: AtomicU64,
+    /// Whether the reaper has come in time, and how often it has come.
+    served: AtomicBool,
+    visits: AtomicUsize,
+    /// Drops its last handle when it is served, on the reaper's thread.
+    leaves: OnceLock<Weak<Standin>>,
+}
+
+impl Standin {
+    fn new(reaper: &'static ReaperThread, due_nanos: u64) -> Arc<Self> {
+        Arc::new(Self {
+            reaper,
+            due_nanos: AtomicU64::new(due_nanos),
+            served: AtomicBool::new(false),
+            visits: AtomicUsize::new(0),
+            leaves: OnceLock::new(),
+        })
+    }
+}
+
+impl Reapable for Standin {
+    fn shards(&self) -> usize {
+        1
+    }
+
+    fn next_event(&self, _: usize) -> u64 {
+        self.visits.fetch_add(1, SeqCst);
+        if self.served.load(SeqCst) { Alarm::NEVER } else { self.due_nanos.load(SeqCst) }
+    }
+
+    fn reap_batch(&self, _: usize, now_nanos: u64) {
+        assert!(now_nanos >= self.due_nanos.load(SeqCst), "reaped before it is due");
+        self.served.store(true, SeqCst);
+        if let Some(this) = self.leaves.get().and_then(Weak::upgrade) {
+            let this: Arc<dyn Reapable> = this;
+            self.reaper.unregister(&this);
+        }
+    }
+}
+
+#[test]
+fn the_list_of_caches_shrinks() {
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let standins: Vec<_> = (0..3).map(|_| Standin::new(reaper, u64::MAX)).collect();
+    for standin in &standins {
+        reaper.register(standin.clone());
+    }
+    for (gone, standin) in standins.iter().enumerate() {
+        reaper.alarm.wake();
+        reaper.run_once(system_nanos);
+        let visits = standins.iter().map(|standin| standin.visits.load(SeqCst));
+        let expected = (1..=gone + 1).map(|visits| visits.min(gone + 1));
+        assert!(visits.zip(expected).all(|(visits, expected)| visits == expected));
+        let listed: Arc<dyn Reapable> = standin.clone();
+        assert_eq!(Arc::strong_count(standin), 3);
+        reaper.unregister(&listed);
+        assert_eq!(Arc::strong_count(standin), 2, "it is still in the list");
+        // Once more is nothing to worry about.
+        reaper.unregister(&listed);
+    }
+}
+
+#[test]
+fn unregistering_does_not_skip_the_next_cache() {
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let leaver = Standin::new(reaper, u64::MAX);
+    leaver.leaves.set(Arc::downgrade(&leaver)).unwrap();
+    let next = Standin::new(reaper, u64::MAX);
+    reaper.register(leaver.clone());
+    reaper.register(next.clone());
+    // Uses up the wake-up that registering has left behind.
+    reaper.run_once(system_nanos);
+    leaver.due_nanos.store(0, SeqCst);
+    next.due_nanos.store(0, SeqCst);
+    // As the first leaves, the second takes its place in the list and may be
+    // skipped. This would sleep for ever if the departure woke nobody.
+    reaper.run_once(system_nanos);
+    reaper.alarm.wake();
+    reaper.run_once(system_nanos);
+    assert!(leaver.served.load(SeqCst) && next.served.load(SeqCst));
+    assert_eq!(Arc::strong_count(&leaver), 1);
+}
+
+#[test]
+fn no_wake_up_is_lost_while_caches_come_and_go() {
+    let _watchdog = Watchdog::start();
+    let own = OwnReaper::start();
+    let reaper = own.reaper;
+    thread::scope(|scope| {
+        for number in 0..8 {
+            scope.spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                for _ in 0..400 {
+                    let due_nanos = system_nanos() + random.u64(..1_500_000);
+                    let standin = Standin::new(reaper, due_nanos);
+                    let leaves = random.bool();
+                    if leaves {
+                        standin.leaves.set(Arc::downgrade(&standin)).unwrap();
+                    }
+                    reaper.register(standin.clone());
+                    wait_until("a cache is served", || standin.served.load(SeqCst));
+                    if !leaves {
+                        let listed: Arc<dyn Reapable> = standin.clone();
+                        reaper.unregister(&listed);
+                    }
+                    wait_until("the reaper lets go", || Arc::strong_count(&standin) == 1);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_reaper_lets_go_of_a_cache_whose_last_handle_is_dropped() {
+    let _watchdog = Watchdog::start();
+    let instances = Instances::default();
+    let cache = Cache::new(1_000);
+    let inner = Arc::downgrade(&cache.inner);
+    for key in 0..500 {
+        cache.insert_with_ttl(key, instances.make(), 3_600 * SECOND);
+    }
+    let other = cache.clone();
+    drop(cache);
+    assert_eq!(instances.live(), 500);
+    assert_eq!(other.inner.reaper_mode(), Reaper::Thread);
+    drop(other);
+    assert_eq!(instances.live(), 0, "not before the last handle was dropped");
+    // Unless it is just looking in.
+    wait_until("nobody holds the cache", || inner.strong_count() == 0);
+}

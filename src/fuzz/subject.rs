@@ -1,0 +1,91 @@
+//! Both caches behind one trait, so that one test serves them both.
+//!
+//! The tests in `tests` compile this file, too: a trait of another crate could not be
+//! implemented for a cache there.
+
+#![allow(dead_code, reason = "each of its users calls some of it")]
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use super::{Cache, Stats, unsync};
+
+macro_rules! subject {
+    ($(fn $name:ident$(<$($generic:tt),+>)?(
+        $this:ident: $receiver:ty $(, $argument:ident: $type:ty)* $(,)?
+    ) $(-> $returned:ty)?;)+) => {
+        /// The calls of a cache. What one lends, the other clones.
+        pub(crate) trait Subject<K: 'static, V: 'static> {
+            $(fn $name$(<$($generic),+>)?($this: $receiver $(, $argument: $type)*)
+                $(-> $returned)?;)+
+        }
+
+        subject!(@for Cache: $(fn $name$(<$($generic),+>)?(
+            $this: $receiver $(, $argument: $type)*) $(-> $returned)?;)+);
+        subject!(@for UnsyncCache: $(fn $name$(<$($generic),+>)?(
+            $this: $receiver $(, $argument: $type)*) $(-> $returned)?;)+);
+    };
+    (@for $cache:ident: $(fn $name:ident$(<$($generic:tt),+>)?(
+        $this:ident: $receiver:ty $(, $argument:ident: $type:ty)*
+    ) $(-> $returned:ty)?;)+) => {
+        impl<K, V, S> Subject<K, V> for $cache<K, V, S>
+        where
+            K: Hash + Eq + Clone + Send + 'static,
+            V: Clone + Send + 'static,
+            S: BuildHasher + Send + Sync + 'static,
+        {
+            $(fn $name$(<$($generic),+>)?($this: $receiver $(, $argument: $type)*)
+                $(-> $returned)?
+            {
+                $cache::$name($this $(, $argument)*)
+            })+
+        }
+    };
+}
+
+use unsync::Cache as UnsyncCache;
+subject! {
+    fn capacity(self: &Self) -> usize;
+    fn len(self: &Self) -> usize;
+    fn stats(self: &Self) -> Stats;
+    fn next_expiry(self: &Self) -> Option<Duration>;
+    fn for_each(self: &Self, visit: impl FnMut(&K, &V));
+    fn peek(self: &Self, key: &K) -> Option<impl Borrow<V>>;
+    fn contains_key(self: &Self, key: &K) -> bool;
+    fn expires_in(self: &Self, key: &K) -> Option<Duration>;
+
+    fn insert(self: &mut Self, key: K, value: V) -> Option<V>;
+    fn insert_with_ttl(self: &mut Self, key: K, value: V, ttl: Duration) -> Option<V>;
+    fn insert_many(self: &mut Self, entries: impl IntoIterator<Item = (K, V)>);
+    fn insert_many_with_ttl(
+        self: &mut Self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        ttl: Duration,
+    );
+    fn get(self: &mut Self, key: &K) -> Option<impl Borrow<V>>;
+    fn read_many<'a>(
+        self: &mut Self,
+        keys: impl IntoIterator<Item = &'a K>,
+        each: impl FnMut(usize, Option<&V>),
+    );
+    fn read<R>(self: &mut Self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R>;
+    fn update<R>(self: &mut Self, key: &K, update: impl FnOnce(&mut V) -> R) -> Option<R>;
+    fn remove(self: &mut Self, key: &K) -> Option<V>;
+    fn get_or_insert_with(self: &mut Self, key: &K, make: impl FnOnce() -> V) -> impl Borrow<V>;
+    fn try_get_or_insert_with<E>(
+        self: &mut Self,
+        key: &K,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<impl Borrow<V>, E>;
+    fn get_or_load<E>(
+        self: &mut Self,
+        key: &K,
+        load: impl FnOnce() -> Result<(V, Duration), E>,
+    ) -> Result<impl Borrow<V>, E>;
+    fn set_ttl(self: &mut Self, key: &K, ttl: Duration) -> bool;
+    fn get_and_set_ttl(self: &mut Self, key: &K, ttl: Duration) -> Option<impl Borrow<V>>;
+    fn retain(self: &mut Self, keep: impl FnMut(&K, &V) -> bool);
+    fn clear(self: &mut Self);
+    fn reap(self: &mut Self, limit: usize) -> usize;
+}
