@@ -12,7 +12,7 @@ pub(crate) struct ReaperHandle {
     timebase: Timebase,
     /// Detects a forked child, where nobody refreshes the cached clock. `None` if the
     /// cache does not go by that clock.
-    process: Option<Guard>,
+    pub(crate) process: Option<Guard>,
 }
 
 impl ReaperHandle {
@@ -49,12 +49,6 @@ impl ReaperHandle {
     pub(crate) fn tsc_nanos(&self) -> Option<u64> {
         self.process.as_ref()?;
         self.thread.cached_clock.precise()
-    }
-
-    /// Whether the reaper's clocks stand in for the cache's.
-    #[cfg(test)]
-    pub(crate) fn has_clocks(&self) -> bool {
-        self.process.is_some()
     }
 
     /// Reads the system's coarse or precise clock, if the reaper's clocks stand in for it.

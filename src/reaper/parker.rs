@@ -33,7 +33,7 @@ use crate::shim::{AtomicU64, Condvar, Mutex, Ordering, fence};
 #[derive(Debug)]
 pub(crate) struct Alarm {
     /// In nanoseconds of the system's monotonic clock.
-    deadline_nanos: AtomicU64,
+    pub(crate) deadline_nanos: AtomicU64,
     parker: AtomicCell<&'static Parker>,
 }
 
@@ -117,12 +117,6 @@ impl Alarm {
         if !parker.is_inherited() {
             parker.wake();
         }
-    }
-
-    /// When the reaper means to get up.
-    #[cfg(test)]
-    pub(crate) fn deadline_nanos(&self) -> u64 {
-        self.deadline_nanos.load(Ordering::Relaxed)
     }
 
     /// For the reaper, before it looks at the events: from here on, each earlier

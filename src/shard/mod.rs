@@ -260,10 +260,16 @@ impl<K, V> Shard<K, V> {
     {
         let found = self.find(hash.slot_hash(), key.get());
         let (key, value) = (key.take(), value.take());
-        match found {
-            Some(id) => (id, Some(self.replace(hash, id, key, value, deadline, now))),
-            None => self.insert(hash, key, value, deadline, now, budget),
-        }
+        let Some(id) = found else {
+            return self.insert(hash, key, value, deadline, now, budget);
+        };
+        self.record_insertion(hash);
+        let cause =
+            if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
+        self.count_removal(cause);
+        self.reschedule(id, deadline, now);
+        let (key, value) = self.slots.replace(id, key, value);
+        (id, Some(Removed { key, value, cause }))
     }
 
     /// Inserts an entry whose key is not there.
@@ -296,25 +302,6 @@ impl<K, V> Shard<K, V> {
         }
         self.reschedule(id, deadline, now);
         (id, displaced)
-    }
-
-    #[inline(always)]
-    fn replace(
-        &mut self,
-        hash: KeyHash,
-        id: SlotId,
-        key: K,
-        value: V,
-        deadline: Deadline,
-        now: u64,
-    ) -> Removed<K, V> {
-        self.record_insertion(hash);
-        let cause =
-            if self.is_due(id, now) { RemovalCause::Expired } else { RemovalCause::Replaced };
-        self.count_removal(cause);
-        self.reschedule(id, deadline, now);
-        let (key, value) = self.slots.replace(id, key, value);
-        Removed { key, value, cause }
     }
 
     /// Makes room for an entry that is due at once, and is never found. Returns the entry

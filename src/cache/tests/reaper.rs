@@ -123,7 +123,7 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
         for _ in 0..10_000 {
             assert_eq!(cache.get(&1), Some(1));
         }
-        let is_kept = !handle.has_clocks() || handle.cached_now().is_some();
+        let is_kept = handle.process.is_none() || handle.cached_now().is_some();
         is_kept && rounds() > before + 50
     });
     wait_until("time goes on", || cache.get(&2).is_none());
@@ -143,7 +143,7 @@ fn the_time_told_without_the_clock_is_within_its_bounds() {
     let own = OwnReaper::start();
     let cache = own.cache(4 * SystemClock.lag());
     let handle = cache.inner.reaper.as_ref().unwrap();
-    if Tsc::new().is_none() || !handle.has_clocks() {
+    if Tsc::new().is_none() || handle.process.is_none() {
         return;
     }
     let max_lag = max_lag(SystemClock.lag()).as_nanos() as u64;
@@ -200,7 +200,7 @@ fn the_alarm_is_set_to_the_first_deadline_of_all() {
             let now_nanos = system_nanos();
             reaper.alarm.wake();
             reaper.run_once(system_nanos);
-            let deadline_nanos = reaper.alarm.deadline_nanos();
+            let deadline_nanos = reaper.alarm.deadline_nanos.load(SeqCst);
             assert!(deadline_nanos <= first_nanos, "{deadline_nanos} is after {first_nanos}");
             assert!(deadline_nanos > now_nanos, "{deadline_nanos} is no later than {now_nanos}");
         }

@@ -16,6 +16,7 @@
 //! One shard's keys are a sample of all keys already, so one chooser, in the first
 //! shard, serves the whole cache.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -149,16 +150,6 @@ impl Adaptive {
     }
 
     #[inline]
-    pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
-        self.policy.take_ghost(slot_hash)
-    }
-
-    #[inline]
-    pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
-        self.policy.admit(id, is_ghost_hit);
-    }
-
-    #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
         let chosen = self.selection.load(Ordering::Relaxed);
         if chosen != self.active {
@@ -167,20 +158,21 @@ impl Adaptive {
         }
         self.policy.evict(counts)
     }
+}
+
+impl Deref for Adaptive {
+    type Target = S3Clock;
 
     #[inline]
-    pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
-        self.policy.expire(id, counts);
+    fn deref(&self) -> &S3Clock {
+        &self.policy
     }
+}
 
+impl DerefMut for Adaptive {
     #[inline]
-    pub(crate) fn remove(&mut self, id: SlotId) {
-        self.policy.remove(id);
-    }
-
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
-        self.policy.check(occupied);
+    fn deref_mut(&mut self) -> &mut S3Clock {
+        &mut self.policy
     }
 }
 
