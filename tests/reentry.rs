@@ -125,8 +125,8 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     drop(cache.peek(&known));
     cache.read(&known, |value| assert_eq!(value.number, number));
     cache.update(&known, |value| value.number = number);
-    cache.contains_key(&known);
-    cache.expires_in(&known);
+    let _ = cache.contains_key(&known);
+    let _ = cache.expires_in(&known);
     cache.set_ttl(&known, SECOND);
     drop(cache.get_and_set_ttl(&known, SECOND));
     drop(cache.remove(&known));

@@ -1,4 +1,5 @@
-//! The cache for many threads.
+//! The cache for many threads: the public methods. What they do is in `ops` (one key),
+//! `batch` (many keys), `load` (loaders), `all_entries` and `reap`.
 
 mod all_entries;
 mod batch;
@@ -16,6 +17,7 @@ pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -34,49 +36,64 @@ use crate::stats::Stats;
 use crate::time::tick::Moment;
 use inner::{CloseOnDrop, Inner};
 
-/// A cache of fixed memory whose entries leave on time, for many threads.
+/// A concurrent cache of fixed memory that frees expired entries on time.
+///
+/// ```
+/// use std::time::Duration;
+/// use punctual::Cache;
+///
+/// let sessions: Cache<String, u64> = Cache::builder()
+///     .capacity(10_000)
+///     .ttl(Duration::from_secs(30 * 60))
+///     .build()?;
+///
+/// sessions.insert("a4f1".to_owned(), 7);
+/// assert_eq!(sessions.get("a4f1"), Some(7));
+///
+/// let user = sessions.get_or_insert_with("b200", || 8); // one caller loads, others wait
+/// assert_eq!(user, 8);
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
 ///
 /// Once built, it allocates nothing. It never holds more than
 /// [`capacity`](Self::capacity) entries; when it is full, the
-/// [`Eviction`](crate::Eviction) policy says which one leaves.
+/// [`Eviction`](crate::Eviction) policy chooses which one is evicted.
 ///
-/// `Cache` is a handle: [`clone`](Clone::clone) gives another one to the same
-/// cache, for little more than an atomic addition. Dropping the last handle
-/// drops every entry before it returns (except the few that the reaper is
-/// handing out just then), and tells no listener.
+/// `Cache` is a handle: [`clone`](Clone::clone) returns another one to the same cache, at
+/// about the cost of an atomic addition. Dropping the last handle drops every entry before
+/// it returns (except the few that the reaper is delivering at that moment), and no
+/// listener is called.
 ///
 /// # Time
 ///
-/// An entry may be read until its TTL has passed, and never after it has passed
-/// by one [`resolution`](Builder::resolution) (plus one step of the system's
-/// coarse clock): from then on no call finds it. Its memory comes back within
-/// two resolutions even if nobody touches the cache: the process's reaper thread
-/// sees to that. With [`Reaper::Manual`], and after a `fork`, the calls do: each
-/// one that may change a shard first does its own work and then frees what is
-/// due there, at most [`reap_limit`](Builder::reap_limit) entries.
+/// An entry can be read until its TTL has passed, and no call returns it once its TTL has
+/// passed by one [`resolution`](Builder::resolution) (plus one step of the system's coarse
+/// clock). Its memory is freed within two resolutions even if no call touches the cache: the
+/// process's reaper thread does that. With [`Reaper::Manual`](crate::Reaper::Manual), and
+/// after a `fork`, the calls do: each call that may change a shard does its own work and
+/// then frees due entries of that shard, at most [`reap_limit`](Builder::reap_limit).
 ///
 /// # Callers' code
 ///
-/// - The listener and the `Drop` of keys and values run with no lock held and
-///   may call the cache.
+/// - The listener and the `Drop` of keys and values run with no lock held and may call the
+///   cache.
 /// - Keys' `Hash` runs before a lock is taken.
 /// - Keys' `Eq`, values' `Clone` and the closures of [`read`](Self::read),
-///   [`update`](Self::update), [`retain`](Self::retain) and
-///   [`for_each`](Self::for_each) run under the lock of one shard, and must not
-///   call the cache. From the closures that is a panic that says so; from `Eq`
-///   and `Clone` it is caught in debug builds, and in release builds may wait
-///   for itself for ever.
-/// - A panic in any of it reaches the caller and leaves the cache whole. In the
-///   reaper's thread the panic hook reports it and the work goes on.
+///   [`read_many`](Self::read_many), [`update`](Self::update), [`retain`](Self::retain) and
+///   [`for_each`](Self::for_each) run under the lock of one shard, and must not call the
+///   cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
+///   and `Clone` it panics in debug builds, and may deadlock in release builds.
+/// - Closures of two caches that call each other's cache from two threads may deadlock.
+/// - A panic in any of it reaches the caller and leaves the cache consistent. On the reaper's
+///   thread the panic hook reports it and the work goes on.
 ///
 /// # Fork
 ///
-/// A child that is forked without `exec` has its parent's caches, but not its
-/// reaper. They go on; what is due there is freed by the calls, until the child
-/// builds a cache of its own and so starts a reaper anew. A key that another thread
-/// of the parent was loading is loaded anew by whoever asks for it in the child. But
-/// if such a thread held a lock at the moment of the fork, the child will wait for
-/// that for ever: nothing in it could release it.
+/// A child that is forked without `exec` has its parent's caches, but not its reaper. They
+/// keep working; due entries are freed by the calls, until the child builds a cache of its
+/// own and so starts a reaper. A key that another thread of the parent was loading is loaded
+/// again by the next caller that asks for it in the child. But if such a thread held a lock
+/// at the moment of the fork, the child deadlocks on it: no thread could release it.
 pub struct Cache<K, V, S = RandomState> {
     inner: Arc<Inner<K, V, S>>,
     /// Dropped with the last handle, which closes the cache.
@@ -84,200 +101,22 @@ pub struct Cache<K, V, S = RandomState> {
 }
 
 impl<K, V, S> Clone for Cache<K, V, S> {
-    /// Another handle to the same cache.
+    /// Returns another handle to the same cache.
     fn clone(&self) -> Self {
         Self { inner: Arc::clone(&self.inner), close_guard: Arc::clone(&self.close_guard) }
     }
 }
 
-/// What does not depend on the key.
-impl<K, V, S> Cache<K, V, S> {
-    /// The number of entries held: those that can be found, and those that are
-    /// due and not yet freed. O(shards).
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert_eq!(cache.len(), 1);
-    /// ```
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.inner.assert_not_reentrant();
-        self.inner.len()
-    }
-
-    /// Whether no entry is held. O(shards).
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// assert!(cache.is_empty());
-    /// cache.insert("key", 1);
-    /// assert!(!cache.is_empty());
-    /// ```
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The most entries ever held at once: what was asked for, or up to 3 %
-    /// more where there are several shards.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::<u64, u64>::new(500_000);
-    /// assert!((500_000..=515_000).contains(&cache.capacity()));
-    /// ```
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.inner.capacity
-    }
-
-    /// The bytes that building the cache has requested.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::<u64, u64>::new(500_000);
-    /// assert!(cache.footprint().total() < 24_000_000);
-    /// ```
-    #[must_use]
-    pub fn footprint(&self) -> Footprint {
-        self.inner.footprint
-    }
-
-    /// What the cache has done so far. O(shards).
-    ///
-    /// The shards are asked one after the other, so under concurrent calls the
-    /// figures are of slightly different moments. `live_peak` is the sum of the
-    /// shards' own peaks: at least the peak of the whole, and as a rule a few
-    /// hundredths more.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// cache.get("key");
-    /// assert_eq!(cache.stats().hits, 1);
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.inner.assert_not_reentrant();
-        self.inner.stats()
-    }
-
-    /// How long until [`reap`](Self::reap) may have something to free: never
-    /// later than the first deadline, and earlier only if entries have to be
-    /// moved within the timing wheel before. `None` if no entry has a deadline.
-    /// O(shards). For event loops, with [`Reaper::Manual`].
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use punctual::Cache;
-    ///
-    /// let cache = Cache::new(10);
-    /// assert_eq!(cache.next_expiry(), None);
-    /// cache.insert_with_ttl("key", "value", Duration::from_secs(60));
-    /// assert!(cache.next_expiry().unwrap() <= Duration::from_secs(61));
-    /// ```
-    #[must_use]
-    pub fn next_expiry(&self) -> Option<Duration> {
-        self.inner.assert_not_reentrant();
-        self.inner.next_expiry()
-    }
-
-    /// Frees at most `limit` due entries, from all shards, and returns how many;
-    /// fewer than `limit` means that nothing more was due. O(freed + moved within
-    /// the timing wheel + shards), a few entries at a time under each lock.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use punctual::{Cache, ManualClock};
-    ///
-    /// let clock = ManualClock::new();
-    /// let cache = Cache::builder()
-    ///     .capacity(100)
-    ///     .ttl(Duration::from_secs(1))
-    ///     .clock(clock.clone())
-    ///     .build()?;
-    /// for key in 0..50 {
-    ///     cache.insert(key, key);
-    /// }
-    /// clock.advance(Duration::from_secs(2));
-    /// assert_eq!(cache.len(), 50);
-    /// assert_eq!(cache.reap(30), 30);
-    /// assert_eq!(cache.reap(30), 20);
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    pub fn reap(&self, limit: usize) -> usize {
-        self.inner.assert_not_reentrant();
-        self.inner.reap(limit)
-    }
-
-    /// Calls `visit` for each live entry, in no particular order. Frees nothing
-    /// and counts as no use.
-    ///
-    /// A few entries are visited at a time under their shard's lock. An entry
-    /// that stays all the while is visited once; one that comes or goes
-    /// meanwhile may be missed, and one that is taken out and put in again may
-    /// be visited twice.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert('a', 1);
-    /// cache.insert('b', 2);
-    /// let mut sum = 0;
-    /// cache.for_each(|_, value| sum += value);
-    /// assert_eq!(sum, 3);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `visit` calls the cache.
-    pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
-        self.inner.assert_not_reentrant();
-        self.inner.for_each(visit);
-    }
-
-    /// Removes every entry for which `keep` says no. Entries that are due leave
-    /// too, unasked. Goes through the entries as [`for_each`](Self::for_each)
-    /// does; the listener and `Drop` run with no lock held.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// for number in 0..10 {
-    ///     cache.insert(number, ());
-    /// }
-    /// cache.retain(|number, ()| number % 2 == 0);
-    /// assert_eq!(cache.len(), 5);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `keep` calls the cache.
-    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.inner.assert_not_reentrant();
-        self.inner.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
-    }
-
-    /// Removes every entry, a few at a time; what is put in meanwhile by others
-    /// may stay. What loaders bring that are at work just now is not stored.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// cache.clear();
-    /// assert!(cache.is_empty());
-    /// ```
-    pub fn clear(&self) {
-        self.inner.assert_not_reentrant();
-        self.inner.remove_where(RemovalCause::Cleared, |_, _| true);
-    }
-}
-
-/// What finds entries by their keys. All of it is O(1) on average, besides the
-/// callers' code and what is freed within the `reap_limit`.
+/// # One key, or several
 ///
-/// Keys may be asked for in any form that is [`Equivalent`] to them and hashes
-/// alike: `&str` for `String`, for example.
+/// O(1) on average a key, besides callers' code and what is freed within the
+/// [`reap_limit`](Builder::reap_limit).
+///
+/// Keys can be looked up in any form that is [`Equivalent`] to them and hashes alike: `&str`
+/// for `String`, for example.
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
-    /// Puts a value in, with the builder's TTL, and returns the live value that
-    /// it replaces.
+    /// Inserts a key-value pair with the builder's TTL. Returns the live value that it
+    /// replaces.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -288,12 +127,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.upsert(key, value, self.inner.ttl)
     }
 
-    /// Puts a value in with a TTL of its own, and returns the live value that it
+    /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
     /// replaces.
     ///
-    /// With a TTL of zero the value is never to be found, what it replaces is
-    /// gone, and the listener is told that it `Expired`. [`Duration::MAX`] is
-    /// never.
+    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the value; what
+    /// it replaces is removed, and the listener hears of it as `Expired`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -307,53 +145,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.upsert(key, value, Some(ttl))
     }
 
-    /// Puts many entries in, with the builder's TTL.
+    /// Returns a clone of the value for `key`. Counts as a use of the entry.
     ///
-    /// The same as to [`insert`](Self::insert) them one after the other (of equal keys
-    /// the last one stays), but what is replaced is dropped before the call returns,
-    /// and faster where they are many: some hundred entries at a time are taken from
-    /// `entries`, then put in, together where they belong into the same shard. Their
-    /// TTL counts from between the two. From a source that waits, such as a channel,
-    /// `insert` each: until then nobody sees what was taken. O(1) on average an entry. Up to 40 KiB lie on
-    /// the stack.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert_many([("a", 1), ("b", 2), ("a", 3)]);
-    /// assert_eq!(cache.get("a"), Some(3));
-    /// assert_eq!(cache.get("b"), Some(2));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `entries` does, or callers' code as in `insert`: then some of the entries
-    /// taken from it so far are in, and the others are dropped.
-    pub fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.inner.insert_many(entries, self.inner.ttl);
-    }
-
-    /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them.
-    /// Zero is as in [`insert_with_ttl`](Self::insert_with_ttl).
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert_many_with_ttl((0..5).map(|key| (key, key)), Duration::from_secs(60));
-    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(61));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As `insert_many`.
-    pub fn insert_many_with_ttl(&self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration) {
-        self.inner.insert_many(entries, Some(ttl));
-    }
-
-    /// A clone of the value of a key. Counts as a use of the entry.
-    ///
-    /// The clone is made under the shard's lock: wrap what is costly to clone in
-    /// an [`Arc`], or use [`read`](Self::read).
+    /// The clone is made under the shard's lock: wrap what is costly to clone in an [`Arc`],
+    /// or use [`read`](Self::read).
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -368,8 +163,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.get_with(key, |_, value| value.clone())
     }
 
-    /// Gives the value of a key to `read`, in place. Counts as a use of the
-    /// entry.
+    /// Calls `read` with a reference to the value for `key`, without cloning it. Returns what
+    /// `read` returns. Counts as a use of the entry.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -390,16 +185,166 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         })
     }
 
-    /// Gives `each` the values of many keys in place, once for each key: its position
-    /// among `keys`, and the value if there is one. Counts as a use of each entry.
+    /// Calls `update` with a mutable reference to the value for `key`. Returns what `update`
+    /// returns. The TTL stays. Counts as a use of the entry.
     ///
-    /// Not in the order of `keys`, though it may look so for few of them: go by the
-    /// position. Else the same as to [`read`](Self::read) them one after the other, and
-    /// faster where they are many for the number of shards, a few dozen as a rule:
-    /// up to some thousand keys at a time are taken from `keys` and looked up together
-    /// where they belong into the same shard, whose lock is held until `each` has
-    /// returned for all of these: what expires meanwhile may still be shown. Takes time
-    /// O(1) on average a key, and up to 40 KiB of the stack.
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.update("key", |value| *value += 1);
+    /// assert_eq!(cache.get("key"), Some(2));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `update` calls the cache.
+    #[doc(alias = "get_mut")]
+    #[doc(alias = "and_upsert_with")]
+    pub fn update<Q, R>(&self, key: &Q, update: impl FnOnce(&mut V) -> R) -> Option<R>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.get_with(key, |inner, value| {
+            let _scope = inner.closure_scope();
+            update(value)
+        })
+    }
+
+    /// Removes a key. Returns its value if it was present and not expired. What a load of the
+    /// key in flight brings is not stored.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.remove("key"), Some(1));
+    /// assert_eq!(cache.remove("key"), None);
+    /// ```
+    #[doc(alias = "invalidate")]
+    pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.remove(key)
+    }
+
+    /// Returns a clone of the value for `key` without counting a use or updating the
+    /// statistics. Frees nothing.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.peek("key"), Some(1));
+    /// assert_eq!(cache.stats().hits, 0);
+    /// ```
+    #[must_use]
+    pub fn peek<Q>(&self, key: &Q) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.inner.peek_with(key, |_, state, id| state.shard.value(id).clone())
+    }
+
+    /// Returns whether `key` has a live entry, without counting a use. Frees nothing.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert!(cache.contains_key("key"));
+    /// ```
+    #[must_use]
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.peek_with(key, |_, _, _| ()).is_some()
+    }
+
+    /// Returns the remaining time of a live entry; [`Duration::MAX`] if it never expires.
+    /// Counts as no use, and frees nothing.
+    ///
+    /// It is the time until no call returns the entry any more, which may be up to one
+    /// resolution more than is left of its TTL, or 2,048 ticks where that is 2<sup>42</sup>
+    /// ticks or more (26 days at the finest resolution).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("no TTL", 1);
+    /// cache.insert_with_ttl("a minute", 1, Duration::from_secs(60));
+    /// assert_eq!(cache.expires_in("no TTL"), Some(Duration::MAX));
+    /// assert!(cache.expires_in("a minute").unwrap() <= Duration::from_secs(61));
+    /// assert_eq!(cache.expires_in("absent"), None);
+    /// ```
+    #[must_use]
+    pub fn expires_in<Q>(&self, key: &Q) -> Option<Duration>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.peek_with(key, |inner, state, id| match state.shard.deadline(id) {
+            None => Duration::MAX,
+            Some(tick) => inner.timebase.until(tick, state.time(Moment::start_of(0))),
+        })
+    }
+
+    /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
+    /// was one. Counts as no use.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert!(cache.set_ttl("key", Duration::from_secs(60)));
+    /// assert!(cache.set_ttl("key", Duration::ZERO));
+    /// assert!(!cache.set_ttl("key", Duration::from_secs(60)));
+    /// ```
+    #[doc(alias = "touch")]
+    pub fn set_ttl<Q>(&self, key: &Q, ttl: Duration) -> bool
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
+            Some((shard.find_live(hash.slot_hash(), key, now)?, ()))
+        };
+        self.inner.set_ttl(key, ttl, find).is_some()
+    }
+
+    /// Returns a clone of the value for `key` and gives its entry another TTL, from now: for
+    /// sessions that live as long as they are used. Counts as a use.
+    ///
+    /// A TTL of zero expires the entry now; the value is returned all the same.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let sessions = punctual::Cache::new(10);
+    /// sessions.insert_with_ttl("id", "user", Duration::from_secs(60));
+    /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some("user"));
+    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
+    /// ```
+    #[doc(alias = "time_to_idle")]
+    pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        V: Clone,
+    {
+        self.inner.set_ttl(key, ttl, |shard, hash, now| {
+            shard.get(hash, key, now).map(|(id, value)| (id, value.clone()))
+        })
+    }
+
+    /// Calls `each` once for every key, with its position in `keys` and a reference to its
+    /// value if it has one. Counts as a use of each entry.
+    ///
+    /// The same as [`read`](Self::read) of one key after the other, but the order is not that
+    /// of `keys`: go by the position. It is faster where there are several keys for each
+    /// shard. Up to 1,024 keys at a time are taken from `keys`, and those of one shard are
+    /// looked up together. Its lock is held until `each` has returned for all of these: what
+    /// expires meanwhile may still be shown.
+    ///
+    /// O(1) on average a key. Uses up to 40 KiB of the stack.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -413,6 +358,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// # Panics
     ///
     /// If `each` calls the cache. The iterator may.
+    #[doc(alias = "get_many")]
     pub fn read_many<'a, Q, I>(&self, keys: I, each: impl FnMut(usize, Option<&V>))
     where
         I: IntoIterator<Item = &'a Q>,
@@ -421,143 +367,387 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.read_many(keys, each);
     }
 
-    /// Gives the value of a key to `update`, to be changed in place; the TTL
-    /// stays. Counts as a use of the entry.
+    /// Inserts many key-value pairs with the builder's TTL. [`extend`](Extend::extend) does
+    /// the same.
+    ///
+    /// The same as [`insert`](Self::insert) of one after the other (of equal keys the last
+    /// one stays), but what is replaced is dropped before the call returns. It is faster
+    /// where there are several pairs for each shard. Up to 512 pairs at a time are taken from
+    /// `entries`, then those of one shard are inserted together; their TTL counts from
+    /// between the two. No other call sees a pair before: from an iterator that blocks, such
+    /// as a channel's, `insert` each.
+    ///
+    /// O(1) on average an entry. Uses up to 40 KiB of the stack.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// cache.update("key", |value| *value += 1);
-    /// assert_eq!(cache.get("key"), Some(2));
+    /// cache.insert_many([("a", 1), ("b", 2), ("a", 3)]);
+    /// assert_eq!(cache.get("a"), Some(3));
+    /// assert_eq!(cache.get("b"), Some(2));
     /// ```
     ///
     /// # Panics
     ///
-    /// If `update` calls the cache.
-    pub fn update<Q, R>(&self, key: &Q, update: impl FnOnce(&mut V) -> R) -> Option<R>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.inner.get_with(key, |inner, value| {
-            let _scope = inner.closure_scope();
-            update(value)
-        })
+    /// If `entries` does, or callers' code as in `insert`: then some of the pairs taken from
+    /// it so far are inserted, and the others are dropped.
+    pub fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>) {
+        self.inner.insert_many(entries, self.inner.ttl);
     }
 
-    /// A clone of the value of a key, looked at only: no use is counted, nothing
-    /// is freed, the statistics stay.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert_eq!(cache.peek("key"), Some(1));
-    /// assert_eq!(cache.stats().hits, 0);
-    /// ```
-    pub fn peek<Q>(&self, key: &Q) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-        V: Clone,
-    {
-        self.inner.peek_with(key, |_, state, id| state.shard.value(id).clone())
-    }
-
-    /// Whether a key has a live entry. No use is counted, nothing is freed.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert!(cache.contains_key("key"));
-    /// ```
-    pub fn contains_key<Q>(&self, key: &Q) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.inner.peek_with(key, |_, _, _| ()).is_some()
-    }
-
-    /// Takes a live entry out and returns its value. If the key is being loaded
-    /// just now, what that brings is not stored.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert_eq!(cache.remove("key"), Some(1));
-    /// assert_eq!(cache.remove("key"), None);
-    /// ```
-    pub fn remove<Q>(&self, key: &Q) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.inner.remove(key)
-    }
-
-    /// How long a live entry has still to live; [`Duration::MAX`] for ever. It
-    /// is the time until the entry leaves, which may be up to one resolution
-    /// more than is left of its TTL, or 2,048 ticks where that is 2^42 ticks or more
-    /// (26 days at the finest resolution). No use is counted, nothing is freed.
+    /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them. Zero is
+    /// as in [`insert_with_ttl`](Self::insert_with_ttl).
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// let cache = punctual::Cache::new(10);
-    /// cache.insert("for ever", 1);
-    /// cache.insert_with_ttl("for a minute", 1, Duration::from_secs(60));
-    /// assert_eq!(cache.expires_in("for ever"), Some(Duration::MAX));
-    /// assert!(cache.expires_in("for a minute").unwrap() <= Duration::from_secs(61));
-    /// assert_eq!(cache.expires_in("not at all"), None);
+    /// cache.insert_many_with_ttl((0..5).map(|key| (key, key)), Duration::from_secs(60));
+    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(61));
     /// ```
-    pub fn expires_in<Q>(&self, key: &Q) -> Option<Duration>
+    ///
+    /// # Panics
+    ///
+    /// As `insert_many`.
+    pub fn insert_many_with_ttl(&self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration) {
+        self.inner.insert_many(entries, Some(ttl));
+    }
+}
+
+/// # Loaders
+///
+/// Where a key has no value, one caller runs its loader (single flight, which prevents a cache
+/// stampede), and others that ask for the same key through these methods wait for it; callers
+/// of other keys go on. If the loader fails or panics, one of those that wait runs its own. A
+/// loader runs with no lock held and may call the cache for other keys; asking for its own key
+/// panics. Loaders of different threads that ask for each other's keys deadlock.
+///
+/// A load in flight takes no slot and evicts nothing. If its key is set, removed or cleared
+/// meanwhile, its value is returned to its own caller and not stored. Each shard tracks eight
+/// loads at once; beyond that, loaders run without others waiting for them, and their values
+/// are stored only if no key of the shard was set or removed meanwhile.
+///
+/// A load is known by its key's 64-bit hash, since a key is made only when a value is stored.
+/// So callers of two keys of the same hash wait for each other, and then each key is loaded; a
+/// loader that asks for another key of the same hash panics, as that could be its own. With a
+/// `Hash` that leaves nothing out and the default hasher, that happens to one pair of keys in
+/// 2<sup>64</sup>.
+///
+/// In a forked child no caller waits for the parent's loads, and they store nothing there once
+/// a loader is called.
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
+    /// Returns a clone of the value for `key`; where there is none, inserts the one that
+    /// `make` returns, with the builder's TTL.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<String, i32>::new(10);
+    /// assert_eq!(cache.get_or_insert_with("key", || 1), 1);
+    /// assert_eq!(cache.get_or_insert_with("key", || 2), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `make` asks for the same key. A panic in `make` inserts nothing.
+    #[doc(alias = "get_with")]
+    #[doc(alias = "single flight")]
+    #[doc(alias = "stampede")]
+    pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
     where
-        Q: Hash + Equivalent<K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        self.inner.peek_with(key, |inner, state, id| match state.shard.deadline(id) {
-            None => Duration::MAX,
-            Some(tick) => inner.timebase.until(tick, state.time(Moment::start_of(0))),
-        })
+        let ttl = self.inner.ttl;
+        let Ok(value) = self.inner.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
+        value
     }
 
-    /// Gives a live entry a new TTL, from now; zero expires it now. Says whether
-    /// there was one. Counts as no use.
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), with a loader that may fail.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<String, i32>::new(10);
+    /// assert!(cache.try_get_or_insert_with("key", || "no number".parse()).is_err());
+    /// assert_eq!(cache.try_get_or_insert_with("key", || "1".parse()), Ok(1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `make` returns, to its own caller alone; nothing is inserted.
+    ///
+    /// # Panics
+    ///
+    /// If `make` asks for the same key.
+    #[doc(alias = "try_get_with")]
+    pub fn try_get_or_insert_with<Q, E>(
+        &self,
+        key: &Q,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        let ttl = self.inner.ttl;
+        self.inner.load_with(key, || Ok((make()?, ttl)))
+    }
+
+    /// Returns a clone of the value for `key`; where there is none, inserts the value with the
+    /// TTL that `load` returns. With a TTL of zero the value is returned and not stored.
     ///
     /// ```
     /// use std::time::Duration;
     ///
+    /// let cache = punctual::Cache::<String, [u8; 4]>::new(10);
+    /// let address = cache.get_or_load("localhost", || {
+    ///     Ok::<_, std::io::Error>(([127, 0, 0, 1], Duration::from_secs(300)))
+    /// })?;
+    /// assert_eq!(address, [127, 0, 0, 1]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `load` returns, to its own caller alone; nothing is inserted.
+    ///
+    /// # Panics
+    ///
+    /// If `load` asks for the same key.
+    pub fn get_or_load<Q, E>(
+        &self,
+        key: &Q,
+        load: impl FnOnce() -> Result<(V, Duration), E>,
+    ) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        self.inner.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), with a loader that returns a future. Works with
+    /// any async runtime.
+    ///
+    /// Futures and threads that ask for the same key wait for one load. If the future is
+    /// dropped before it is done (cancelled), one of those that wait loads.
+    ///
+    /// Futures that wait may allocate: their wakers are kept in a list. No other call of the
+    /// cache allocates.
+    ///
+    /// A `load` that awaits the same key deadlocks: it cannot be told from another task. So
+    /// does a thread that calls `get_or_load` for a key which only that thread could go on to
+    /// load.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let cache = punctual::Cache::<String, u16>::new(10);
+    /// let port = cache
+    ///     .get_or_load_async("https", || async {
+    ///         Ok::<_, std::io::Error>((443, Duration::from_secs(60)))
+    ///     })
+    ///     .await?;
+    /// assert_eq!(port, 443);
+    /// # Ok::<_, std::io::Error>(())
+    /// # })?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What the future returns, to its own caller alone; nothing is inserted.
+    #[cfg(feature = "async")]
+    pub async fn get_or_load_async<Q, E, F>(
+        &self,
+        key: &Q,
+        load: impl FnOnce() -> F,
+    ) -> Result<V, E>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        F: Future<Output = Result<(V, Duration), E>>,
+    {
+        self.inner.load_async(key, load).await
+    }
+}
+
+/// # The whole cache
+impl<K, V, S> Cache<K, V, S> {
+    /// Returns the number of entries held, due entries that are not freed yet included.
+    /// O(shards).
+    ///
+    /// ```
     /// let cache = punctual::Cache::new(10);
     /// cache.insert("key", 1);
-    /// assert!(cache.set_ttl("key", Duration::from_secs(60)));
-    /// assert!(cache.set_ttl("key", Duration::ZERO));
-    /// assert!(!cache.set_ttl("key", Duration::from_secs(60)));
+    /// assert_eq!(cache.len(), 1);
     /// ```
-    pub fn set_ttl<Q>(&self, key: &Q, ttl: Duration) -> bool
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
-            Some((shard.find_live(hash.slot_hash(), key, now)?, ()))
-        };
-        self.inner.set_ttl(key, ttl, find).is_some()
+    #[must_use]
+    #[doc(alias = "entry_count")]
+    pub fn len(&self) -> usize {
+        self.inner.assert_not_reentrant();
+        self.inner.len()
     }
 
-    /// A clone of the value of a key, which gets a new TTL, from now: for
-    /// sessions that live as long as they are used. Zero expires it now; the
-    /// value is returned all the same.
+    /// Returns whether no entry is held. O(shards).
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// assert!(cache.is_empty());
+    /// cache.insert("key", 1);
+    /// assert!(!cache.is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the most entries that are ever held at once: what was asked for, or up to 3 %
+    /// more if there are several shards.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<u64, u64>::new(500_000);
+    /// assert!((500_000..=515_000).contains(&cache.capacity()));
+    /// ```
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.inner.capacity
+    }
+
+    /// Returns the bytes that building the cache has requested from the allocator.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<u64, u64>::new(500_000);
+    /// assert!(cache.footprint().total() < 24_000_000);
+    /// ```
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.inner.footprint
+    }
+
+    /// Returns what the cache has done since it was built. O(shards).
+    ///
+    /// The shards are read one after the other, so under concurrent calls the figures are of
+    /// slightly different moments. `live_peak` is the sum of the shards' own peaks: at least
+    /// the peak of the whole, and as a rule a few hundredths more.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.get("key");
+    /// assert_eq!(cache.stats().hits, 1);
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.assert_not_reentrant();
+        self.inner.stats()
+    }
+
+    /// Calls `visit` for each live entry, in no particular order. Frees nothing and counts as
+    /// no use.
+    ///
+    /// At most 64 slots are visited at a time under their shard's lock. An entry that stays
+    /// all the while is visited once; one that is inserted or removed meanwhile may be
+    /// missed, and one that is removed and inserted again may be visited twice.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert('a', 1);
+    /// cache.insert('b', 2);
+    /// let mut sum = 0;
+    /// cache.for_each(|_, value| sum += value);
+    /// assert_eq!(sum, 3);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `visit` calls the cache.
+    #[doc(alias = "iter")]
+    pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
+        self.inner.assert_not_reentrant();
+        self.inner.for_each(visit);
+    }
+
+    /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them
+    /// as [`for_each`](Self::for_each) does; the listener and `Drop` run with no lock held.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// for number in 0..10 {
+    ///     cache.insert(number, ());
+    /// }
+    /// cache.retain(|number, ()| number % 2 == 0);
+    /// assert_eq!(cache.len(), 5);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `keep` calls the cache.
+    #[doc(alias = "invalidate_entries_if")]
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.inner.assert_not_reentrant();
+        self.inner.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
+    }
+
+    /// Removes every entry, at most 64 slots at a time; what is inserted meanwhile by other
+    /// threads may stay. What loads in flight bring is not stored.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// cache.clear();
+    /// assert!(cache.is_empty());
+    /// ```
+    #[doc(alias = "invalidate_all")]
+    pub fn clear(&self) {
+        self.inner.assert_not_reentrant();
+        self.inner.remove_where(RemovalCause::Cleared, |_, _| true);
+    }
+
+    /// Frees at most `limit` due entries, from all shards. Returns how many; fewer than
+    /// `limit` means that no more were due.
+    ///
+    /// O(freed + moved within the timing wheel + shards), a few entries at a time under each
+    /// lock. Not needed where the reaper's thread serves the cache.
     ///
     /// ```
     /// use std::time::Duration;
+    /// use punctual::{Cache, ManualClock};
     ///
-    /// let sessions = punctual::Cache::new(10);
-    /// sessions.insert_with_ttl("id", "user", Duration::from_secs(60));
-    /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some("user"));
-    /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder()
+    ///     .capacity(100)
+    ///     .ttl(Duration::from_secs(1))
+    ///     .clock(clock.clone())
+    ///     .build()?;
+    /// for key in 0..50 {
+    ///     cache.insert(key, key);
+    /// }
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!(cache.len(), 50);
+    /// assert_eq!(cache.reap(30), 30);
+    /// assert_eq!(cache.reap(30), 20);
+    /// # Ok::<(), punctual::BuildError>(())
     /// ```
-    pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-        V: Clone,
-    {
-        self.inner.set_ttl(key, ttl, |shard, hash, now| {
-            shard.get(hash, key, now).map(|(id, value)| (id, value.clone()))
-        })
+    #[doc(alias = "run_pending_tasks")]
+    pub fn reap(&self, limit: usize) -> usize {
+        self.inner.assert_not_reentrant();
+        self.inner.reap(limit)
+    }
+
+    /// Returns how long until [`reap`](Self::reap) may have something to free; `None` if no
+    /// entry has a deadline. O(shards).
+    ///
+    /// Never later than the first deadline, and earlier only if entries have to be moved
+    /// within the timing wheel before. For event loops, with
+    /// [`Reaper::Manual`](crate::Reaper::Manual).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::Cache;
+    ///
+    /// let cache = Cache::new(10);
+    /// assert_eq!(cache.next_expiry(), None);
+    /// cache.insert_with_ttl("key", "value", Duration::from_secs(60));
+    /// assert!(cache.next_expiry().unwrap() <= Duration::from_secs(61));
+    /// ```
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.inner.assert_not_reentrant();
+        self.inner.next_expiry()
     }
 }
 

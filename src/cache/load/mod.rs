@@ -1,5 +1,5 @@
-//! Values that are made where there is none: one caller makes it, others of that
-//! key wait.
+//! Single flight: of the callers that find no value for a key, one (the leader) loads it, and
+//! the others (the followers) wait.
 
 #[cfg(feature = "async")]
 mod future;
@@ -7,123 +7,16 @@ pub(crate) mod in_flight;
 pub(crate) mod nested;
 pub(crate) mod waiters;
 
-use std::convert::Infallible;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use equivalent::Equivalent;
 
-use super::Cache;
 use super::inner::Inner;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
 use in_flight::{Claim, Loader, thread_number};
 use nested::{NestedLoadScope, assert_not_nested};
-
-/// # Loaders
-///
-/// One caller runs its loader for a key, and others that ask for the same key
-/// through these calls wait for it; other keys go on. A loader that fails or
-/// panics passes the turn to one of those that wait. It runs with no lock held
-/// and may call the cache for other keys; if it asks for its own, that is a
-/// panic. Loaders of different threads that wait for each other's keys wait for
-/// ever.
-///
-/// A load is known by its key's hash, all 64 bits of it: a key is made only where a
-/// value is stored. So keys of the same hash wait for each other's loads, and then
-/// each is loaded; and a loader that asks for another key of the same hash panics,
-/// as that could be its own. With a `Hash` that leaves nothing out and the default
-/// hasher, that meets one pair of keys in 2<sup>64</sup>.
-///
-/// A load takes no entry's place before it is done. If its key is set, removed
-/// or cleared meanwhile, what it brings goes to its own caller and is not
-/// stored. Each shard keeps track of eight loads at once; beyond that, loaders run
-/// without others waiting for them, and what they bring is stored only if no caller
-/// has set or removed a key of the shard meanwhile. In a child that is forked,
-/// nobody waits for the loads that its parent was at, and they store nothing there
-/// once a loader is asked for.
-impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
-    /// The value of a key; where there is none, `make` makes it and it is put in
-    /// with the builder's TTL.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::<String, i32>::new(10);
-    /// assert_eq!(cache.get_or_insert_with("key", || 1), 1);
-    /// assert_eq!(cache.get_or_insert_with("key", || 2), 1);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `make` asks for the same key. A panic in `make` puts nothing in.
-    pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
-        let ttl = self.inner.ttl;
-        let Ok(value) = self.inner.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
-        value
-    }
-
-    /// As [`get_or_insert_with`](Self::get_or_insert_with), for a value that may
-    /// fail to come; the error is the caller's alone and nothing is put in.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::<String, i32>::new(10);
-    /// assert!(cache.try_get_or_insert_with("key", || "no number".parse()).is_err());
-    /// assert_eq!(cache.try_get_or_insert_with("key", || "1".parse()), Ok(1));
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What `make` returns.
-    ///
-    /// # Panics
-    ///
-    /// If `make` asks for the same key.
-    pub fn try_get_or_insert_with<Q, E>(
-        &self,
-        key: &Q,
-        make: impl FnOnce() -> Result<V, E>,
-    ) -> Result<V, E>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
-        let ttl = self.inner.ttl;
-        self.inner.load_with(key, || Ok((make()?, ttl)))
-    }
-
-    /// The value of a key; where there is none, `load` gets it and says its TTL.
-    /// With a TTL of zero the value is returned and not stored.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let cache = punctual::Cache::<String, [u8; 4]>::new(10);
-    /// let address = cache.get_or_load("localhost", || {
-    ///     Ok::<_, std::io::Error>(([127, 0, 0, 1], Duration::from_secs(300)))
-    /// })?;
-    /// assert_eq!(address, [127, 0, 0, 1]);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// What `load` returns; nothing is put in.
-    ///
-    /// # Panics
-    ///
-    /// If `load` asks for the same key.
-    pub fn get_or_load<Q, E>(
-        &self,
-        key: &Q,
-        load: impl FnOnce() -> Result<(V, Duration), E>,
-    ) -> Result<V, E>
-    where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-    {
-        self.inner.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
-    }
-}
 
 /// What a look-up for a load came to.
 pub(super) enum Lookup<'a, K, V, S> {
@@ -135,7 +28,7 @@ pub(super) enum Lookup<'a, K, V, S> {
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
-    fn load_with<E>(
+    pub(super) fn load_with<E>(
         &self,
         key: &(impl Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized),
         load: impl FnOnce() -> Result<(V, Option<Duration>), E>,

@@ -328,7 +328,7 @@ impl Actor<'_> {
             25..=31 => self.load(number),
             32 => {
                 if cache.contains_key(&self.keys[number]) {
-                    cache.expires_in(&self.keys[number]);
+                    let _ = cache.expires_in(&self.keys[number]);
                 }
             }
             33 => {
