@@ -12,16 +12,17 @@
 
 #![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
 
-use std::array::from_fn;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plotters::prelude::*;
+use hdrhistogram::Histogram;
 use punctual::{Cache, RemovalCause};
+use punctual_figures::chart::{Axis, Chart, Series, Upwards};
+use punctual_figures::subject::{Colour, Stroke, Style};
 
 const THREADS: u64 = 4;
 const CAPACITY: usize = 100_000;
@@ -32,27 +33,8 @@ const SAMPLES: u32 = 60;
 /// Memory has to be flat once the cache has been so full, in percent.
 const WARM_PERCENT: usize = 95;
 
-/// Milliseconds by which entries left after their time, counted by their number.
-struct Lateness([AtomicU64; 1_000]);
-
-impl Lateness {
-    fn note(&self, late: Duration) {
-        let bucket = (late.as_millis() as usize).min(self.0.len() - 1);
-        self.0[bucket].fetch_add(1, Relaxed);
-    }
-
-    /// So many in a thousand were less late than this many milliseconds.
-    fn percentile(&self, per_mille: u64) -> usize {
-        let counts: Vec<u64> = self.0.iter().map(|count| count.load(Relaxed)).collect();
-        let wanted = (counts.iter().sum::<u64>() * per_mille).div_ceil(1_000);
-        let mut sum = 0;
-        let is_reached = |count: &u64| {
-            sum += count;
-            sum >= wanted
-        };
-        counts.iter().position(is_reached).unwrap_or(0) + 1
-    }
-}
+/// Milliseconds by which entries left after their time.
+type Lateness = Mutex<Histogram<u64>>;
 
 /// What the run is at, for the listener.
 #[derive(Default)]
@@ -171,48 +153,25 @@ struct Sample {
 }
 
 /// Draws the resident memory over the run, and the entries that are held.
-fn draw(path: &str, seconds: u64, samples: &[Sample]) -> Result<(), Box<dyn Error>> {
-    const FONT: (&str, i32) = ("sans-serif", 14);
-    type Value = fn(&Sample) -> f64;
-    let curves: [(&str, RGBColor, Value); 2] = [
-        ("resident memory, MiB", RGBColor(0, 114, 178), |it| it.resident_kib as f64 / 1_024.0),
-        ("entries held, in 10,000", RGBColor(213, 94, 0), |it| it.entries as f64 / 10_000.0),
-    ];
-    let most = curves
-        .iter()
-        .flat_map(|(_, _, value)| samples.iter().map(value))
-        .fold(0.0, |most: f64, value| most.max(value));
-    let minutes = seconds as f64 / 60.0;
-    let area = SVGBackend::new(path, (720, 300)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(40)
-        .build_cartesian_2d(0.0..minutes, 0.0..most * 1.4)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .x_desc("minutes")
-        .label_style(FONT)
-        .axis_desc_style(FONT)
-        .draw()?;
-    for (name, colour, value) in curves {
-        let points = samples.iter().enumerate().map(|(number, sample)| {
-            (minutes * (number + 1) as f64 / samples.len() as f64, value(sample))
-        });
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(3)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], colour.stroke_width(3)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .label_font(FONT)
-        .draw()?;
-    area.present()?;
-    Ok(())
+fn draw(seconds: u64, samples: &[Sample]) -> Result<String, Box<dyn Error>> {
+    let minutes = seconds as f64 / 60.0 / samples.len() as f64;
+    let series = |name: &str, style, value: fn(&Sample) -> f64| {
+        let points =
+            (1..).zip(samples).map(|(number, it)| (minutes * f64::from(number), value(it)).into());
+        Series { name: name.to_owned(), style, points: points.collect() }
+    };
+    let memory = Style(Colour::Blue, Stroke::Solid);
+    let entries = Style(Colour::Vermilion, Stroke::Dashed);
+    let chart = Chart {
+        title: "A long run at full speed".to_owned(),
+        x: Axis::linear("minutes"),
+        y: Upwards::Scale(Axis::linear("MiB, and entries in 10,000")),
+        series: vec![
+            series("resident memory, MiB", memory, |it| it.resident_kib as f64 / 1_024.0),
+            series("entries held, in 10,000", entries, |it| it.entries as f64 / 10_000.0),
+        ],
+    };
+    chart.svg()
 }
 
 #[test]
@@ -222,7 +181,7 @@ fn soak() {
     let length = Duration::from_secs(seconds);
     static BEGINNING: OnceLock<Lateness> = OnceLock::new();
     static END: OnceLock<Lateness> = OnceLock::new();
-    let new = || Lateness(from_fn(|_| AtomicU64::new(0)));
+    let new = || Mutex::new(Histogram::new(3).unwrap());
     let (beginning, end) = (BEGINNING.get_or_init(new), END.get_or_init(new));
 
     let phase = Arc::new(Phase::default());
@@ -233,11 +192,12 @@ fn soak() {
         tells.fetch_add(1, Relaxed);
         if let (RemovalCause::Expired, Some(due)) = (cause, value.due) {
             let Some(late) = Instant::now().checked_duration_since(due) else { return };
-            if sees.is_beginning.load(Relaxed) {
-                beginning.note(late);
-            } else if sees.is_end.load(Relaxed) {
-                end.note(late);
-            }
+            let lateness = match (sees.is_beginning.load(Relaxed), sees.is_end.load(Relaxed)) {
+                (true, _) => beginning,
+                (_, true) => end,
+                _ => return,
+            };
+            *lateness.lock().unwrap() += late.as_millis() as u64;
         }
     };
     let builder = Cache::builder().capacity(CAPACITY).resolution(RESOLUTION).on_removal(listener);
@@ -283,8 +243,9 @@ fn soak() {
     let stats = cache.stats();
     println!("{calls} calls; {stats:?}");
     for (name, lateness) in [("beginning", beginning), ("end", end)] {
-        let [half, ninety_nine, most] = [500, 990, 1_000].map(|it| lateness.percentile(it));
-        println!("late by, {name}: p50 < {half} ms, p99 < {ninety_nine} ms, all < {most} ms");
+        let lateness = lateness.lock().unwrap();
+        let [half, ninety_nine, most] = [0.5, 0.99, 1.0].map(|it| lateness.value_at_quantile(it));
+        println!("late by, {name}: p50 {half} ms, p99 {ninety_nine} ms, at most {most} ms");
     }
     let gone = stats.expired + stats.evicted + stats.removed + stats.replaced;
     assert_eq!(stats.inserts, stats.live + gone, "{stats:?}");
@@ -292,7 +253,7 @@ fn soak() {
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
     if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
-        draw(&path, seconds, &samples).unwrap();
+        std::fs::write(path, draw(seconds, &samples).unwrap()).unwrap();
     }
     let warm = warm.expect("the cache has been all but full: give it longer");
     let warm: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();

@@ -2,21 +2,21 @@
 //!
 //! `cargo bench` runs a short matrix and writes a report; `cargo bench -- FILTER` runs a part.
 
-mod bars;
-mod by;
+mod baseline;
 mod hit;
 mod memory;
 mod operations;
 mod oracle;
 mod promptness;
 mod speed;
-mod store;
+mod stopwatch;
 mod storm;
 mod subjects;
+mod targets;
 mod wheels;
 mod zipf;
 
-/// Parts of the crate that are measured by themselves, compiled from its sources.
+/// Internals of the crate that are measured by themselves, compiled from its sources.
 #[allow(dead_code, reason = "not all of it is measured")]
 #[path = "../../src/shard"]
 mod internals {
@@ -29,10 +29,13 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use internals::{slot_id, wheel};
+use punctual_figures::environment::Environment;
 use punctual_figures::record::{Part, Record};
-use punctual_figures::setting::Setting;
-use punctual_figures::{Table, places, report, tables};
+use punctual_figures::sections::SECTIONS;
+use punctual_figures::subject::Subjects;
+use punctual_figures::{paths, report};
 use punctual_testing::alloc::{Counting, OnDemand, Process};
+use subjects::registry::Who;
 
 #[global_allocator]
 static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
@@ -55,9 +58,6 @@ cargo run -p punctual-figures -- publish";
 
 const ALONE: &str = "alone";
 
-const PARTS: [&str; 9] =
-    ["memory", "promptness", "wheel", "operations", "growth", "storm", "speed", "hit", "bars"];
-
 fn main() -> ExitCode {
     // Cargo adds `--bench` to what the user asked for.
     let arguments: Vec<String> =
@@ -77,7 +77,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return memory::child(&arguments[1..].join(" "));
     }
     if command == ALONE {
-        println!("{}", speed::alone::run(&arguments[1..])?);
+        println!("{}", speed::profile::run(&arguments[1..])?);
         return Ok(());
     }
     if command == "help" {
@@ -87,20 +87,19 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let (part, filter) = command.split_once('/').unwrap_or((command, ""));
     let is_full = part == "full";
     let is_everything = is_full || part.is_empty();
-    if !is_everything && !PARTS.contains(&part) {
+    let parts = || SECTIONS.iter().map(|section| section.name);
+    if !is_everything && !parts().any(|name| name == part) {
         return Err(format!("nothing is called {command:?}\n\n{USAGE}").into());
     }
     let start = Instant::now();
     oracle::check_all();
-    let wanted: Vec<&str> =
-        PARTS.into_iter().filter(|name| is_everything || *name == part).collect();
     let command = ["cargo bench", if command.is_empty() { "" } else { " -- " }, command].concat();
-    let setting = Setting::here(places::repository(), command, filter);
+    let environment = Environment::here(paths::repository(), command, filter);
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let path = places::output()?.join(format!("records/{seconds}.json"));
-    let mut record = Record::default();
-    for name in wanted {
-        measure(name, filter, is_full, &setting, &mut record)?;
+    let path = paths::output()?.join(format!("records/{seconds}.json"));
+    let mut record = Record { subjects: described(), ..Record::default() };
+    for name in parts().filter(|name| is_everything || *name == part) {
+        measure(name, filter, is_full, &environment, &mut record)?;
         // Each time, so that a run that is stopped has not been in vain.
         record.save(&path)?;
     }
@@ -111,35 +110,43 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Everyone who may occur in a record.
+fn described() -> Subjects {
+    let mut subjects = Subjects::default();
+    subjects.extend(Who::ALL.iter().map(|who| who.description()));
+    subjects.extend(wheels::descriptions().chain([hit::optimum()]));
+    subjects
+}
+
 /// Adds a part to the record.
 fn measure(
     name: &str,
     filter: &str,
     is_full: bool,
-    setting: &Setting,
+    environment: &Environment,
     record: &mut Record,
 ) -> Result<(), Box<dyn Error>> {
-    fn part<T>(setting: &Setting, data: T) -> Option<Part<T>> {
-        Some(Part { setting: setting.clone(), data })
+    fn part<T>(environment: &Environment, data: T) -> Option<Part<T>> {
+        Some(Part { environment: environment.clone(), data })
     }
     let start = Instant::now();
     match name {
-        "memory" => record.memory = part(setting, memory::run(is_full)),
-        "promptness" => record.promptness = part(setting, promptness::run()),
-        "wheel" => record.wheel = part(setting, wheels::compare()),
-        "operations" => record.operations = part(setting, operations::run(filter)?),
-        "growth" => record.growth = part(setting, bars::growth::run()),
-        "storm" => record.storm = part(setting, storm::run()),
-        "speed" => record.speed = part(setting, speed::matrix::run(filter, is_full)),
-        "hit" => record.hit = part(setting, hit::run(filter)?),
+        "memory" => record.memory = part(environment, memory::run(is_full)),
+        "promptness" => record.promptness = part(environment, promptness::run()),
+        "wheel" => record.wheel = part(environment, wheels::compare()),
+        "operations" => record.operations = part(environment, operations::run(filter)?),
+        "growth" => record.growth = part(environment, targets::growth::run()),
+        "storm" => record.storm = part(environment, storm::run()),
+        "speed" => record.speed = part(environment, speed::matrix::run(filter, is_full)),
+        "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
         "bars" => {
-            let wheel = record.wheel.as_ref().map(|part| &part.data);
-            let growth = record.growth.as_ref().map(|part| &part.data);
-            let bars = bars::run(filter, wheel, growth);
-            if bars.lines.is_empty() {
+            let wheel = record.wheel.as_ref().map(|part| &*part.data);
+            let growth = record.growth.as_ref().map(|part| &*part.data);
+            let targets = targets::run(filter, wheel, growth);
+            if targets.lines.is_empty() {
                 return Err(format!("no bar is called {filter:?}").into());
             }
-            record.bars = part(setting, bars);
+            record.bars = part(environment, targets);
         }
         _ => unreachable!("{name} is one of the parts"),
     }
@@ -149,50 +156,9 @@ fn measure(
 
 /// Shows what was measured.
 fn print(record: &Record) {
-    fn show(title: &str, table: Table) {
-        if !table.is_empty() {
-            println!("\n{title}\n\n{table}");
+    for titled in SECTIONS.iter().flat_map(|section| section.tables) {
+        if let Some(table) = (titled.table)(record) {
+            println!("\n{}\n\n{table}", titled.title);
         }
-    }
-    if let Some(part) = &record.memory {
-        show("Bytes an entry", tables::memory(&part.data, &["u64", "String"]));
-        show("Bytes said and counted", tables::said(&part.data));
-        show("Resident memory", tables::resident(&part.data));
-    }
-    if let Some(part) = &record.promptness {
-        show("Promptness", tables::promptness(&part.data));
-    }
-    if let Some(part) = &record.speed {
-        show("Speed", tables::speed(&part.data));
-    }
-    if let Some(part) = &record.storm {
-        show("Half a million due together", tables::storm(&part.data.due_together));
-        show("After idle days", tables::storm(&part.data.after_days));
-        show("Limits of what a call frees", tables::reap_limits(&part.data.reap_limits));
-    }
-    if let Some(part) = &record.hit {
-        for (group, of) in
-            [("real/", "real traces"), ("generated/", "generated traces"), ("ttl/", "with TTLs")]
-        {
-            if part.data.tables.iter().any(|table| table.trace.starts_with(group)) {
-                show(&format!("Hit ratio, %: {of}"), tables::hit_ratio(&part.data, group, &[]));
-            }
-        }
-        if !part.data.bytes.is_empty() {
-            show("The same at the same bytes", tables::hit_bytes(&part.data, "", &[]));
-        }
-        show("Bars of the hit ratio", tables::bar_lines(&part.data.bars));
-    }
-    if let Some(part) = &record.growth {
-        show("Growth", tables::growth(&part.data));
-    }
-    if let Some(part) = &record.wheel {
-        show("The wheel alone", tables::wheel(&part.data));
-    }
-    if let Some(part) = &record.operations {
-        show("Each operation", tables::operations(&part.data));
-    }
-    if let Some(part) = &record.bars {
-        show("Bars: times as fast, unless a unit is given", tables::bars(&part.data));
     }
 }

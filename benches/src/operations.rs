@@ -10,8 +10,8 @@ use std::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 use punctual::{Cache, Reaper, SystemClock, unsync};
-use punctual_figures::places;
-use punctual_figures::record::{OperationTime, Operations};
+use punctual_figures::paths;
+use punctual_figures::record::OperationTime;
 
 use crate::speed::keys::shuffled;
 use crate::wheels::FilledWheel;
@@ -27,92 +27,72 @@ type Operation<C> = (&'static str, fn(&mut C, u64));
 type Shared = Cache<u64, u64>;
 type Unsync = unsync::Cache<u64, u64>;
 
-const SHARED: [Operation<Shared>; 21] = [
-    ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
-    ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
-    ("peek", |cache, key| _ = black_box(cache.peek(&key))),
-    ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
-    ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
-    ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
-    ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
-    ("insert, overwrite", |cache, key| _ = cache.insert(key, key)),
-    ("insert_with_ttl, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
-    ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
-    ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
-    ("get_or_insert_with, hit", |cache, key| _ = black_box(cache.get_or_insert_with(&key, || 0))),
-    ("try_get_or_insert_with, hit", |cache, key| {
-        _ = black_box(cache.try_get_or_insert_with(&key, || Ok::<u64, ()>(0)));
-    }),
-    ("get_or_load, hit", |cache, key| {
-        _ = black_box(cache.get_or_load(&key, || Ok::<_, ()>((0, TTL))));
-    }),
-    ("remove and insert_with_ttl", |cache, key| {
-        cache.remove(&key);
-        cache.insert_with_ttl(key, key, TTL);
-    }),
-    ("remove and get_or_insert_with, miss", |cache, key| {
-        cache.remove(&key);
-        black_box(cache.get_or_insert_with(&key, || key));
-    }),
-    ("len", |cache, _| _ = black_box(cache.len())),
-    ("is_empty", |cache, _| _ = black_box(cache.is_empty())),
-    ("stats", |cache, _| _ = black_box(cache.stats())),
-    ("next_expiry", |cache, _| _ = black_box(cache.next_expiry())),
-    ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
-];
+/// What both caches can do, written once for their two types.
+macro_rules! operations {
+    () => {
+        [
+            ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
+            ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
+            ("peek", |cache, key| _ = black_box(cache.peek(&key))),
+            ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
+            ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
+            ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
+            ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
+            ("insert, overwrite", |cache, key| _ = cache.insert(key, key)),
+            ("insert_with_ttl, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
+            ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
+            ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
+            ("get_or_insert_with, hit", |cache, key| {
+                _ = black_box(cache.get_or_insert_with(&key, || 0))
+            }),
+            ("try_get_or_insert_with, hit", |cache, key| {
+                _ = black_box(cache.try_get_or_insert_with(&key, || Ok::<u64, ()>(0)));
+            }),
+            ("get_or_load, hit", |cache, key| {
+                _ = black_box(cache.get_or_load(&key, || Ok::<_, ()>((0, TTL))));
+            }),
+            ("remove and insert_with_ttl", |cache, key| {
+                cache.remove(&key);
+                cache.insert_with_ttl(key, key, TTL);
+            }),
+            ("remove and get_or_insert_with, miss", |cache, key| {
+                cache.remove(&key);
+                black_box(cache.get_or_insert_with(&key, || key));
+            }),
+            ("len", |cache, _| _ = black_box(cache.len())),
+            ("is_empty", |cache, _| _ = black_box(cache.is_empty())),
+            ("stats", |cache, _| _ = black_box(cache.stats())),
+            ("next_expiry", |cache, _| _ = black_box(cache.next_expiry())),
+            ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
+        ]
+    };
+}
 
-const UNSYNC: [Operation<Unsync>; 22] = [
-    ("get, hit", |cache, key| _ = black_box(cache.get(&key))),
-    ("get, miss", |cache, key| _ = black_box(cache.get(&!key))),
-    ("get_mut", |cache, key| _ = black_box(cache.get_mut(&key))),
-    ("peek", |cache, key| _ = black_box(cache.peek(&key))),
-    ("read", |cache, key| _ = black_box(cache.read(&key, |value| *value))),
-    ("update", |cache, key| _ = cache.update(&key, |value| *value += 1)),
-    ("contains_key", |cache, key| _ = black_box(cache.contains_key(&key))),
-    ("expires_in", |cache, key| _ = black_box(cache.expires_in(&key))),
-    ("insert, overwrite", |cache, key| _ = cache.insert(key, key)),
-    ("insert_with_ttl, overwrite", |cache, key| _ = cache.insert_with_ttl(key, key, TTL)),
-    ("set_ttl", |cache, key| _ = cache.set_ttl(&key, TTL)),
-    ("get_and_set_ttl", |cache, key| _ = black_box(cache.get_and_set_ttl(&key, TTL))),
-    ("get_or_insert_with, hit", |cache, key| _ = black_box(cache.get_or_insert_with(&key, || 0))),
-    ("try_get_or_insert_with, hit", |cache, key| {
-        _ = black_box(cache.try_get_or_insert_with(&key, || Ok::<u64, ()>(0)));
-    }),
-    ("get_or_load, hit", |cache, key| {
-        _ = black_box(cache.get_or_load(&key, || Ok::<_, ()>((0, TTL))));
-    }),
-    ("remove and insert_with_ttl", |cache, key| {
-        cache.remove(&key);
-        cache.insert_with_ttl(key, key, TTL);
-    }),
-    ("remove and get_or_insert_with, miss", |cache, key| {
-        cache.remove(&key);
-        black_box(cache.get_or_insert_with(&key, || key));
-    }),
-    ("len", |cache, _| _ = black_box(cache.len())),
-    ("is_empty", |cache, _| _ = black_box(cache.is_empty())),
-    ("stats", |cache, _| _ = black_box(cache.stats())),
-    ("next_expiry", |cache, _| _ = black_box(cache.next_expiry())),
-    ("reap, nothing due", |cache, _| _ = black_box(cache.reap(64))),
-];
+const SHARED: [Operation<Shared>; 21] = operations!();
+const UNSYNC: [Operation<Unsync>; 21] = operations!();
+const UNSYNC_ONLY: [Operation<Unsync>; 1] =
+    [("get_mut", |cache, key| _ = black_box(cache.get_mut(&key)))];
 
 /// A call that goes over all entries; its time is told for each of them.
 type Whole<C> = (&'static str, fn(&mut C));
 
-const SHARED_WHOLE: [Whole<Shared>; 2] = [
-    ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
-    ("retain, all", |cache| cache.retain(|_, _| true)),
-];
+macro_rules! whole_operations {
+    () => {
+        [
+            ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
+            ("retain, all", |cache| cache.retain(|_, _| true)),
+        ]
+    };
+}
 
-const UNSYNC_WHOLE: [Whole<Unsync>; 3] = [
-    ("iter", |cache| cache.iter().for_each(|entry| _ = black_box(entry))),
-    ("for_each", |cache| cache.for_each(|_, value| _ = black_box(value))),
-    ("retain, all", |cache| cache.retain(|_, _| true)),
-];
+const SHARED_WHOLE: [Whole<Shared>; 2] = whole_operations!();
+const UNSYNC_WHOLE: [Whole<Unsync>; 2] = whole_operations!();
+const UNSYNC_WHOLE_ONLY: [Whole<Unsync>; 1] =
+    [("iter", |cache| cache.iter().for_each(|entry| _ = black_box(entry)))];
 
 /// Measures the operations in whose names the filter occurs.
-pub(crate) fn run(filter: &str) -> Result<Operations, Box<dyn Error>> {
-    let folder = places::output()?.join("criterion");
+pub(crate) fn run(filter: &str) -> Result<Vec<OperationTime>, Box<dyn Error>> {
+    let folder = paths::output()?.join("criterion");
     let mut criterion =
         Criterion::default().with_filter(filter.to_owned()).output_directory(&folder);
     // With room to spare, so that nothing is evicted.
@@ -125,51 +105,60 @@ pub(crate) fn run(filter: &str) -> Result<Operations, Box<dyn Error>> {
         shared.insert_with_ttl(key, key, TTL);
         unsync.insert_with_ttl(key, key, TTL);
     }
-    let mut shared_group = Group::new(&mut criterion, "Cache", &keys);
-    shared_group.each_key(&SHARED, &mut shared);
-    shared_group.whole(&SHARED_WHOLE, &mut shared);
+    let mut names = Vec::new();
+    let mut group = Group::new(&mut criterion, "Cache", &keys, &mut names);
+    group.each_key(&SHARED, &mut shared);
+    group.whole(&SHARED_WHOLE, &mut shared);
     // Into a cache that is full, so that each evicts one.
     let full: Shared = Cache::builder().capacity(ENTRIES).reaper(Reaper::Thread).build()?;
-    shared_group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
-    let shared_names = shared_group.finish();
+    group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
+    group.finish();
 
-    let mut unsync_group = Group::new(&mut criterion, "unsync::Cache", &keys);
-    unsync_group.each_key(&UNSYNC, &mut unsync);
-    unsync_group.whole(&UNSYNC_WHOLE, &mut unsync);
+    let mut group = Group::new(&mut criterion, "unsync::Cache", &keys, &mut names);
+    group.each_key(&UNSYNC, &mut unsync);
+    group.each_key(&UNSYNC_ONLY, &mut unsync);
+    group.whole(&UNSYNC_WHOLE, &mut unsync);
+    group.whole(&UNSYNC_WHOLE_ONLY, &mut unsync);
     let mut full: Unsync = unsync::Cache::builder().capacity(ENTRIES).clock(SystemClock).build()?;
-    unsync_group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
-    let unsync_names = unsync_group.finish();
+    group.fresh(&mut |key| _ = full.insert_with_ttl(key, key, TTL));
+    group.finish();
 
-    let mut wheel_group = Group::new(&mut criterion, "the wheel alone", &keys);
-    wheel_group.wheel();
-    let wheel_names = wheel_group.finish();
+    let mut group = Group::new(&mut criterion, "the wheel alone", &keys, &mut names);
+    group.wheel();
+    group.finish();
     criterion.final_summary();
 
-    let names = shared_names.into_iter().chain(unsync_names).chain(wheel_names);
-    let wanted = names.filter(|(group, name)| format!("{group}/{name}").contains(filter));
-    let operations = wanted.map(|(group, name)| result(&folder, group, name));
-    Ok(Operations { operations: operations.collect::<Result<_, _>>()? })
+    names.retain(|(group, name)| format!("{group}/{name}").contains(filter));
+    names.into_iter().map(|(group, name)| result(&folder, group, name)).collect()
 }
 
-/// A group of criterion's, and the names of what was measured in it.
+/// A group's name, and an operation's.
+type Names = (&'static str, &'static str);
+
+/// A group of criterion's, and what was measured in all groups.
 struct Group<'a> {
     group: BenchmarkGroup<'a, WallTime>,
     name: &'static str,
-    measured: Vec<&'static str>,
     keys: &'a [u64],
+    measured: &'a mut Vec<Names>,
 }
 
 impl<'a> Group<'a> {
-    fn new(criterion: &'a mut Criterion, name: &'static str, keys: &'a [u64]) -> Self {
+    fn new(
+        criterion: &'a mut Criterion,
+        name: &'static str,
+        keys: &'a [u64],
+        measured: &'a mut Vec<Names>,
+    ) -> Self {
         let mut group = criterion.benchmark_group(name);
         group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
         group.sample_size(50).nresamples(10_000).throughput(Throughput::Elements(CALLS as u64));
-        Self { group, name, measured: Vec::new(), keys }
+        Self { group, name, keys, measured }
     }
 
     fn each_key<C>(&mut self, operations: &[Operation<C>], cache: &mut C) {
         for (name, operation) in operations {
-            self.measured.push(name);
+            self.measured.push((self.name, name));
             let mut chunks = self.keys.chunks_exact(CALLS).cycle();
             self.group.bench_function(*name, |bencher| {
                 bencher.iter_batched(
@@ -187,7 +176,7 @@ impl<'a> Group<'a> {
 
     fn whole<C>(&mut self, operations: &[Whole<C>], cache: &mut C) {
         for (name, operation) in operations {
-            self.measured.push(name);
+            self.measured.push((self.name, name));
             self.group.bench_function(*name, |bencher| {
                 bencher.iter_custom(|iterations| {
                     let start = std::time::Instant::now();
@@ -209,7 +198,7 @@ impl<'a> Group<'a> {
             insert(next);
             next += 1;
         }
-        self.measured.push(NAME);
+        self.measured.push((self.name, NAME));
         self.group.bench_function(NAME, |bencher| {
             bencher.iter(|| {
                 for _ in 0..CALLS {
@@ -221,7 +210,7 @@ impl<'a> Group<'a> {
     }
 
     fn wheel(&mut self) {
-        type Measure = fn(&mut FilledWheel, u64) -> Duration;
+        type Measure = fn(&mut FilledWheel) -> Duration;
         const PHASES: [(&str, Measure, usize); 5] = [
             ("insert", FilledWheel::insert, ENTRIES),
             ("reschedule", FilledWheel::reschedule, ENTRIES),
@@ -231,17 +220,17 @@ impl<'a> Group<'a> {
             ("expire, cascades included", FilledWheel::expire, ENTRIES),
         ];
         for (name, measure, filed) in PHASES {
-            self.measured.push(name);
+            self.measured.push((self.name, name));
             let mut wheel = FilledWheel::new(filed, CALLS);
             self.group.bench_function(name, |bencher| {
-                bencher.iter_custom(|iterations| measure(&mut wheel, iterations));
+                bencher
+                    .iter_custom(|iterations| (0..iterations).map(|_| measure(&mut wheel)).sum());
             });
         }
     }
 
-    fn finish(self) -> Vec<(&'static str, &'static str)> {
+    fn finish(self) {
         self.group.finish();
-        self.measured.into_iter().map(|name| (self.name, name)).collect()
     }
 }
 

@@ -10,12 +10,15 @@ use std::hint::black_box;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use punctual_figures::record::{TimersResult, Wheel as WheelPart};
+use punctual_figures::record::TimersResult;
+use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
 use tokio_util::time::DelayQueue;
 
 use crate::slot_id::SlotId;
 use crate::speed::keys::shuffled;
-use crate::wheel::{ListId, Stamp, Timers, Wheel};
+use crate::wheel::deadline::PackedDeadline;
+use crate::wheel::level::ListId;
+use crate::wheel::{Timers, Wheel};
 
 const TIMERS: usize = 1_000_000;
 const ROUNDS: usize = 5;
@@ -25,52 +28,60 @@ const TICK: Duration = Duration::from_millis(10);
 
 pub(crate) const OURS: &str = "punctual's wheel";
 pub(crate) const DELAY_QUEUE: &str = "tokio-util DelayQueue";
-const SORTED_MAP: &str = "BTreeMap of deadlines";
 
 /// Runs one of them with deadlines and the order of cancelling: how long inserting, cancelling and
 /// expiring took.
 type Run = fn(&[u64], &[u64]) -> [Duration; 3];
 
+const SUBJECTS: [(&str, Kind, Colour, Run); 3] = [
+    (OURS, Kind::Variant, Colour::Blue, ours),
+    (DELAY_QUEUE, Kind::Peer, Colour::Orange, delay_queue),
+    ("BTreeMap of deadlines", Kind::Map, Colour::Sky, sorted_map),
+];
+
+/// The timers, as records have them.
+pub(crate) fn descriptions() -> impl Iterator<Item = Description> {
+    SUBJECTS.into_iter().map(|(name, kind, colour, _)| {
+        Description::new(name, kind, true, Style(colour, Stroke::Solid))
+    })
+}
+
 /// Runs all of them, round by round.
-pub(crate) fn compare() -> WheelPart {
+pub(crate) fn compare() -> Vec<TimersResult> {
     eprintln!("the wheel alone ...");
     let mut random = fastrand::Rng::with_seed(44);
     let deadlines: Vec<u64> = (0..TIMERS).map(|_| random.u64(1..=HOUR_TICKS)).collect();
     let order = shuffled(TIMERS);
-    let subjects: [(&str, Run); 3] =
-        [(OURS, ours), (DELAY_QUEUE, delay_queue), (SORTED_MAP, sorted_map)];
-    let mut timers = subjects
-        .map(|(name, _)| TimersResult { subject: name.to_owned(), ..TimersResult::default() });
+    let mut timers = SUBJECTS
+        .map(|(name, ..)| TimersResult { subject: name.to_owned(), ..TimersResult::default() });
     for _ in 0..ROUNDS {
-        for ((_, run), result) in subjects.iter().zip(&mut timers) {
-            let times = run(&deadlines, &order);
-            let [insert, cancel, expire] = times.map(|time| time.as_nanos() as f64 / TIMERS as f64);
-            result.insert.push(insert);
-            result.cancel.push(cancel);
-            result.expire.push(expire);
+        for ((.., run), result) in SUBJECTS.iter().zip(&mut timers) {
+            for (rounds, time) in result.rounds.iter_mut().zip(run(&deadlines, &order)) {
+                rounds.push(time.as_nanos() as f64 / TIMERS as f64);
+            }
         }
     }
-    WheelPart { timers: timers.into() }
+    timers.into()
 }
 
 /// Links and deadlines as the cache's slots hold them.
 #[derive(Clone, Copy)]
 struct Links {
-    stamp: Stamp,
+    packed_deadline: PackedDeadline,
     list: ListId,
     next: Option<SlotId>,
     previous: Option<SlotId>,
-    is_filed: bool,
+    is_linked: bool,
 }
 
 struct Slots(Vec<Links>);
 
 impl Timers for Slots {
-    fn stamp(&self, id: SlotId) -> Stamp {
-        self.0[id.index()].stamp
+    fn packed_deadline(&self, id: SlotId) -> PackedDeadline {
+        self.0[id.index()].packed_deadline
     }
-    fn set_stamp(&mut self, id: SlotId, stamp: Stamp) {
-        self.0[id.index()].stamp = stamp;
+    fn set_packed_deadline(&mut self, id: SlotId, packed_deadline: PackedDeadline) {
+        self.0[id.index()].packed_deadline = packed_deadline;
     }
     fn list(&self, id: SlotId) -> ListId {
         self.0[id.index()].list
@@ -87,23 +98,26 @@ impl Timers for Slots {
     fn set_next(&mut self, id: SlotId, next: Option<SlotId>) {
         let links = &mut self.0[id.index()];
         links.next = next;
-        links.is_filed = true;
+        links.is_linked = true;
     }
     fn set_previous(&mut self, id: SlotId, previous: Option<SlotId>) {
         self.0[id.index()].previous = previous;
     }
-    fn is_filed(&self, id: SlotId) -> bool {
-        self.0[id.index()].is_filed
+    fn is_linked(&self, id: SlotId) -> bool {
+        self.0[id.index()].is_linked
     }
-    fn set_unfiled(&mut self, id: SlotId) {
-        self.0[id.index()].is_filed = false;
+    fn set_unlinked(&mut self, id: SlotId) {
+        self.0[id.index()].is_linked = false;
     }
 }
 
 impl Slots {
     fn unfiled(timers: usize) -> Self {
-        let (stamp, list) = (Stamp::from_bits(0), ListId::from_bits(0));
-        Self(vec![Links { stamp, list, next: None, previous: None, is_filed: false }; timers])
+        let (packed_deadline, list) = (PackedDeadline::from_bits(0), ListId::from_bits(0));
+        Self(vec![
+            Links { packed_deadline, list, next: None, previous: None, is_linked: false };
+            timers
+        ])
     }
 }
 
@@ -140,88 +154,73 @@ impl FilledWheel {
 
     fn file_those_left(&mut self) -> Duration {
         let deadlines = self.deadlines();
-        let start = Instant::now();
-        for (number, deadline) in (self.filed..).zip(deadlines) {
-            self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
-        }
-        start.elapsed()
+        time(|| {
+            for (number, deadline) in (self.filed..).zip(deadlines) {
+                self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
+            }
+        })
     }
 
     fn take_those_out(&mut self) -> Duration {
+        time(|| {
+            for number in self.filed..self.filed + self.at_a_time {
+                self.wheel.remove(&mut self.slots, SlotId::new(number));
+            }
+        })
+    }
+
+    pub(crate) fn insert(&mut self) -> Duration {
+        let took = self.file_those_left();
+        self.take_those_out();
+        took
+    }
+
+    pub(crate) fn cancel(&mut self) -> Duration {
+        self.file_those_left();
+        self.take_those_out()
+    }
+
+    pub(crate) fn reschedule(&mut self) -> Duration {
+        let ids: Vec<usize> =
+            (0..self.at_a_time).map(|_| self.random.usize(..self.filed)).collect();
+        let deadlines = self.deadlines();
         let start = Instant::now();
-        for number in self.filed..self.filed + self.at_a_time {
-            self.wheel.remove(&mut self.slots, SlotId::new(number));
+        for (number, deadline) in ids.into_iter().zip(deadlines) {
+            self.wheel.reschedule(&mut self.slots, SlotId::new(number), deadline, self.now);
         }
         start.elapsed()
-    }
-
-    pub(crate) fn insert(&mut self, iterations: u64) -> Duration {
-        (0..iterations)
-            .map(|_| {
-                let took = self.file_those_left();
-                self.take_those_out();
-                took
-            })
-            .sum()
-    }
-
-    pub(crate) fn cancel(&mut self, iterations: u64) -> Duration {
-        (0..iterations)
-            .map(|_| {
-                self.file_those_left();
-                self.take_those_out()
-            })
-            .sum()
-    }
-
-    pub(crate) fn reschedule(&mut self, iterations: u64) -> Duration {
-        let moved = |this: &mut Self| {
-            let ids: Vec<usize> =
-                (0..this.at_a_time).map(|_| this.random.usize(..this.filed)).collect();
-            let deadlines = this.deadlines();
-            let start = Instant::now();
-            for (number, deadline) in ids.into_iter().zip(deadlines) {
-                this.wheel.reschedule(&mut this.slots, SlotId::new(number), deadline, this.now);
-            }
-            start.elapsed()
-        };
-        (0..iterations).map(|_| moved(self)).sum()
     }
 
     /// Those left are filed in a slot of the level above, and time goes on to its start, where each is
     /// moved down, and none is due yet.
-    pub(crate) fn cascade(&mut self, iterations: u64) -> Duration {
+    pub(crate) fn cascade(&mut self) -> Duration {
         /// Ticks that a slot of that level is long.
         const SLOT_TICKS: u64 = 64 * 64;
-        let mut moved_down = || {
-            let start_of_slot = (self.now / SLOT_TICKS + 1) * SLOT_TICKS;
-            for number in self.filed..self.filed + self.at_a_time {
-                let deadline = start_of_slot + self.random.u64(1..SLOT_TICKS);
-                self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
-            }
-            self.now = start_of_slot;
-            let mut budget = usize::MAX;
-            let start = Instant::now();
-            let due = self.wheel.pop_due(&mut self.slots, self.now, &mut budget);
-            let took = start.elapsed();
-            assert!(due.is_none(), "nothing is due yet");
-            assert_eq!(usize::MAX - budget, self.at_a_time, "each is moved once");
-            self.take_those_out();
-            took
-        };
-        (0..iterations).map(|_| moved_down()).sum()
+        let start_of_slot = (self.now / SLOT_TICKS + 1) * SLOT_TICKS;
+        for number in self.filed..self.filed + self.at_a_time {
+            let deadline = start_of_slot + self.random.u64(1..SLOT_TICKS);
+            self.wheel.insert(&mut self.slots, SlotId::new(number), deadline, self.now);
+        }
+        self.now = start_of_slot;
+        let mut budget = usize::MAX;
+        let start = Instant::now();
+        let due = self.wheel.pop_expired(&mut self.slots, self.now, &mut budget);
+        let took = start.elapsed();
+        assert!(due.is_none(), "nothing is due yet");
+        assert_eq!(usize::MAX - budget, self.at_a_time, "each is moved once");
+        self.take_those_out();
+        took
     }
 
     /// Time goes on until so many have expired; each is filed again, untimed.
-    pub(crate) fn expire(&mut self, iterations: u64) -> Duration {
-        let wanted = iterations as usize * self.at_a_time;
+    pub(crate) fn expire(&mut self) -> Duration {
         let (mut took, mut expired) = (Duration::ZERO, 0);
-        while expired < wanted {
+        while expired < self.at_a_time {
             self.now += HOUR_TICKS / 100;
             let mut out = Vec::with_capacity(self.filed / 50);
             let mut budget = usize::MAX;
             let start = Instant::now();
-            while let Some(id) = self.wheel.pop_due(&mut self.slots, self.now, &mut budget) {
+            while let Some(id) = self.wheel.pop_expired(&mut self.slots, self.now, &mut budget) {
                 out.push(id);
             }
             took += start.elapsed();
@@ -231,64 +230,66 @@ impl FilledWheel {
                 self.wheel.insert(&mut self.slots, id, deadline, self.now);
             }
         }
-        took.mul_f64(wanted as f64 / expired as f64)
+        took.mul_f64(self.at_a_time as f64 / expired as f64)
     }
+}
+
+/// How long something takes.
+fn time(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
 }
 
 fn ours(deadlines: &[u64], order: &[u64]) -> [Duration; 3] {
     let mut slots = Slots::unfiled(TIMERS);
-    let mut wheel = Wheel::new(0);
-    let fill = |wheel: &mut Wheel, slots: &mut Slots| {
-        let start = Instant::now();
-        for (number, &deadline) in deadlines.iter().enumerate() {
-            wheel.insert(slots, SlotId::new(number), deadline, 0);
-        }
-        start.elapsed()
+    let filled = |slots: &mut Slots| {
+        let mut wheel = Wheel::new(0);
+        let took = time(|| {
+            for (number, &deadline) in deadlines.iter().enumerate() {
+                wheel.insert(slots, SlotId::new(number), deadline, 0);
+            }
+        });
+        (wheel, took)
     };
-    let insert = fill(&mut wheel, &mut slots);
-    let start = Instant::now();
-    for &number in order {
-        wheel.remove(&mut slots, SlotId::new(number as usize));
-    }
-    let cancel = start.elapsed();
-
-    let mut wheel = Wheel::new(0);
-    fill(&mut wheel, &mut slots);
-    let start = Instant::now();
-    let mut expired = 0;
-    let mut budget = usize::MAX;
-    while let Some(id) = wheel.pop_due(&mut slots, HOUR_TICKS, &mut budget) {
-        black_box(id);
-        expired += 1;
-    }
-    let expire = start.elapsed();
+    let (mut wheel, insert) = filled(&mut slots);
+    let cancel = time(|| {
+        for &number in order {
+            wheel.remove(&mut slots, SlotId::new(number as usize));
+        }
+    });
+    let (mut wheel, _) = filled(&mut slots);
+    let (mut expired, mut budget) = (0, usize::MAX);
+    let expire = time(|| {
+        while let Some(id) = wheel.pop_expired(&mut slots, HOUR_TICKS, &mut budget) {
+            black_box(id);
+            expired += 1;
+        }
+    });
     assert_eq!(expired, TIMERS, "every timer has to expire");
     [insert, cancel, expire]
 }
 
 fn sorted_map(deadlines: &[u64], order: &[u64]) -> [Duration; 3] {
-    let fill = || {
-        let start = Instant::now();
-        let map: BTreeMap<(u64, u32), ()> =
-            deadlines.iter().zip(0..).fold(BTreeMap::new(), |mut map, (&deadline, number)| {
-                map.insert((deadline, number), ());
-                map
-            });
-        (start.elapsed(), map)
+    let filled = || {
+        let mut map: BTreeMap<(u64, u32), ()> = BTreeMap::new();
+        let took = time(|| map.extend(deadlines.iter().copied().zip(0..).map(|key| (key, ()))));
+        (map, took)
     };
-    let (insert, mut map) = fill();
-    let start = Instant::now();
-    for &number in order {
-        map.remove(&(deadlines[number as usize], number as u32));
-    }
-    let cancel = start.elapsed();
+    let (mut map, insert) = filled();
+    let cancel = time(|| {
+        for &number in order {
+            map.remove(&(deadlines[number as usize], number as u32));
+        }
+    });
     assert!(map.is_empty(), "every timer has to be cancelled");
-    let (_, mut map) = fill();
-    let start = Instant::now();
-    while let Some(first) = map.pop_first() {
-        black_box(first);
-    }
-    [insert, cancel, start.elapsed()]
+    let (mut map, _) = filled();
+    let expire = time(|| {
+        while let Some(first) = map.pop_first() {
+            black_box(first);
+        }
+    });
+    [insert, cancel, expire]
 }
 
 /// In tokio's paused time, so that an hour passes at once.

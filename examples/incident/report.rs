@@ -1,8 +1,9 @@
 //! The tables, as text of at most 100 columns.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
+
+pub(crate) use punctual_figures::grouped as thousands;
 
 use crate::replay::{Comparison, HEADROOM, Sample};
 use crate::trace_replay::{MOMENTS_MAX, TraceRow};
@@ -249,17 +250,4 @@ fn percent(part: u64, whole: u64) -> String {
         return "-".to_owned();
     }
     format!("{:.2}%", 100.0 * part as f64 / whole as f64)
-}
-
-/// `number` with its digits in groups of three: `500,000`.
-pub(crate) fn thousands(number: impl Display) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }

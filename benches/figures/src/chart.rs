@@ -1,47 +1,54 @@
-//! Charts as SVG text, all in one look: lines over a scale, or dots beside names.
+//! Charts as SVG text, all in one look: lines over a scale, or points in rows by name.
 
 use std::error::Error;
 use std::ops::Range;
 
 use plotters::coord::Shift;
-use plotters::coord::ranged1d::{AsRangedCoord, SegmentValue, ValueFormatter};
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::style::{Mark, Style};
+use crate::subject::{Colour, Stroke, Style};
 use crate::table::grouped;
 
 const WIDTH_PIXELS: u32 = 960;
 const LINES_HEIGHT_PIXELS: u32 = 480;
-const DOTS_ROW_PIXELS: u32 = 34;
+const ROW_PIXELS: u32 = 34;
 /// Title, axis and its name.
-const DOTS_FRAME_PIXELS: u32 = 120;
+const ROWS_FRAME_PIXELS: u32 = 120;
 const FONT: &str = "sans-serif";
 const TEXT_PIXELS: i32 = 15;
 const TITLE_PIXELS: i32 = 20;
 const LIGHT: RGBColor = RGBColor(236, 236, 236);
-const LEGEND_PIXELS: i32 = 230;
+const LEGEND_PIXELS_MIN: i32 = 230;
 const LEGEND_LINE_PIXELS: i32 = 36;
 const LEGEND_ROW_PIXELS: i32 = 22;
-/// Of a letter, at most, in the names of rows.
+/// Of a letter, at most, in names.
 const LETTER_PIXELS: usize = 8;
+/// A curve of more points than that has no marks on them.
+const MARKED_POINTS_MAX: usize = 25;
+
+/// Lengths of a dash and of the gap after it, in pixels.
+const SOLID: (u32, u32) = (1_000_000, 1);
+const DASHED: (u32, u32) = (10, 5);
+const DOTTED: (u32, u32) = (3, 4);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 #[derive(Debug)]
-pub(crate) struct Axis {
+pub struct Axis {
     name: &'static str,
     is_logarithmic: bool,
 }
 
 impl Axis {
     /// Its name should end with the unit.
-    pub(crate) fn linear(name: &'static str) -> Self {
+    pub fn linear(name: &'static str) -> Self {
         Self { name, is_logarithmic: false }
     }
 
-    pub(crate) fn logarithmic(name: &'static str) -> Self {
+    pub fn logarithmic(name: &'static str) -> Self {
         Self { name, is_logarithmic: true }
     }
 
@@ -65,209 +72,251 @@ impl Axis {
     }
 }
 
-/// What a chart shows of one subject.
-#[derive(Debug)]
-pub(crate) struct Series<P> {
-    pub(crate) name: String,
-    pub(crate) points: Vec<P>,
+/// Draws a disc, a triangle or a cross, by the stroke. (plotters' boxed elements cannot be drawn into
+/// a borrowed buffer.)
+macro_rules! with_mark {
+    ($style:expr, $at:expr, $size:expr, $mark:ident => $draw:expr) => {{
+        let colour = $style.rgb();
+        match $style.1 {
+            Stroke::Solid => {
+                let $mark = Circle::new($at, $size, colour.filled());
+                $draw
+            }
+            Stroke::Dashed => {
+                let $mark = TriangleMarker::new($at, $size + 1, colour.filled());
+                $draw
+            }
+            Stroke::Dotted => {
+                let $mark = Cross::new($at, 4, colour.stroke_width($style.width()));
+                $draw
+            }
+        }
+    }};
 }
 
-/// Adds a point to the series of a name.
-pub(crate) fn push<P>(series: &mut Vec<Series<P>>, name: &str, point: P) {
-    match series.iter_mut().find(|series| series.name == name) {
-        Some(series) => series.points.push(point),
-        None => series.push(Series { name: name.to_owned(), points: vec![point] }),
+/// What a chart shows of one subject.
+#[derive(Debug)]
+pub struct Series {
+    pub name: String,
+    pub style: Style,
+    pub points: Vec<Point>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    pub x: f64,
+    pub y: f64,
+    /// The quartiles of x, if it has some.
+    pub quartiles: Option<(f64, f64)>,
+}
+
+impl From<(f64, f64)> for Point {
+    fn from((x, y): (f64, f64)) -> Self {
+        Self { x, y, quartiles: None }
     }
 }
 
-/// Lines over a scale.
+/// What the points of a chart stand over, from below to above.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    pub(crate) title: String,
-    pub(crate) x: Axis,
-    pub(crate) y: Axis,
-    pub(crate) series: Vec<Series<(f64, f64)>>,
+pub enum Upwards {
+    /// Numbers: the points of a series are connected.
+    Scale(Axis),
+    /// Rows by name, the first one at the top: they are not.
+    Rows(Vec<String>),
 }
 
-/// The row that it stands in, and the quartiles.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Dot {
-    pub(crate) row: usize,
-    pub(crate) low: f64,
-    pub(crate) middle: f64,
-    pub(crate) high: f64,
+impl Upwards {
+    fn rows(&self) -> Option<&[String]> {
+        match self {
+            Self::Scale(_) => None,
+            Self::Rows(rows) => Some(rows),
+        }
+    }
 }
 
-/// Dots beside names.
 #[derive(Debug)]
-pub(crate) struct Dots {
-    pub(crate) title: String,
-    pub(crate) x: Axis,
-    pub(crate) rows: Vec<String>,
-    pub(crate) series: Vec<Series<Dot>>,
+pub struct Chart {
+    pub title: String,
+    pub x: Axis,
+    pub y: Upwards,
+    pub series: Vec<Series>,
 }
 
-impl Lines {
-    pub(crate) fn svg(&self) -> Result<String, Box<dyn Error>> {
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Charts above each other, as one picture.
+pub fn stacked(charts: &[Chart]) -> Result<String> {
+    let mut text = String::new();
+    {
+        let height = charts.iter().map(Chart::height).sum();
+        let area = SVGBackend::with_string(&mut text, (WIDTH_PIXELS, height)).into_drawing_area();
+        area.fill(&WHITE)?;
+        // As wide in all, so that what is below is below.
+        let names = charts.iter().flat_map(|chart| &chart.series).map(|series| &series.name);
+        let legend_pixels = LEGEND_PIXELS_MIN.max(18 + LEGEND_LINE_PIXELS + pixels(names));
+        let mut rest = area.clone();
+        for chart in charts {
+            let (upper, lower) = rest.split_vertically(chart.height());
+            chart.draw(&frame(&upper, &chart.title, &chart.series, legend_pixels)?)?;
+            rest = lower;
+        }
+        area.present()?;
+    }
+    Ok(text)
+}
+
+impl Chart {
+    pub fn svg(&self) -> Result<String> {
+        stacked(std::slice::from_ref(self))
+    }
+
+    fn height(&self) -> u32 {
+        let Some(rows) = self.y.rows() else { return LINES_HEIGHT_PIXELS };
+        let legend = self.series.len() as u32 * LEGEND_ROW_PIXELS as u32 + 60;
+        legend.max(rows.len() as u32 * ROW_PIXELS + ROWS_FRAME_PIXELS)
+    }
+
+    fn draw(&self, area: &Area<'_>) -> Result<()> {
         let points = || self.series.iter().flat_map(|series| &series.points);
-        let x = self.x.range(points().map(|point| point.0));
-        let y = self.y.range(points().map(|point| point.1));
-        match (self.x.is_logarithmic, self.y.is_logarithmic) {
-            (false, false) => self.draw(x, y),
-            (true, false) => self.draw(x.log_scale(), y),
-            (false, true) => self.draw(x, y.log_scale()),
-            (true, true) => self.draw(x.log_scale(), y.log_scale()),
+        let x = self.x.range(points().flat_map(|point| {
+            let (low, high) = point.quartiles.unwrap_or((point.x, point.x));
+            [low, high]
+        }));
+        match &self.y {
+            Upwards::Scale(axis) => {
+                let y = axis.range(points().map(|point| point.y));
+                match (self.x.is_logarithmic, axis.is_logarithmic) {
+                    (false, false) => self.draw_over(area, x, y),
+                    (true, false) => self.draw_over(area, x.log_scale(), y),
+                    (false, true) => self.draw_over(area, x, y.log_scale()),
+                    (true, true) => self.draw_over(area, x.log_scale(), y.log_scale()),
+                }
+            }
+            Upwards::Rows(rows) => {
+                let y = -0.5..rows.len() as f64 - 0.5;
+                if self.x.is_logarithmic {
+                    self.draw_over(area, x.log_scale(), y)
+                } else {
+                    self.draw_over(area, x, y)
+                }
+            }
         }
     }
 
-    fn draw<X, Y>(&self, x: X, y: Y) -> Result<String, Box<dyn Error>>
+    fn draw_over<X, Y>(&self, area: &Area<'_>, x: X, y: Y) -> Result<()>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
         X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
         Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
-        let mut text = String::new();
-        {
-            let names: Vec<&str> = self.series.iter().map(|series| &*series.name).collect();
-            let area = frame(&mut text, LINES_HEIGHT_PIXELS, &self.title, &names)?;
-            let mut chart = ChartBuilder::on(&area)
-                .margin(10)
-                .x_label_area_size(52)
-                .y_label_area_size(84)
-                .build_cartesian_2d(x, y)?;
-            chart
-                .configure_mesh()
-                .light_line_style(LIGHT)
-                .x_labels(8)
-                .x_max_light_lines(self.x.light_lines())
-                .y_labels(8)
-                .y_max_light_lines(self.y.light_lines())
-                .x_label_formatter(&|value| number(*value))
-                .y_label_formatter(&|value| number(*value))
-                .x_desc(self.x.name)
-                .y_desc(self.y.name)
-                .label_style((FONT, TEXT_PIXELS))
-                .axis_desc_style((FONT, TEXT_PIXELS))
-                .draw()?;
-            for series in &self.series {
-                let style = Style::of(&series.name);
-                chart.draw_series([line(style, series.points.clone())])?;
-                let colour = style.colour;
-                let marks = series.points.iter().map(|&at| Circle::new(at, 3, colour.filled()));
-                chart.draw_series(marks)?;
-            }
-            area.present()?;
-        }
-        Ok(text)
-    }
-}
-
-impl Dots {
-    pub(crate) fn svg(&self) -> Result<String, Box<dyn Error>> {
-        let dots = self.series.iter().flat_map(|series| &series.points);
-        let x = self.x.range(dots.flat_map(|dot| [dot.low, dot.high]));
-        if self.x.is_logarithmic { self.draw(x.log_scale()) } else { self.draw(x) }
-    }
-
-    fn draw<X>(&self, x: X) -> Result<String, Box<dyn Error>>
-    where
-        X: AsRangedCoord<Value = f64>,
-        X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    {
-        let mut text = String::new();
-        {
-            let legend = self.series.len() as u32 * LEGEND_ROW_PIXELS as u32 + 60;
-            let rows = self.rows.len() as u32 * DOTS_ROW_PIXELS + DOTS_FRAME_PIXELS;
-            let names: Vec<&str> = self.series.iter().map(|series| &*series.name).collect();
-            let area = frame(&mut text, rows.max(legend), &self.title, &names)?;
-            // From the top down. There are at least two places: one alone has no width.
-            let highest = self.rows.len().max(2) - 1;
-            let place = |row: usize| SegmentValue::CenterOf(highest - row);
-            let letters = self.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
-            let mut chart = ChartBuilder::on(&area)
-                .margin(10)
-                .x_label_area_size(52)
-                .y_label_area_size((letters * LETTER_PIXELS + 16) as u32)
-                .build_cartesian_2d(x, (0..highest).into_segmented())?;
-            chart
-                .configure_mesh()
-                .light_line_style(LIGHT)
-                .x_labels(8)
-                .x_max_light_lines(self.x.light_lines())
-                .y_labels(self.rows.len() + 1)
-                .x_label_formatter(&|value| number(*value))
-                .y_label_formatter(&|value| match value {
-                    SegmentValue::CenterOf(place) => {
-                        let row = highest.checked_sub(*place);
-                        row.and_then(|row| self.rows.get(row)).cloned().unwrap_or_default()
-                    }
-                    _ => String::new(),
-                })
-                .x_desc(self.x.name)
-                .label_style((FONT, TEXT_PIXELS))
-                .axis_desc_style((FONT, TEXT_PIXELS))
-                .draw()?;
-            // This crate's last, so that they lie above the others.
-            for series in self.series.iter().rev() {
-                let style = Style::of(&series.name);
-                let (colour, width) = (style.colour, style.width);
-                for dot in &series.points {
-                    let row = place(dot.row);
-                    let whisker = vec![(dot.low, row.clone()), (dot.high, row.clone())];
-                    chart.draw_series([PathElement::new(whisker, colour.stroke_width(1))])?;
-                    let at = (dot.middle, row);
-                    match style.mark {
-                        Mark::Disc => {
-                            chart.draw_series([Circle::new(at, 3 + width, colour.filled())])?;
-                        }
-                        Mark::Triangle => {
-                            let mark = TriangleMarker::new(at, 4 + width, colour.filled());
-                            chart.draw_series([mark])?;
-                        }
-                        Mark::Cross => {
-                            chart.draw_series([Cross::new(at, 4, colour.stroke_width(width))])?;
-                        }
-                    }
+        let (label_pixels, labels, light_lines, name) = match &self.y {
+            Upwards::Scale(axis) => (84, 8, axis.light_lines(), axis.name),
+            Upwards::Rows(rows) => (16 + pixels(rows.iter()), rows.len() + 1, 1, ""),
+        };
+        // From the top down.
+        let row_at = |y: f64| self.y.rows().map_or(y, |rows| rows.len() as f64 - 1.0 - y);
+        let mut chart = ChartBuilder::on(area)
+            .margin(10)
+            .x_label_area_size(52)
+            .y_label_area_size(label_pixels)
+            .build_cartesian_2d(x, y)?;
+        chart
+            .configure_mesh()
+            .light_line_style(LIGHT)
+            .x_labels(8)
+            .x_max_light_lines(self.x.light_lines())
+            .y_labels(labels)
+            .y_max_light_lines(light_lines)
+            .x_label_formatter(&|value| number(*value))
+            .y_label_formatter(&|value| match &self.y {
+                Upwards::Scale(_) => number(*value),
+                Upwards::Rows(rows) => {
+                    rows.get(row_at(*value) as usize).cloned().unwrap_or_default()
                 }
+            })
+            .x_desc(self.x.name)
+            .y_desc(name)
+            .label_style((FONT, TEXT_PIXELS))
+            .axis_desc_style((FONT, TEXT_PIXELS))
+            .draw()?;
+        let has_rows = self.y.rows().is_some();
+        // This crate's last, so that they lie above the others.
+        for Series { style, points, .. } in self.series.iter().rev() {
+            if !has_rows {
+                let line_points = points.iter().map(|point| (point.x, point.y)).collect();
+                chart.draw_series([line(*style, line_points)])?;
             }
-            area.present()?;
+            if !has_rows && points.len() > MARKED_POINTS_MAX {
+                continue;
+            }
+            let size = if has_rows { 3 + style.width() } else { 3 };
+            for &Point { x, y, quartiles } in points {
+                if let Some((low, high)) = quartiles {
+                    let whisker = vec![(low, row_at(y)), (high, row_at(y))];
+                    chart.draw_series([PathElement::new(whisker, style.rgb().stroke_width(1))])?;
+                }
+                let y = row_at(y);
+                with_mark!(style, (x, y), size, mark => {
+                    chart.draw_series([mark])?;
+                });
+            }
         }
-        Ok(text)
+        Ok(())
     }
 }
 
-/// White ground, the title and the legend; what is left is for the chart.
+impl Style {
+    fn rgb(self) -> RGBColor {
+        match self.0 {
+            Colour::Blue => RGBColor(0, 114, 178),
+            Colour::Vermilion => RGBColor(213, 94, 0),
+            Colour::Green => RGBColor(0, 158, 115),
+            Colour::Purple => RGBColor(204, 121, 167),
+            Colour::Orange => RGBColor(230, 159, 0),
+            Colour::Sky => RGBColor(86, 180, 233),
+            Colour::Black => RGBColor(40, 40, 40),
+        }
+    }
+
+    /// This crate's lines are the thickest.
+    fn width(self) -> u32 {
+        if self.0 == Colour::Blue { 3 } else { 2 }
+    }
+}
+
+/// Divides an area into what is for the chart, below the title, and the legend.
 fn frame<'a>(
-    text: &'a mut String,
-    height: u32,
+    area: &Area<'a>,
     title: &str,
-    names: &[&str],
-) -> Result<Area<'a>, Box<dyn Error>> {
-    let whole = SVGBackend::with_string(text, (WIDTH_PIXELS, height)).into_drawing_area();
-    whole.fill(&WHITE)?;
-    let whole = whole.margin(10, 10, 0, 0).titled(title, (FONT, TITLE_PIXELS))?;
-    let (left, legend) = whole.split_horizontally(WIDTH_PIXELS as i32 - LEGEND_PIXELS);
+    series: &[Series],
+    legend_pixels: i32,
+) -> Result<Area<'a>> {
+    let area = area.margin(10, 10, 0, 0).titled(title, (FONT, TITLE_PIXELS))?;
+    let (chart, legend) = area.split_horizontally(WIDTH_PIXELS as i32 - legend_pixels);
     let text_style =
         (FONT, TEXT_PIXELS).into_text_style(&legend).pos(Pos::new(HPos::Left, VPos::Center));
-    for (index, name) in names.iter().enumerate() {
-        let middle = 24 + index as i32 * LEGEND_ROW_PIXELS;
-        let style = Style::of(name);
-        legend.draw(&line(style, vec![(8, middle), (8 + LEGEND_LINE_PIXELS, middle)]))?;
-        let (at, colour) = ((8 + LEGEND_LINE_PIXELS / 2, middle), style.colour);
-        match style.mark {
-            Mark::Disc => legend.draw(&Circle::new(at, 4, colour.filled()))?,
-            Mark::Triangle => legend.draw(&TriangleMarker::new(at, 6, colour.filled()))?,
-            Mark::Cross => legend.draw(&Cross::new(at, 4, colour.stroke_width(style.width)))?,
-        }
+    for (row, Series { name, style, .. }) in (0..).zip(series) {
+        let middle = 24 + row * LEGEND_ROW_PIXELS;
+        legend.draw(&line(*style, vec![(8, middle), (8 + LEGEND_LINE_PIXELS, middle)]))?;
+        with_mark!(style, (8 + LEGEND_LINE_PIXELS / 2, middle), 4, mark => legend.draw(&mark)?);
         legend.draw_text(name, &text_style, (16 + LEGEND_LINE_PIXELS, middle))?;
     }
-    Ok(left)
+    Ok(chart)
+}
+
+/// That the longest of some names takes.
+fn pixels<'a>(names: impl Iterator<Item = &'a String>) -> i32 {
+    names.map(|name| name.chars().count() * LETTER_PIXELS).max().unwrap_or(0) as i32
 }
 
 fn line<P: Clone>(style: Style, points: Vec<P>) -> DashedPathElement<std::vec::IntoIter<P>, u32> {
-    let (dash, gap) = style.dash;
-    DashedPathElement::new(points, dash, gap, style.colour.stroke_width(style.width))
+    let (dash, gap) = match style.1 {
+        Stroke::Solid => SOLID,
+        Stroke::Dashed => DASHED,
+        Stroke::Dotted => DOTTED,
+    };
+    DashedPathElement::new(points, dash, gap, style.rgb().stroke_width(style.width()))
 }
 
 /// With separators of thousands, and only as many decimals as it takes.

@@ -3,16 +3,17 @@
 //! Apart from what is measured, so that the documents can be held against the published record
 //! without building a single peer: `tests/docs.rs` does.
 
-mod chart;
+pub mod chart;
 mod charts;
 pub mod docs;
-pub mod losses;
-pub mod places;
+pub mod environment;
+mod losses;
+pub mod paths;
 pub mod record;
 pub mod report;
-pub mod setting;
-mod style;
+pub mod sections;
+pub mod subject;
 mod table;
-pub mod tables;
+mod tables;
 
-pub use table::Table;
+pub use table::{Table, grouped};

@@ -1,234 +1,173 @@
 //! Where others are ahead, in sentences: what a reader should know first.
+//!
+//! None where the record lacks the part; empty where nobody is ahead.
 
-use crate::record::{
-    BarLine, Bars, Growth, Hit, Latencies, Memory, Outcome, Promptness, Speed, Storm, Wheel,
-};
+use crate::record::{HitRow, Latencies, Outcome, Record, TimersResult};
+use crate::subject::Kind;
 use crate::table::grouped;
+use crate::tables::hit_rows;
 
-pub fn bars(bars: &Bars) -> Vec<String> {
-    let missed: Vec<&BarLine> = bars.lines.iter().filter(|line| line.is_missed()).collect();
-    if missed.is_empty() {
-        return Vec::new();
-    }
+type Losses = Option<Vec<String>>;
+
+/// The sentence about a figure of punctual's and the lower ones of others; none, if it is the lowest.
+fn unless_lowest<'a>(
+    what: &str,
+    own: f64,
+    others: impl Iterator<Item = (&'a str, f64)>,
+) -> Option<String> {
+    let lower = others.filter(|(_, figure)| *figure < own);
+    let lower: Vec<String> = lower.map(|(name, figure)| format!("{name} {figure:.2}")).collect();
+    (!lower.is_empty()).then(|| format!("{what}: punctual {own:.2}, {}.", lower.join(", ")))
+}
+
+pub(crate) fn bars(record: &Record) -> Losses {
+    let lines = &record.bars.as_ref()?.data.lines;
     let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for line in &missed {
+    for line in lines.iter().filter(|line| line.is_missed()) {
         let kind = line.bar.split([' ', ',']).next().unwrap_or(&line.bar);
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
             Some((_, count)) => *count += 1,
             None => kinds.push((kind, 1)),
         }
     }
+    let missed: usize = kinds.iter().map(|(_, count)| count).sum();
+    let with_must = lines.iter().filter(|line| !line.must.is_empty()).count();
     let kinds: Vec<String> =
         kinds.iter().map(|(kind, count)| format!("{count} of {kind}")).collect();
-    let with_must = bars.lines.iter().filter(|line| !line.must.is_empty()).count();
     let kinds = kinds.join(", ");
-    vec![format!("{} of {with_must} bars are missed: {kinds}.", missed.len())]
+    let sentence = format!("{missed} of {with_must} bars are missed: {kinds}.");
+    Some(if missed == 0 { Vec::new() } else { vec![sentence] })
 }
 
 /// Who takes fewer bytes at a capacity, and who holds fewer pages.
-pub fn memory(memory: &Memory) -> Vec<String> {
-    let mut losses = Vec::new();
-    for own in memory.counted.iter().filter(|result| result.subject == "punctual") {
-        let others = memory.counted.iter().filter(|other| {
-            (&other.material, other.capacity) == (&own.material, own.capacity)
-                && !other.subject.starts_with("punctual")
-                && other.bytes < own.bytes
+pub(crate) fn memory(record: &Record) -> Losses {
+    let memory = &record.memory.as_ref()?.data;
+    let is_other = |name: &str| !record.subjects.is_ours(name);
+    let counted = memory.counted.iter().filter(|own| own.subject == "punctual").map(|own| {
+        let others = memory.counted.iter().filter(|it| {
+            (&it.material, it.capacity) == (&own.material, own.capacity) && is_other(&it.subject)
         });
-        for other in others {
-            let each = |bytes: usize| bytes as f64 / own.capacity as f64;
-            losses.push(format!(
-                "{} takes {:.1} bytes an entry of {} at {} entries, punctual {:.1}.",
-                other.subject,
-                each(other.bytes),
-                own.material,
-                grouped(own.capacity),
-                each(own.bytes)
-            ));
-        }
-    }
-    let own = memory.resident.iter().find(|result| result.subject == "punctual");
-    let others = || memory.resident.iter().filter(|other| !other.subject.starts_with("punctual"));
-    if let Some(own) = own {
-        for (stage, bytes) in [
-            ("empty", own.bytes_empty),
-            ("a tenth full", own.bytes_tenth),
-            ("full", own.bytes_full),
-        ] {
-            let of = |other: &crate::record::ResidentMemory| match stage {
-                "empty" => other.bytes_empty,
-                "full" => other.bytes_full,
-                _ => other.bytes_tenth,
-            };
-            let ahead: Vec<String> = others()
-                .filter(|other| of(other) < bytes)
-                .map(|other| format!("{} {:.1}", other.subject, mib(of(other))))
-                .collect();
-            if !ahead.is_empty() {
-                losses.push(format!(
-                    "With room for {} entries and {stage}, punctual has {:.1} MiB resident; fewer \
-                     have {}.",
-                    grouped(own.capacity),
-                    mib(bytes),
-                    ahead.join(", ")
-                ));
-            }
-        }
-    }
-    losses
+        let others = others.map(|other| (&*other.subject, other.bytes_each()));
+        let what = format!("Bytes an entry of {} at {}", own.material, grouped(own.capacity));
+        unless_lowest(&what, own.bytes_each(), others)
+    });
+    let stages = ["empty", "a tenth full", "full"].into_iter().enumerate();
+    let resident = stages.map(|(number, stage)| {
+        let mib = |stages: [u64; 3]| stages[number] as f64 / f64::from(1 << 20);
+        let own = memory.resident.iter().find(|result| result.subject == "punctual")?;
+        let others = memory.resident.iter().filter(|other| is_other(&other.subject));
+        let others = others.map(|other| (&*other.subject, mib(other.bytes)));
+        let capacity = grouped(own.capacity);
+        let what = format!("Resident MiB, with room for {capacity} entries and {stage}");
+        unless_lowest(&what, mib(own.bytes), others)
+    });
+    Some(counted.chain(resident).flatten().collect())
 }
 
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
-pub fn promptness(promptness: &Promptness) -> Vec<String> {
+pub(crate) fn promptness(record: &Record) -> Losses {
+    let caches = &record.promptness.as_ref()?.data;
+    let percent = |share: f64| (1_000.0 * share).round() / 10.0;
     let mut losses = Vec::new();
-    for own in promptness.caches.iter().filter(|cache| cache.subject == "punctual") {
-        let meanwhile = if own.loaded { "under load" } else { "idle" };
-        let others = || {
-            let all = promptness.caches.iter().filter(|other| other.loaded == own.loaded);
-            all.filter(|other| !other.subject.starts_with("punctual"))
-        };
+    for own in caches.iter().filter(|cache| record.subjects.is_ours(&cache.subject)) {
+        let meanwhile = if own.loaded { "others ask for other keys" } else { "nobody calls" };
+        let last = own.held.last().map_or(0.0, |(_, share)| percent(*share));
+        if own.subject != "punctual" {
+            let sentence = format!(
+                "`unsync::Cache` has no thread: while {meanwhile}, it holds {last:.1} % of the \
+                 expired entries at the end."
+            );
+            losses.extend((last > 0.0).then_some(sentence));
+            continue;
+        }
         for (look, (ms, share)) in own.held.iter().enumerate() {
-            for other in others() {
-                let theirs = other.held.get(look).map_or(1.0, |(_, share)| *share);
-                if theirs + 0.0005 < *share {
-                    losses.push(format!(
-                        "{ms} ms after the last deadline, {meanwhile}, {} holds {:.1} % of the \
-                         dead, punctual {:.1} %.",
-                        other.subject,
-                        100.0 * theirs,
-                        100.0 * share
-                    ));
-                }
-            }
+            let others = caches.iter().filter(|other| {
+                other.loaded == own.loaded && !record.subjects.is_ours(&other.subject)
+            });
+            let others =
+                others.filter_map(|it| Some((&*it.subject, percent(it.held.get(look)?.1))));
+            let what = format!("% of expired entries held after {ms} ms while {meanwhile}");
+            losses.extend(unless_lowest(&what, percent(*share), others));
         }
     }
-    let unsync = promptness.caches.iter().filter(|cache| cache.subject == "punctual unsync");
-    for own in unsync {
-        let last = own.held.last().map_or(0.0, |(_, share)| *share);
-        if last > 0.0005 {
-            let meanwhile = if own.loaded { "others ask for other keys" } else { "nobody calls" };
-            losses.push(format!(
-                "`unsync::Cache` has no thread: while {meanwhile}, it holds {:.1} % of the dead at \
-                 the end.",
-                100.0 * last
-            ));
-        }
-    }
-    losses
+    Some(losses)
 }
 
 /// Lines on which the fastest peer is faster, the furthest behind first.
-pub fn speed(speed: &Speed) -> Vec<String> {
-    let behind = |only_expiring: bool| {
-        let mut behind: Vec<(f64, String, &Outcome)> = Vec::new();
-        for outcome in &speed.outcomes {
-            let own = outcome.result("punctual");
-            if let Some((own, best)) = own.zip(outcome.best_peer(only_expiring)) {
-                let ratio = best.median() / own.median();
-                if ratio < 1.0 {
-                    behind.push((ratio, best.subject.clone(), outcome));
-                }
-            }
-        }
-        behind.sort_by(|one, other| one.0.total_cmp(&other.0));
-        behind
+pub(crate) fn speed(record: &Record) -> Losses {
+    let outcomes = &record.speed.as_ref()?.data;
+    let own = |outcome: &Outcome| Some(outcome.result("punctual")?.median());
+    let lines = outcomes.iter().filter_map(|outcome| Some((outcome, own(outcome)?)));
+    let of = |(only_expiring, who): (bool, &str)| {
+        let ratio = |(outcome, own): (&Outcome, f64)| {
+            let best = outcome.best_peer(&record.subjects, only_expiring)?;
+            Some((best.median() / own, best.subject.clone(), outcome.name()))
+        };
+        let behind: Vec<_> =
+            lines.clone().filter_map(ratio).filter(|(ratio, ..)| *ratio < 1.0).collect();
+        let worst = behind.iter().min_by(|one, other| one.0.total_cmp(&other.0));
+        let (ratio, subject, line) = worst?;
+        Some(format!(
+            "On {} of {} lines {who} is faster. Furthest behind: {ratio:.2} times as fast as \
+             {subject} ({line}).",
+            behind.len(),
+            lines.clone().count(),
+        ))
     };
-    let all = speed.outcomes.iter().filter(|outcome| outcome.result("punctual").is_some()).count();
-    let mut losses = Vec::new();
-    for (only_expiring, who) in
-        [(true, "the fastest peer that expires entries"), (false, "the fastest peer")]
-    {
-        let behind = behind(only_expiring);
-        if let Some((ratio, subject, outcome)) = behind.first() {
-            losses.push(format!(
-                "On {} of {all} lines {who} is faster. Furthest behind: {:.2} times as fast as \
-                 {subject} ({}).",
-                behind.len(),
-                ratio,
-                outcome.name()
-            ));
-        }
-    }
-    losses
+    let whos = [(true, "the fastest peer that expires entries"), (false, "the fastest peer")];
+    Some(whos.into_iter().filter_map(of).collect())
 }
 
-pub fn storm(storm: &Storm) -> Vec<String> {
-    let mut losses = Vec::new();
-    for (when, latencies) in
-        [("In the storm", &storm.due_together), ("After the idle days", &storm.after_days)]
-    {
-        let Some(own) = latencies.iter().find(|each| each.subject == "punctual") else { continue };
-        type Of = fn(&Latencies) -> u64;
-        const FIGURES: [(&str, Of); 5] = [
-            ("median", |each| each.p50_nanos),
-            ("p99", |each| each.p99_nanos),
-            ("p99.9", |each| each.p999_nanos),
-            ("p99.99", |each| each.p9999_nanos),
-            ("longest call", |each| each.max_nanos),
-        ];
-        for (name, of) in FIGURES {
-            let ahead: Vec<String> = latencies
-                .iter()
-                .filter(|other| {
-                    !other.subject.starts_with("punctual") && other.subject != "no cache"
-                })
-                .filter(|other| of(other) < of(own))
-                .map(|other| format!("{} {:.2}", other.subject, of(other) as f64 / 1e3))
-                .collect();
-            if !ahead.is_empty() {
-                losses.push(format!(
-                    "{when}, the {name} is {:.2} µs; shorter with {}.",
-                    of(own) as f64 / 1e3,
-                    ahead.join(", ")
-                ));
-            }
-        }
-    }
-    losses
+pub(crate) fn storm(record: &Record) -> Losses {
+    let storm = &record.storm.as_ref()?.data;
+    let of = |(when, latencies): (&str, &[Latencies])| {
+        let own = latencies.iter().find(|each| each.subject == "punctual")?;
+        let figures = Latencies::NAMES.iter().enumerate().filter_map(|(number, name)| {
+            let micros = |each: &Latencies| each.nanos[number] as f64 / 1e3;
+            let others = latencies.iter().filter(|other| {
+                let kind = record.subjects.kind(&other.subject);
+                kind.is_some_and(|kind| !kind.is_ours() && kind != Kind::Noise)
+            });
+            let others = others.map(|other| (&*other.subject, micros(other)));
+            unless_lowest(&format!("{when}, {name} (µs)"), micros(own), others)
+        });
+        Some(figures.collect::<Vec<_>>())
+    };
+    let storms: [(&str, &[Latencies]); 2] =
+        [("In the storm", &storm.due_together), ("After the idle days", &storm.after_days)];
+    Some(storms.into_iter().filter_map(of).flatten().collect())
 }
 
-pub fn hit(hit: &Hit) -> Vec<String> {
-    let mut losses = Vec::new();
-    for (group, of) in
-        [("real/", "real traces"), ("generated/", "generated traces"), ("ttl/", "traces with TTLs")]
-    {
-        losses.extend(hit_group(hit, group, of));
-    }
-    let count = hit.bytes.len();
-    let behind = hit.bytes.iter().filter(|row| {
-        let own = row.ratios.iter().find(|ratio| ratio.subject == "punctual");
-        let own = own.map_or(0.0, |own| own.ratio);
-        row.ratios.iter().any(|ratio| ratio.ratio > own)
+pub(crate) fn hit(record: &Record) -> Losses {
+    let groups = [
+        ("real/", "real traces"),
+        ("generated/", "generated traces"),
+        ("ttl/", "traces with TTLs"),
+    ];
+    let rows = &record.hit.as_ref()?.data.bytes;
+    let behind = rows.iter().filter(|row| row.ahead() < 0.0).count();
+    let count = rows.len();
+    let of_bytes = (behind > 0).then(|| {
+        format!("At the same number of bytes, a peer is ahead on {behind} of {count} rows.")
     });
-    let behind = behind.count();
-    if behind > 0 {
-        losses.push(format!(
-            "At the same number of bytes, a peer is ahead on {behind} of {count} rows."
-        ));
-    }
-    losses
+    let of_entries = groups.into_iter().filter_map(|(group, of)| hit_group(record, group, of));
+    Some(of_entries.chain(of_bytes).collect())
 }
 
 /// How often others are ahead on the traces of a group, and where most.
-pub fn hit_group(hit: &Hit, group: &str, of: &str) -> Option<String> {
-    let rows = crate::tables::hit_rows(hit, group);
-    let regrets: Vec<(f64, String)> = rows
-        .filter_map(|(trace, row)| {
-            let best = row.best_other()?;
-            let regret = 100.0 * (best.ratio - row.own()?);
-            let at = grouped(row.capacity);
-            Some((
-                regret,
-                format!("{trace} at {at} entries, {regret:.2} points behind {}", best.subject),
-            ))
-        })
-        .collect();
+pub(crate) fn hit_group(record: &Record, group: &str, of: &str) -> Option<String> {
+    let rows = hit_rows(&record.hit.as_ref()?.data, group);
+    let regret = |(trace, row): &(&str, &HitRow)| {
+        let best = row.best_other(&record.subjects)?;
+        let regret = 100.0 * (best.ratio - row.ratio("punctual")?);
+        let at = grouped(row.capacity);
+        let place = format!("{trace} at {at} entries, {regret:.2} points behind {}", best.subject);
+        Some((regret, place))
+    };
+    let regrets: Vec<(f64, String)> = rows.iter().filter_map(regret).collect();
     let behind = regrets.iter().filter(|(regret, _)| *regret > 0.0).count();
     let by_little = regrets.iter().filter(|(regret, _)| *regret > 0.0 && *regret < 1.0).count();
-    let (worst, at) = regrets.iter().max_by(|one, other| one.0.total_cmp(&other.0))?;
-    (*worst > 0.0).then(|| {
+    let (_, at) = regrets.iter().max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (behind > 0).then(|| {
         format!(
             "On {behind} of the {} rows of {of} some other cache or textbook policy is ahead, on \
              {by_little} of them by less than a point. Furthest behind: {at}.",
@@ -237,52 +176,29 @@ pub fn hit_group(hit: &Hit, group: &str, of: &str) -> Option<String> {
     })
 }
 
-pub fn growth(growth: &Growth) -> Vec<String> {
-    let mut losses = Vec::new();
-    for operation in ["hit", "overwrite"] {
-        let outcomes: Vec<&Outcome> =
-            growth.outcomes.iter().filter(|outcome| outcome.operation == operation).collect();
-        let (Some(first), Some(last)) =
-            (outcomes.iter().find(|outcome| outcome.capacity == 10_000), outcomes.last())
-        else {
-            continue;
-        };
+pub(crate) fn growth(record: &Record) -> Losses {
+    let outcomes = &record.growth.as_ref()?.data;
+    let of = |operation: &str| {
+        let mut sizes = outcomes.iter().filter(|outcome| outcome.operation == operation);
+        let first = sizes.clone().find(|outcome| outcome.capacity == 10_000)?;
+        let last = sizes.next_back()?;
         let times =
             |subject: &str| Some(last.result(subject)?.median() / first.result(subject)?.median());
-        let Some(own) = times("punctual") else { continue };
-        let less: Vec<String> = last
-            .results
-            .iter()
-            .filter(|result| result.subject != "punctual")
-            .filter_map(|result| Some((&result.subject, times(&result.subject)?)))
-            .filter(|(_, times)| *times < own)
-            .map(|(subject, times)| format!("{subject} {times:.1}"))
-            .collect();
-        if !less.is_empty() {
-            losses.push(format!(
-                "From {} to {} entries, the time of a call ({operation}) grows {own:.1} times; less \
-                 with {}.",
-                grouped(first.capacity),
-                grouped(last.capacity),
-                less.join(", ")
-            ));
-        }
-    }
-    losses
+        let others = last.results.iter().filter(|result| result.subject != "punctual");
+        let others = others.filter_map(|other| Some((&*other.subject, times(&other.subject)?)));
+        let [from, to] = [first, last].map(|outcome| grouped(outcome.capacity));
+        let what = format!("Times as long a call ({operation}) at {to} entries as at {from}");
+        unless_lowest(&what, times("punctual")?, others)
+    };
+    Some(["hit", "overwrite"].into_iter().filter_map(of).collect())
 }
 
-pub fn wheel(wheel: &Wheel) -> Vec<String> {
-    let mut losses = Vec::new();
-    let Some(own) = wheel.timers.first() else { return losses };
-    for other in &wheel.timers[1..] {
-        for ((phase, ours), (_, theirs)) in own.medians().into_iter().zip(other.medians()) {
-            if theirs < ours {
-                losses.push(format!(
-                    "{phase}: {} takes {theirs:.1} ns, the wheel {ours:.1}.",
-                    other.subject
-                ));
-            }
-        }
-    }
-    losses
+pub(crate) fn wheel(record: &Record) -> Losses {
+    let (own, others) = record.wheel.as_ref()?.data.split_first()?;
+    let of = |(number, nanos): (usize, f64)| {
+        let others = others.iter().map(|other| (&*other.subject, other.medians()[number]));
+        let phase = TimersResult::PHASES[number];
+        unless_lowest(&format!("Nanoseconds to {phase}"), nanos, others)
+    };
+    Some(own.medians().into_iter().enumerate().filter_map(of).collect())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use punctual_figures::record::Record;
-use punctual_figures::{docs, places, report};
+use punctual_figures::{docs, paths, report};
 
 const USAGE: &str = "\
 cargo run -p punctual-figures -- publish [RECORD]   takes what the latest run (or the record) has
@@ -30,12 +30,12 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let file = arguments.get(1).map(Path::new);
     match arguments.first().map(String::as_str) {
         Some("publish") => {
-            publish(&file.map_or_else(places::latest_record, |file| Ok(file.to_owned()))?)?;
+            publish(&file.map_or_else(paths::latest_record, |file| Ok(file.to_owned()))?)?;
             write_docs()
         }
         Some("docs") => write_docs(),
         Some("report") => {
-            let file = file.map_or_else(places::published_record, Path::to_owned);
+            let file = file.map_or_else(paths::published_record, Path::to_owned);
             println!("Report: {}", report::write(&Record::load(&file)?)?.display());
             Ok(())
         }
@@ -48,7 +48,7 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
 
 /// The parts that the run has measured replace those of the published record; the others stay.
 fn publish(run: &Path) -> Result<(), Box<dyn Error>> {
-    let path = places::published_record();
+    let path = paths::published_record();
     let mut published = if path.exists() { Record::load(&path)? } else { Record::default() };
     let left_out = published.take(Record::load(run)?);
     if !left_out.is_empty() {

@@ -7,41 +7,81 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::setting::Setting;
+use crate::environment::Environment;
+use crate::subject::{Kind, Subjects};
 use crate::table::grouped;
 
-/// Everything that tables and plots are made of. A run of a part leaves the others out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Record {
-    pub bars: Option<Part<Bars>>,
-    pub memory: Option<Part<Memory>>,
-    pub promptness: Option<Part<Promptness>>,
-    pub speed: Option<Part<Speed>>,
-    pub storm: Option<Part<Storm>>,
-    pub hit: Option<Part<Hit>>,
-    pub growth: Option<Part<Growth>>,
-    pub wheel: Option<Part<Wheel>>,
-    pub operations: Option<Part<Operations>>,
+/// Defines the record and what goes over all of its parts.
+macro_rules! record {
+    ($($part:ident: $data:ty,)*) => {
+        /// Everything that tables and plots are made of. A run of a part leaves the others out.
+        #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+        pub struct Record {
+            pub subjects: Subjects,
+            $(pub $part: Option<Part<$data>>,)*
+        }
+
+        impl Record {
+            /// The environment in which a part was measured.
+            pub fn environment(&self, part: &str) -> Option<&Environment> {
+                match part {
+                    $(stringify!($part) => Some(&self.$part.as_ref()?.environment),)*
+                    _ => None,
+                }
+            }
+
+            /// Takes the parts that another record has. Those that were filtered are no whole
+            /// parts: their names are returned.
+            pub fn take(&mut self, other: Self) -> Vec<&'static str> {
+                let mut left_out = Vec::new();
+                self.subjects.extend(other.subjects);
+                $(match other.$part {
+                    Some(part) if part.environment.filter.is_empty() => self.$part = Some(part),
+                    Some(_) => left_out.push(stringify!($part)),
+                    None => {}
+                })*
+                left_out
+            }
+        }
+    };
+}
+
+record! {
+    bars: Targets,
+    memory: Memory,
+    promptness: Vec<PromptnessOfCache>,
+    speed: Vec<Outcome>,
+    storm: Storm,
+    hit: Hit,
+    growth: Vec<Outcome>,
+    wheel: Vec<TimersResult>,
+    operations: Vec<OperationTime>,
 }
 
 /// What belongs together, and was measured in one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part<T> {
-    pub setting: Setting,
-    #[serde(flatten)]
+    pub environment: Environment,
     pub data: T,
+}
+
+/// The value below which a share of the values lies, and the rest above.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 /// Each with what it must reach, what it aims at, and what is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bars {
-    pub lines: Vec<BarLine>,
+pub struct Targets {
+    pub lines: Vec<Target>,
     pub outcomes: Vec<Outcome>,
 }
 
 /// A line of the table, in words, since each has its own unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BarLine {
+pub struct Target {
     pub bar: String,
     pub against: String,
     pub must: String,
@@ -51,7 +91,7 @@ pub struct BarLine {
     pub details: String,
 }
 
-impl BarLine {
+impl Target {
     pub fn is_missed(&self) -> bool {
         self.verdict.starts_with("missed")
     }
@@ -78,6 +118,12 @@ pub struct CountedMemory {
     pub allocations_an_insert: f64,
 }
 
+impl CountedMemory {
+    pub fn bytes_each(&self) -> f64 {
+        self.bytes as f64 / self.capacity as f64
+    }
+}
+
 /// What the builders say, of `u64` to `u64`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FootprintBytes {
@@ -88,7 +134,7 @@ pub struct FootprintBytes {
     pub index: usize,
     pub wheel: usize,
     pub eviction: usize,
-    /// Of `Cache`, on the machine of the setting.
+    /// Of `Cache`, on the machine of the record.
     pub total_of_shared: usize,
 }
 
@@ -97,36 +143,19 @@ pub struct FootprintBytes {
 pub struct ResidentMemory {
     pub subject: String,
     pub capacity: usize,
-    pub bytes_empty: u64,
-    /// With a tenth of the entries.
-    pub bytes_tenth: u64,
-    pub bytes_full: u64,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Promptness {
-    pub caches: Vec<PromptnessOfCache>,
+    /// Of the empty cache, with a tenth of the entries, and of the full one.
+    pub bytes: [u64; 3],
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PromptnessOfCache {
     pub subject: String,
     pub loaded: bool,
-    /// Milliseconds after the last deadline, and the share of the dead that is still held.
+    /// Milliseconds after the last deadline, and the share of the expired entries that is still held.
     pub held: Vec<(u64, f64)>,
     /// Microseconds from an entry's deadline to the drop of its value: of those dropped at all, at
     /// 50, 99 and 99.9 % and at the most. None: nothing was dropped.
     pub lateness_micros: Option<[u64; 4]>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Speed {
-    pub outcomes: Vec<Outcome>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Growth {
-    pub outcomes: Vec<Outcome>,
 }
 
 /// What came of a comparison.
@@ -143,8 +172,6 @@ pub struct Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timing {
     pub subject: String,
-    pub expires: bool,
-    pub is_ours: bool,
     /// Of each round.
     pub nanos_per_call: Vec<f64>,
     /// Over all rounds.
@@ -152,11 +179,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The value below which a share of the rounds lies.
     pub fn quantile(&self, share: f64) -> f64 {
-        let mut sorted = self.nanos_per_call.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted[((sorted.len() - 1) as f64 * share).round() as usize]
+        quantile(&self.nanos_per_call, share)
     }
 
     pub fn median(&self) -> f64 {
@@ -167,25 +191,18 @@ impl Timing {
     pub fn spread(&self) -> f64 {
         (self.quantile(0.75) - self.quantile(0.25)) / self.median()
     }
-
-    /// Whether one could use it instead: a cache for several threads that is not this crate's, not
-    /// the one that it replaces, and no bare map.
-    fn is_peer(&self) -> bool {
-        let is_other = self.subject.ends_with("map")
-            || self.subject.ends_with("unsync")
-            || self.subject == "original";
-        !self.is_ours && !is_other
-    }
 }
 
 impl Outcome {
     pub fn name(&self) -> String {
-        let Self { operation, popularity, material, capacity, threads, .. } = self;
+        format!("{}, {}, {}", self.operation, self.popularity, self.setup())
+    }
+
+    /// What several comparisons have in common, as in `u64, 10,000 entries, 1 thread`.
+    pub fn setup(&self) -> String {
+        let Self { material, capacity, threads, .. } = self;
         let plural = if *threads == 1 { "" } else { "s" };
-        format!(
-            "{operation}, {popularity}, {material}, {} entries, {threads} thread{plural}",
-            grouped(*capacity)
-        )
+        format!("{material}, {} entries, {threads} thread{plural}", grouped(*capacity))
     }
 
     pub fn result(&self, subject: &str) -> Option<&Timing> {
@@ -198,9 +215,11 @@ impl Outcome {
     }
 
     /// The fastest peer; of those that expire entries only, if asked for.
-    pub fn best_peer(&self, only_expiring: bool) -> Option<&Timing> {
-        let peers = self.results.iter();
-        let peers = peers.filter(|peer| peer.is_peer() && (peer.expires || !only_expiring));
+    pub fn best_peer(&self, subjects: &Subjects, only_expiring: bool) -> Option<&Timing> {
+        let peers = self.results.iter().filter(|result| {
+            subjects.kind(&result.subject) == Some(Kind::Peer)
+                && (subjects.expires(&result.subject) || !only_expiring)
+        });
         peers.min_by(|one, other| one.median().total_cmp(&other.median()))
     }
 }
@@ -229,11 +248,12 @@ pub struct ReapLimit {
 pub struct Latencies {
     pub subject: String,
     pub calls: usize,
-    pub p50_nanos: u64,
-    pub p99_nanos: u64,
-    pub p999_nanos: u64,
-    pub p9999_nanos: u64,
-    pub max_nanos: u64,
+    /// By [`Self::NAMES`].
+    pub nanos: [u64; 5],
+}
+
+impl Latencies {
+    pub const NAMES: [&str; 5] = ["median", "p99", "p99.9", "p99.99", "longest call"];
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -243,7 +263,7 @@ pub struct Hit {
     /// At the same number of bytes.
     pub bytes: Vec<BytesRow>,
     /// The bars that the default policy has to clear.
-    pub bars: Vec<BarLine>,
+    pub bars: Vec<Target>,
 }
 
 /// The hit ratios of one trace.
@@ -262,24 +282,8 @@ pub struct HitRow {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HitRatio {
     pub subject: String,
-    pub kind: Kind,
     /// The share of requests that found something.
     pub ratio: f64,
-}
-
-/// What a hit ratio is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    /// This crate, with the default policy and default shards: what the bars are about.
-    Punctual,
-    /// This crate, otherwise.
-    Variant,
-    /// A cache that one can use instead.
-    Peer,
-    /// A textbook policy.
-    Mark,
-    /// What nobody can pass.
-    Optimum,
 }
 
 impl HitRow {
@@ -287,14 +291,11 @@ impl HitRow {
         self.ratios.iter().find(|ratio| ratio.subject == subject).map(|found| found.ratio)
     }
 
-    pub fn own(&self) -> Option<f64> {
-        self.ratios.iter().find(|ratio| ratio.kind == Kind::Punctual).map(|found| found.ratio)
-    }
-
-    /// The best of what one could have instead: peers and textbook policies.
-    pub fn best_other(&self) -> Option<&HitRatio> {
-        let others =
-            self.ratios.iter().filter(|ratio| matches!(ratio.kind, Kind::Peer | Kind::Mark));
+    /// The best of what one could have instead: other caches and textbook policies.
+    pub fn best_other(&self, subjects: &Subjects) -> Option<&HitRatio> {
+        let is_other =
+            |ratio: &&HitRatio| subjects.kind(&ratio.subject).is_some_and(Kind::is_other);
+        let others = self.ratios.iter().filter(is_other);
         others.max_by(|one, other| one.ratio.total_cmp(&other.ratio))
     }
 }
@@ -308,6 +309,19 @@ pub struct BytesRow {
     pub ratios: Vec<BytesRatio>,
 }
 
+impl BytesRow {
+    pub fn of(&self, subject: &str) -> Option<&BytesRatio> {
+        self.ratios.iter().find(|ratio| ratio.subject == subject)
+    }
+
+    /// By how much punctual's ratio is above the best of the others.
+    pub fn ahead(&self) -> f64 {
+        let own = self.of("punctual").map_or(0.0, |own| own.ratio);
+        let others = self.ratios.iter().filter(|ratio| ratio.subject != "punctual");
+        own - others.map(|other| other.ratio).fold(0.0, f64::max)
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BytesRatio {
     pub subject: String,
@@ -316,40 +330,21 @@ pub struct BytesRatio {
     pub ratio: f64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Wheel {
-    pub timers: Vec<TimersResult>,
-}
-
 /// Nanoseconds for a timer, of each round.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct TimersResult {
     pub subject: String,
-    pub insert: Vec<f64>,
-    pub cancel: Vec<f64>,
-    /// Cascades included.
-    pub expire: Vec<f64>,
+    /// By [`Self::PHASES`].
+    pub rounds: [Vec<f64>; 3],
 }
 
 impl TimersResult {
-    /// The medians, by phase.
-    pub fn medians(&self) -> [(&'static str, f64); 3] {
-        let median = |rounds: &[f64]| {
-            let mut sorted = rounds.to_vec();
-            sorted.sort_by(f64::total_cmp);
-            sorted[sorted.len() / 2]
-        };
-        [
-            ("insert", median(&self.insert)),
-            ("cancel", median(&self.cancel)),
-            ("expire, cascades included", median(&self.expire)),
-        ]
-    }
-}
+    pub const PHASES: [&str; 3] = ["insert", "cancel", "expire, cascades included"];
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Operations {
-    pub operations: Vec<OperationTime>,
+    /// By phase.
+    pub fn medians(&self) -> [f64; 3] {
+        self.rounds.each_ref().map(|rounds| quantile(rounds, 0.5))
+    }
 }
 
 /// As criterion has it.
@@ -374,26 +369,8 @@ impl Record {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut text = String::new();
-        write(&rounded(serde_json::to_value(self)?), 0, &mut text)?;
+        let text = serde_json::to_string_pretty(&rounded(serde_json::to_value(self)?))?;
         Ok(fs::write(path, text + "\n")?)
-    }
-
-    /// Takes the parts that another record has. Those that were filtered are no whole parts: their
-    /// names are returned.
-    pub fn take(&mut self, other: Self) -> Vec<&'static str> {
-        let mut left_out = Vec::new();
-        macro_rules! take {
-            ($($part:ident),*) => {$(
-                match other.$part {
-                    Some(part) if part.setting.filter.is_empty() => self.$part = Some(part),
-                    Some(_) => left_out.push(stringify!($part)),
-                    None => {}
-                }
-            )*};
-        }
-        take!(bars, memory, promptness, speed, storm, hit, growth, wheel, operations);
-        left_out
     }
 }
 
@@ -401,43 +378,11 @@ impl Record {
 fn rounded(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => {
-            let value = number.as_f64().unwrap_or_default();
-            let digits = 10_f64.powi(6 - value.abs().max(1e-9).log10().ceil() as i32);
-            ((value * digits).round() / digits).into()
+            let digits = format!("{:.5e}", number.as_f64().unwrap_or_default());
+            digits.parse::<f64>().unwrap_or_default().into()
         }
         Value::Array(values) => values.into_iter().map(rounded).collect(),
         Value::Object(map) => map.into_iter().map(|(key, value)| (key, rounded(value))).collect(),
         other => other,
     }
-}
-
-/// A line for each result: one for each number would be ten thousand lines.
-fn write(value: &Value, depth: usize, out: &mut String) -> serde_json::Result<()> {
-    let indent = " ".repeat(depth);
-    let is_flat = |value: &Value| match value {
-        Value::Array(values) => !values.iter().any(|value| value.is_array() || value.is_object()),
-        Value::Object(map) => !map.values().any(|value| value.is_array() || value.is_object()),
-        _ => true,
-    };
-    match value {
-        Value::Object(map) if !map.is_empty() && depth < 2 => {
-            *out += "{";
-            for (number, (key, value)) in map.iter().enumerate() {
-                let comma = if number == 0 { "" } else { "," };
-                *out += &format!("{comma}\n{indent} {}: ", Value::from(key.as_str()));
-                write(value, depth + 1, out)?;
-            }
-            *out += &format!("\n{indent}}}");
-        }
-        Value::Array(values) if !is_flat(value) && depth < 3 => {
-            *out += "[";
-            for (number, value) in values.iter().enumerate() {
-                let comma = if number == 0 { "" } else { "," };
-                *out += &format!("{comma}\n{indent} {}", serde_json::to_string(value)?);
-            }
-            *out += &format!("\n{indent}]");
-        }
-        value => *out += &serde_json::to_string(value)?,
-    }
-    Ok(())
 }

@@ -1,131 +1,89 @@
-//! Tables: one content, for the terminal, for Markdown and for HTML.
+//! Tables: one content, for the terminal and for Markdown.
 
 use std::fmt;
+
+use tabled::builder::Builder;
+use tabled::settings::object::{Columns, Object, Rows};
+use tabled::settings::{Alignment, Span, Style};
 
 /// Rows of cells: the first column is aligned to the left, the others to the right.
 #[derive(Debug)]
 pub struct Table {
     head: Vec<String>,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-enum Row {
-    Cells(Vec<String>),
-    /// What the rows after it have in common.
-    Group(String),
+    /// A row of one cell is the title of those after it.
+    rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub fn new<T: Into<String>>(head: impl IntoIterator<Item = T>) -> Self {
-        Self { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
-    }
-
-    pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows.push(Row::Cells(cells.into_iter().map(Into::into).collect()));
-    }
-
-    pub fn group(&mut self, title: impl Into<String>) {
-        self.rows.push(Row::Group(title.into()));
-    }
-
-    /// Whether there is a head and nothing else.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    pub fn html(&self) -> String {
-        let mut text = String::from("<div class=\"table\"><table>\n<thead>");
-        let row = |cells: &[String], tag: &str| {
-            let cells = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", marked_up(cell)));
-            format!("<tr>{}</tr>", cells.collect::<String>())
-        };
-        text += &row(&self.head, "th");
-        text += "</thead>\n<tbody>\n";
-        for each in &self.rows {
-            text += &match each {
-                Row::Cells(cells) => row(cells, "td"),
-                Row::Group(title) => format!(
-                    "<tr><th class=\"group\" colspan=\"{}\">{}</th></tr>",
-                    self.head.len(),
-                    marked_up(title)
-                ),
-            };
-            text += "\n";
+    /// With the names of the columns between bars.
+    pub fn new(head: &str) -> Self {
+        Self {
+            head: head.split('|').map(|name| name.trim().to_owned()).collect(),
+            rows: Vec::new(),
         }
-        text + "</tbody></table></div>\n"
+    }
+
+    /// Adds a row; what it lacks of cells stays empty.
+    pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
+        cells.resize(self.head.len(), String::new());
+        self.rows.push(cells);
+    }
+
+    /// With rows; nothing, if there are none.
+    pub(crate) fn with<T: ToString>(
+        mut self,
+        rows: impl IntoIterator<Item: IntoIterator<Item = T>>,
+    ) -> Option<Self> {
+        for row in rows {
+            self.row(row.into_iter().map(|cell| cell.to_string()));
+        }
+        self.unless_empty()
+    }
+
+    /// Begins a group of rows: what they have in common is its title.
+    pub fn group(&mut self, title: impl Into<String>) {
+        self.rows.push(vec![title.into()]);
+    }
+
+    /// Nothing, where there is a head and nothing else.
+    pub(crate) fn unless_empty(self) -> Option<Self> {
+        (!self.rows.is_empty()).then_some(self)
     }
 
     pub fn markdown(&self) -> String {
-        let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut text = row(&self.head);
-        text += &format!("|---|{}\n", "--:|".repeat(self.head.len().saturating_sub(1)));
-        for each in &self.rows {
-            text += &match each {
-                Row::Cells(cells) => row(cells),
-                Row::Group(title) => {
-                    let mut cells = vec![format!("**{title}**")];
-                    cells.resize(self.head.len(), String::new());
-                    row(&cells)
-                }
-            };
+        let mut rule = vec!["---".to_owned()];
+        rule.resize(self.head.len(), "--:".to_owned());
+        let mut builder = Builder::from_iter([self.head.clone(), rule]);
+        for row in &self.rows {
+            match row.as_slice() {
+                [title] => builder.push_record([format!("**{title}**")]),
+                cells => builder.push_record(cells),
+            }
         }
-        text
+        let mut table = builder.build();
+        table.with(Style::markdown().remove_horizontals());
+        table.modify(Columns::new(1..), Alignment::right());
+        table.to_string() + "\n"
     }
 }
 
+/// As the terminal shows it.
 impl fmt::Display for Table {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = || {
-            let rows = self.rows.iter().filter_map(|row| match row {
-                Row::Cells(cells) => Some(cells),
-                Row::Group(_) => None,
-            });
-            std::iter::once(&self.head).chain(rows)
-        };
-        let width = |column: usize| {
-            let cells = rows().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
-        let line = |out: &mut fmt::Formatter<'_>, cells: &[String]| {
-            for (column, cell) in cells.iter().enumerate() {
-                if column == 0 {
-                    write!(out, "{cell:<width$}", width = widths[column])?;
-                } else {
-                    write!(out, "  {cell:>width$}", width = widths[column])?;
-                }
-            }
-            writeln!(out)
-        };
-        line(out, &self.head)?;
-        let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        writeln!(out, "{}", "-".repeat(total))?;
-        for row in &self.rows {
-            match row {
-                Row::Cells(cells) => line(out, cells)?,
-                Row::Group(title) => writeln!(out, "\n{title}")?,
-            }
+        let mut table = Builder::from_iter([&self.head].into_iter().chain(&self.rows)).build();
+        table.with(Style::psql());
+        table.modify(Columns::new(1..), Alignment::right());
+        for (number, _) in self.rows.iter().enumerate().filter(|(_, row)| row.len() == 1) {
+            let title = Rows::one(number + 1).intersect(Columns::one(0));
+            table.modify(title, Span::column(self.head.len() as isize));
         }
-        Ok(())
+        table.fmt(out)
     }
-}
-
-/// Text as HTML shows it; what stands between two stars or backticks as Markdown has it.
-pub(crate) fn marked_up(text: &str) -> String {
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let alternating = |text: &str, mark: &str, tag: &str| {
-        let mut result = String::new();
-        for (number, part) in text.split(mark).enumerate() {
-            result += &if number % 2 == 1 { format!("<{tag}>{part}</{tag}>") } else { part.into() };
-        }
-        result
-    };
-    alternating(&alternating(&escaped, "**", "b"), "`", "code")
 }
 
 /// A number with separators of thousands.
-pub(crate) fn grouped(number: impl TryInto<u64>) -> String {
+pub fn grouped(number: impl TryInto<u64>) -> String {
     let digits = number.try_into().unwrap_or_default().to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

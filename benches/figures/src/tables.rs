@@ -1,22 +1,23 @@
-//! The record's figures as tables.
+//! The record's figures as tables; none where the record lacks the part.
 
-use crate::record::{
-    BarLine, Bars, Growth, Hit, HitRow, HitTable, Kind, Latencies, Memory, Operations, Outcome,
-    Promptness, ReapLimit, Speed, Wheel,
-};
+use crate::record::{Hit, HitRow, Latencies, Record, Target};
+use crate::subject::Kind;
 use crate::table::{Table, grouped};
 
-pub fn bars(bars: &Bars) -> Table {
-    bar_lines(&bars.lines)
+pub(crate) fn bars(record: &Record) -> Option<Table> {
+    targets(&record.bars.as_ref()?.data.lines)
 }
 
-pub fn bar_lines(lines: &[BarLine]) -> Table {
-    let mut table = Table::new(["bar", "against", "must", "aim", "measured", "", "figures"]);
-    for line in lines {
-        let BarLine { bar, against, must, aim, measured, verdict, details } = line;
-        table.row([bar, against, must, aim, measured, verdict, details].map(String::as_str));
-    }
-    table
+pub(crate) fn hit_bars(record: &Record) -> Option<Table> {
+    targets(&record.hit.as_ref()?.data.bars)
+}
+
+fn targets(lines: &[Target]) -> Option<Table> {
+    let rows = lines.iter().map(|line| {
+        let Target { bar, against, must, aim, measured, verdict, details } = line;
+        [bar, against, must, aim, measured, verdict, details]
+    });
+    Table::new("bar | against | must | aim | measured | | figures").with(rows)
 }
 
 /// Names in the order in which they first come.
@@ -30,132 +31,97 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     names
 }
 
+pub(crate) fn memory(record: &Record) -> Option<Table> {
+    memory_of(record, &["u64", "String"])
+}
+
+pub(crate) fn memory_u64(record: &Record) -> Option<Table> {
+    memory_of(record, &["u64"])
+}
+
 /// Bytes an entry at the best and the worst capacity, and allocations.
-pub fn memory(memory: &Memory, materials: &[&str]) -> Table {
-    let mut table = Table::new([
-        "cache",
-        "entries of",
-        "bytes an entry, least",
-        "most",
-        "at entries",
-        "allocations an insert",
-    ]);
+fn memory_of(record: &Record, materials: &[&str]) -> Option<Table> {
+    let counted = &record.memory.as_ref()?.data.counted;
+    let mut table = Table::new(
+        "cache | entries of | bytes an entry, least | most | at entries | allocations an insert",
+    );
     for &material in materials {
-        let all = || memory.counted.iter().filter(|result| result.material == material);
+        let all = || counted.iter().filter(|result| result.material == material);
         for name in names(all().map(|result| &*result.subject)) {
-            let mut each: Vec<(f64, usize, f64)> = all()
-                .filter(|result| result.subject == name)
-                .map(|result| {
-                    let bytes = result.bytes as f64 / result.capacity as f64;
-                    (bytes, result.capacity, result.allocations_an_insert)
-                })
-                .collect();
-            each.sort_by(|one, other| one.0.total_cmp(&other.0));
-            let (Some(least), Some(most)) = (each.first(), each.last()) else { continue };
+            let mut each: Vec<_> = all().filter(|result| result.subject == name).collect();
+            each.sort_by(|one, other| one.bytes_each().total_cmp(&other.bytes_each()));
+            let (least, most) = (each.first()?, each.last()?);
             // What nobody allocates may be counted as a millionth, by threads of the cache.
-            let allocations = if most.2.abs() < 0.005 { 0.0 } else { most.2 };
+            let allocations = Some(most.allocations_an_insert).filter(|it| it.abs() >= 0.005);
             table.row([
                 name.to_owned(),
                 material.to_owned(),
-                format!("{:.1}", least.0),
-                format!("{:.1}", most.0),
-                grouped(most.1),
-                format!("{allocations:.2}"),
+                format!("{:.1}", least.bytes_each()),
+                format!("{:.1}", most.bytes_each()),
+                grouped(most.capacity),
+                format!("{:.2}", allocations.unwrap_or(0.0)),
             ]);
         }
     }
-    table
+    Some(table)
 }
 
 /// What was said beforehand beside what was counted.
-pub fn said(memory: &Memory) -> Table {
-    let told = || {
-        let told = memory.counted.iter().filter(|result| result.material == "u64");
-        told.filter_map(|result| Some((result, result.bytes_said?)))
-    };
-    let subjects = names(told().map(|(result, _)| &*result.subject));
-    let heads = subjects.iter().flat_map(|name| [format!("{name}, said"), "counted".to_owned()]);
-    let mut table = Table::new(["capacity".to_owned()].into_iter().chain(heads));
-    let mut capacities: Vec<usize> = told().map(|(result, _)| result.capacity).collect();
-    capacities.dedup();
-    for capacity in capacities {
-        let mut cells = vec![grouped(capacity)];
-        for (result, said) in told().filter(|(result, _)| result.capacity == capacity) {
-            cells.extend([grouped(said), grouped(result.bytes)]);
-        }
-        table.row(cells);
-    }
-    table
+pub(crate) fn said(record: &Record) -> Option<Table> {
+    let counted = &record.memory.as_ref()?.data.counted;
+    let told: Vec<_> = counted
+        .iter()
+        .filter(|result| result.material == "u64")
+        .filter_map(|result| Some((result, result.bytes_said?)))
+        .collect();
+    let subjects = names(told.iter().map(|(result, _)| &*result.subject));
+    let heads = subjects.iter().map(|name| format!(" | {name}, said | counted"));
+    let rows = told.chunk_by(|(one, _), (other, _)| one.capacity == other.capacity).map(|row| {
+        let bytes = row.iter().flat_map(|(result, said)| [grouped(*said), grouped(result.bytes)]);
+        [grouped(row[0].0.capacity)].into_iter().chain(bytes)
+    });
+    Table::new(&format!("capacity{}", heads.collect::<String>())).with(rows)
 }
 
 /// Of what a cache's bytes consist, for each entry of the capacity.
-pub fn cost(memory: &Memory) -> Table {
-    let mut table = Table::new([
-        "entries",
-        "slots",
-        "index",
-        "wheel",
-        "eviction",
-        "rest",
-        "in all",
-        "`Cache`, in all",
-    ]);
-    for row in &memory.footprints {
+pub(crate) fn cost(record: &Record) -> Option<Table> {
+    let rows = record.memory.as_ref()?.data.footprints.iter().map(|row| {
         let each = |bytes: usize| format!("{:.2}", bytes as f64 / row.capacity as f64);
         let rest = row.total - row.slots - row.index - row.wheel - row.eviction;
-        table.row([
-            grouped(row.capacity),
-            each(row.slots),
-            each(row.index),
-            each(row.wheel),
-            each(row.eviction),
-            each(rest),
-            format!("**{}**", each(row.total)),
-            each(row.total_of_shared),
-        ]);
-    }
-    table
+        let parts = [row.slots, row.index, row.wheel, row.eviction, rest].map(each);
+        let totals = [format!("**{}**", each(row.total)), each(row.total_of_shared)];
+        [grouped(row.capacity)].into_iter().chain(parts).chain(totals)
+    });
+    Table::new("entries | slots | index | wheel | eviction | rest | in all | `Cache`, in all")
+        .with(rows)
 }
 
-pub fn resident(memory: &Memory) -> Table {
-    let mut table =
-        Table::new(["cache", "capacity", "MiB, empty", "MiB, a tenth full", "MiB, full"]);
-    for result in &memory.resident {
-        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
-        table.row([
-            result.subject.clone(),
-            grouped(result.capacity),
-            mib(result.bytes_empty),
-            mib(result.bytes_tenth),
-            mib(result.bytes_full),
-        ]);
-    }
-    table
+pub(crate) fn resident(record: &Record) -> Option<Table> {
+    let rows = record.memory.as_ref()?.data.resident.iter().map(|result| {
+        let mib = result.bytes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
+        [result.subject.clone(), grouped(result.capacity)].into_iter().chain(mib)
+    });
+    Table::new("cache | capacity | MiB, empty | MiB, a tenth full | MiB, full").with(rows)
 }
 
-pub fn promptness(promptness: &Promptness) -> Table {
-    let first = promptness.caches.first();
-    let looks = first.map_or_else(Vec::new, |cache| cache.held.clone());
-    let mut head = vec!["cache".to_owned()];
-    head.extend(looks.iter().map(|(ms, _)| format!("% held after {} ms", grouped(*ms))));
-    head.extend(["half", "99 %", "99.9 %", "last"].map(|share| format!("ms late, {share}")));
-    let mut table = Table::new(head);
-    for loaded in [false, true] {
-        let meanwhile = if loaded { "Others ask for other keys" } else { "Nobody calls" };
-        table.group(meanwhile);
-        for cache in promptness.caches.iter().filter(|cache| cache.loaded == loaded) {
-            let mut cells = vec![cache.subject.clone()];
-            cells.extend(cache.held.iter().map(|(_, share)| format!("{:.1}", 100.0 * share)));
-            match cache.lateness_micros {
-                Some(late) => {
-                    cells.extend(late.map(|micros| format!("{:.1}", micros as f64 / 1e3)));
-                }
-                None => cells.extend(std::iter::repeat_n("never".to_owned(), 4)),
-            }
-            table.row(cells);
+pub(crate) fn promptness(record: &Record) -> Option<Table> {
+    let caches = &record.promptness.as_ref()?.data;
+    let looks = caches.first()?.held.iter().map(|(ms, _)| grouped(*ms));
+    let looks: String = looks.map(|ms| format!(" | % held after {ms} ms")).collect();
+    let late = "ms late, half | ms late, 99 % | ms late, 99.9 % | ms late, last";
+    let mut table = Table::new(&format!("cache{looks} | {late}"));
+    for (loaded, title) in [(false, "Nobody calls"), (true, "Others ask for other keys")] {
+        table.group(title);
+        for cache in caches.iter().filter(|cache| cache.loaded == loaded) {
+            let held = cache.held.iter().map(|(_, share)| format!("{:.1}", 100.0 * share));
+            let late = cache.lateness_micros.map_or_else(
+                || ["never"; 4].map(str::to_owned),
+                |late| late.map(|micros| format!("{:.1}", micros as f64 / 1e3)),
+            );
+            table.row([cache.subject.clone()].into_iter().chain(held).chain(late));
         }
     }
-    table
+    Some(table)
 }
 
 fn ratio(of: Option<f64>) -> String {
@@ -163,267 +129,219 @@ fn ratio(of: Option<f64>) -> String {
 }
 
 /// Everything that was measured.
-pub fn speed(speed: &Speed) -> Table {
-    let mut table = Table::new([
-        "cache",
-        "ns a call (median)",
-        "spread",
-        "times as fast as the best peer",
-        "as the best that expires",
-        "hits",
-    ]);
-    for outcome in &speed.outcomes {
-        let best = outcome.best_peer(false).map(|best| best.median());
-        let best_expiring = outcome.best_peer(true).map(|best| best.median());
+pub(crate) fn speed(record: &Record) -> Option<Table> {
+    let mut table = Table::new(
+        "cache | ns a call (median) | spread | times as fast as the best peer \
+         | as the best that expires | hits",
+    );
+    for outcome in &record.speed.as_ref()?.data {
+        let [best, best_expiring] = [false, true].map(|only_expiring| {
+            Some(outcome.best_peer(&record.subjects, only_expiring)?.median())
+        });
+        let writes = ["insert", "overwrite", "remove"];
+        let asks = !writes.iter().any(|start| outcome.operation.starts_with(start));
         table.group(outcome.name());
         for result in &outcome.results {
-            let hits = format!("{:.1} %", 100.0 * result.hit_share);
-            let asks = !["insert", "overwrite", "remove"]
-                .iter()
-                .any(|start| outcome.operation.starts_with(start));
+            let hits = asks.then(|| format!("{:.1} %", 100.0 * result.hit_share));
             table.row([
                 result.subject.clone(),
                 format!("{:.1}", result.median()),
                 format!("{:.0} %", 100.0 * result.spread()),
                 ratio(best.map(|best| best / result.median())),
                 ratio(best_expiring.map(|best| best / result.median())),
-                if asks { hits } else { String::new() },
+                hits.unwrap_or_default(),
             ]);
         }
     }
-    table
+    table.unless_empty()
 }
 
 /// Of each line only punctual and the best peers.
-pub fn speed_summary(speed: &Speed) -> Table {
-    let mut table = Table::new([
-        "ns a call",
-        "punctual",
-        "spread",
-        "best that expires",
-        "ratio",
-        "best peer",
-        "ratio",
-    ]);
-    let key = |outcome: &Outcome| (outcome.material.clone(), outcome.capacity, outcome.threads);
-    let mut last = None;
-    for outcome in &speed.outcomes {
-        let Some(own) = outcome.result("punctual") else { continue };
-        if last.as_ref() != Some(&key(outcome)) {
-            last = Some(key(outcome));
-            let (material, capacity, threads) = key(outcome);
-            let plural = if threads == 1 { "" } else { "s" };
-            let capacity = grouped(capacity);
-            table.group(format!("{material}, {capacity} entries, {threads} thread{plural}"));
-        }
-        let mut cells = vec![
-            format!("{}, {}", outcome.operation, outcome.popularity),
-            format!("{:.1}", own.median()),
-            format!("{:.0} %", 100.0 * own.spread()),
-        ];
-        for peer in [outcome.best_peer(true), outcome.best_peer(false)] {
-            cells.push(
-                peer.map_or_else(String::new, |peer| {
-                    format!("{} {:.1}", peer.subject, peer.median())
-                }),
-            );
-            cells.push(ratio(peer.map(|peer| peer.median() / own.median())));
-        }
-        table.row(cells);
-    }
-    table
-}
-
-pub fn storm(latencies: &[Latencies]) -> Table {
+pub(crate) fn speed_summary(record: &Record) -> Option<Table> {
     let mut table =
-        Table::new(["cache", "calls", "p50 (µs)", "p99", "p99.9", "p99.99", "longest (µs)"]);
-    let micros = |nanos: u64| format!("{:.2}", nanos as f64 / 1e3);
-    for each in latencies {
-        table.row([
-            each.subject.clone(),
-            grouped(each.calls),
-            micros(each.p50_nanos),
-            micros(each.p99_nanos),
-            micros(each.p999_nanos),
-            micros(each.p9999_nanos),
-            micros(each.max_nanos),
-        ]);
+        Table::new("ns a call | punctual | spread | best that expires | ratio | best peer | ratio");
+    let outcomes = &record.speed.as_ref()?.data;
+    for group in outcomes.chunk_by(|one, other| one.setup() == other.setup()) {
+        table.group(group[0].setup());
+        for outcome in group {
+            let Some(own) = outcome.result("punctual") else { continue };
+            let peers = [true, false].map(|only_expiring| {
+                let peer = outcome.best_peer(&record.subjects, only_expiring);
+                let shown = peer.map(|peer| format!("{} {:.1}", peer.subject, peer.median()));
+                [shown.unwrap_or_default(), ratio(peer.map(|peer| peer.median() / own.median()))]
+            });
+            let line = [
+                format!("{}, {}", outcome.operation, outcome.popularity),
+                format!("{:.1}", own.median()),
+                format!("{:.0} %", 100.0 * own.spread()),
+            ];
+            table.row(line.into_iter().chain(peers.into_iter().flatten()));
+        }
     }
-    table
+    table.unless_empty()
 }
 
-pub fn reap_limits(limits: &[ReapLimit]) -> Table {
-    let mut table =
-        Table::new(["`reap_limit`", "median call (µs)", "longest (µs)", "all freed after calls"]);
-    let micros = |nanos: u64| format!("{:.1}", nanos as f64 / 1e3);
-    for each in limits {
-        table.row([
-            grouped(each.limit),
-            micros(each.median_nanos),
-            micros(each.max_nanos),
-            grouped(each.calls),
-        ]);
-    }
-    table
+pub(crate) fn storm(record: &Record) -> Option<Table> {
+    latencies(&record.storm.as_ref()?.data.due_together)
 }
 
-pub fn growth(growth: &Growth) -> Table {
-    let first = growth.outcomes.first();
-    let subjects = first.map_or_else(Vec::new, |outcome| {
-        outcome.results.iter().map(|result| result.subject.clone()).collect()
+pub(crate) fn after_days(record: &Record) -> Option<Table> {
+    latencies(&record.storm.as_ref()?.data.after_days)
+}
+
+fn micros(nanos: u64, digits: usize) -> String {
+    format!("{:.digits$}", nanos as f64 / 1e3)
+}
+
+fn latencies(latencies: &[Latencies]) -> Option<Table> {
+    let rows = latencies.iter().map(|each| {
+        let micros = each.nanos.map(|nanos| micros(nanos, 2));
+        [each.subject.clone(), grouped(each.calls)].into_iter().chain(micros)
     });
-    let head = subjects.iter().map(|subject| format!("{subject} (ns)"));
-    let mut table = Table::new(["entries".to_owned()].into_iter().chain(head));
-    for operation in names(growth.outcomes.iter().map(|outcome| &*outcome.operation)) {
+    Table::new("cache | calls | p50 (µs) | p99 | p99.9 | p99.99 | longest (µs)").with(rows)
+}
+
+pub(crate) fn reap_limits(record: &Record) -> Option<Table> {
+    let rows = record.storm.as_ref()?.data.reap_limits.iter().map(|each| {
+        let (median, longest) = (micros(each.median_nanos, 1), micros(each.max_nanos, 1));
+        [grouped(each.limit), median, longest, grouped(each.calls)]
+    });
+    Table::new("`reap_limit` | median call (µs) | longest (µs) | all freed after calls").with(rows)
+}
+
+pub(crate) fn growth(record: &Record) -> Option<Table> {
+    let outcomes = &record.growth.as_ref()?.data;
+    let subjects: Vec<&str> =
+        outcomes.first()?.results.iter().map(|result| &*result.subject).collect();
+    let head: String = subjects.iter().map(|subject| format!(" | {subject} (ns)")).collect();
+    let mut table = Table::new(&format!("entries{head}"));
+    for operation in names(outcomes.iter().map(|outcome| &*outcome.operation)) {
         table.group(format!("{operation}, keys uniform"));
-        for outcome in growth.outcomes.iter().filter(|outcome| outcome.operation == operation) {
-            let mut cells = vec![grouped(outcome.capacity)];
-            cells.extend(subjects.iter().map(|subject| {
+        for outcome in outcomes.iter().filter(|outcome| outcome.operation == operation) {
+            let times = subjects.iter().map(|subject| {
                 outcome.result(subject).map_or_else(String::new, |result| {
                     format!("{:.1} ± {:.0} %", result.median(), 50.0 * result.spread())
                 })
-            }));
-            table.row(cells);
+            });
+            table.row([grouped(outcome.capacity)].into_iter().chain(times));
         }
     }
-    table
+    Some(table)
 }
 
-pub fn wheel(wheel: &Wheel) -> Table {
-    let mut table = Table::new([
-        "a million timers",
-        "insert (million/s)",
-        "cancel (million/s)",
-        "expire, cascades included (million/s)",
-    ]);
-    for result in &wheel.timers {
-        let each = result.medians().map(|(_, nanos)| format!("{:.1}", 1e3 / nanos));
-        table.row([result.subject.clone()].into_iter().chain(each));
-    }
-    table
+pub(crate) fn wheel(record: &Record) -> Option<Table> {
+    let rows = record.wheel.as_ref()?.data.iter().map(|result| {
+        let each = result.medians().map(|nanos| format!("{:.1}", 1e3 / nanos));
+        [result.subject.clone()].into_iter().chain(each)
+    });
+    Table::new(
+        "a million timers | insert (million/s) | cancel (million/s) \
+         | expire, cascades included (million/s)",
+    )
+    .with(rows)
 }
 
-pub fn operations(operations: &Operations) -> Table {
-    let mut table = Table::new(["operation", "ns a call (median)", "95 % confidence"]);
-    for group in names(operations.operations.iter().map(|each| &*each.group)) {
-        table.group(group);
-        for each in operations.operations.iter().filter(|each| each.group == group) {
-            table.row([
-                each.operation.clone(),
-                format!("{:.1}", each.median_nanos),
-                format!("{:.1} to {:.1}", each.low_nanos, each.high_nanos),
-            ]);
+pub(crate) fn operations(record: &Record) -> Option<Table> {
+    let mut table = Table::new("operation | ns a call (median) | 95 % confidence");
+    let operations = &record.operations.as_ref()?.data;
+    for group in operations.chunk_by(|one, other| one.group == other.group) {
+        table.group(&group[0].group);
+        for each in group {
+            let interval = format!("{:.1} to {:.1}", each.low_nanos, each.high_nanos);
+            table.row([each.operation.clone(), format!("{:.1}", each.median_nanos), interval]);
         }
     }
-    table
+    table.unless_empty()
 }
 
 /// A share in percent.
-fn percent(share: Option<f64>) -> String {
-    share.map_or_else(|| "-".to_owned(), |share| format!("{:.2}", 100.0 * share))
+fn percent(share: f64) -> String {
+    format!("{:.2}", 100.0 * share)
 }
 
-/// The rows of the traces whose names start so.
-pub(crate) fn hit_rows<'a>(
-    hit: &'a Hit,
-    group: &'a str,
-) -> impl Iterator<Item = (&'a str, &'a HitRow)> {
-    let tables = hit.tables.iter().filter_map(move |table| {
-        let name = table.trace.strip_prefix(group)?;
-        Some(table.rows.iter().map(move |row| (short_name(name, table), row)))
-    });
-    tables.flatten()
+/// A share in percent, where there is one.
+fn percent_or_dash(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), percent)
 }
 
-/// What the group does not tell.
-fn short_name<'a>(rest: &'a str, table: &'a HitTable) -> &'a str {
-    if rest.is_empty() { table.trace.rsplit('/').next().unwrap_or(&table.trace) } else { rest }
+/// The rows of the traces whose names start so, by what the start does not tell.
+pub(crate) fn hit_rows<'a>(hit: &'a Hit, group: &str) -> Vec<(&'a str, &'a HitRow)> {
+    let mut rows = Vec::new();
+    for table in &hit.tables {
+        let Some(rest) = table.trace.strip_prefix(group) else { continue };
+        let whole = table.trace.rsplit('/').next().unwrap_or(rest);
+        let name = if rest.is_empty() { whole } else { rest };
+        rows.extend(table.rows.iter().map(|row| (name, row)));
+    }
+    rows
 }
 
 /// The hit ratios of some columns on the traces of a group; of all columns, if none are named.
-pub fn hit_ratio(hit: &Hit, group: &str, columns: &[&str]) -> Table {
-    let rows: Vec<(&str, &HitRow)> = hit_rows(hit, group).collect();
+pub(crate) fn hit_ratio(record: &Record, group: &str, columns: &[&str]) -> Option<Table> {
+    let rows = hit_rows(&record.hit.as_ref()?.data, group);
     let all = rows.iter().flat_map(|(_, row)| &row.ratios).map(|ratio| &*ratio.subject);
     let columns = if columns.is_empty() { names(all) } else { columns.to_vec() };
-    let head = ["trace", "capacity"].into_iter().chain(columns.iter().copied());
-    let mut table = Table::new(head.chain(["the best other is ahead by"]));
+    let head = format!("trace | capacity | {} | the best other is ahead by", columns.join(" | "));
+    let mut table = Table::new(&head);
+    // Of the best that one could have, by how much each column is behind it at the worst row.
+    let mut furthest_behind = vec![0.0_f64; columns.len()];
     for (trace, row) in &rows {
         let mut cells = vec![(*trace).to_owned(), grouped(row.capacity)];
-        cells.extend(columns.iter().map(|column| percent(row.ratio(column))));
-        cells.push(row.own().zip(row.best_other()).map_or_else(String::new, |(own, best)| {
-            format!("{:.2} ({})", 100.0 * (best.ratio - own), best.subject)
+        cells.extend(columns.iter().map(|column| percent_or_dash(row.ratio(column))));
+        let (own, best) = (row.ratio("punctual"), row.best_other(&record.subjects));
+        cells.push(own.zip(best).map_or_else(String::new, |(own, best)| {
+            format!("{} ({})", percent(best.ratio - own), best.subject)
         }));
         table.row(cells);
+        let best = best.map_or(0.0, |best| best.ratio).max(own.unwrap_or(0.0));
+        for (column, furthest) in columns.iter().zip(&mut furthest_behind) {
+            *furthest = furthest.max(best - row.ratio(column).unwrap_or(0.0));
+        }
     }
-    if rows.is_empty() {
-        return table;
-    }
-    let of_all = |column: &str| -> Option<Vec<f64>> {
-        rows.iter().map(|(_, row)| row.ratio(column)).collect()
-    };
-    let count = rows.len() as f64;
+    let mut table = table.unless_empty()?;
     let mut means = vec!["**mean**".to_owned(), String::new()];
-    // A mean over some rows would be compared with means over all.
-    means.extend(
-        columns
-            .iter()
-            .map(|column| percent(of_all(column).map(|ratios| ratios.iter().sum::<f64>() / count))),
-    );
-    means.push(String::new());
-    table.row(means);
     let mut behind = vec!["**furthest behind**".to_owned(), String::new()];
-    behind.extend(columns.iter().map(|column| {
-        let is_choice = rows.iter().any(|(_, row)| {
-            let mut ratios = row.ratios.iter();
-            ratios.any(|ratio| ratio.subject == *column && ratio.kind != Kind::Optimum)
-        });
-        let ratios = of_all(column).filter(|_| is_choice);
-        percent(ratios.map(|ratios| {
-            let each = ratios.iter().zip(&rows).map(|(ratio, (_, row))| {
-                let best = row.best_other().map_or(0.0, |best| best.ratio);
-                best.max(row.own().unwrap_or(0.0)) - ratio
-            });
-            each.fold(0.0, f64::max)
-        }))
-    }));
-    behind.push(String::new());
+    for (column, furthest) in columns.iter().zip(furthest_behind) {
+        // A figure over some rows would be compared with figures over all.
+        let sum: Option<f64> = rows.iter().map(|(_, row)| row.ratio(column)).sum();
+        means.push(percent_or_dash(sum.map(|sum| sum / rows.len() as f64)));
+        let is_choice = record.subjects.kind(column) != Some(Kind::Optimum);
+        behind.push(percent_or_dash(sum.filter(|_| is_choice).map(|_| furthest)));
+    }
+    table.row(means);
     table.row(behind);
-    table
+    Some(table)
 }
 
 /// Hit ratios of caches that take the same number of bytes.
-pub fn hit_bytes(hit: &Hit, group: &str, columns: &[&str]) -> Table {
-    let rows: Vec<_> = hit.bytes.iter().filter(|row| row.trace.starts_with(group)).collect();
+pub(crate) fn hit_bytes(record: &Record, group: &str, columns: &[&str]) -> Option<Table> {
+    let bytes = &record.hit.as_ref()?.data.bytes;
+    let rows: Vec<_> = bytes.iter().filter(|row| row.trace.starts_with(group)).collect();
     let all = rows.iter().flat_map(|row| &row.ratios).map(|ratio| &*ratio.subject);
     let columns = if columns.is_empty() { names(all) } else { columns.to_vec() };
-    let head = ["trace", "capacity of punctual", "bytes"].into_iter();
-    let mut table =
-        Table::new(head.chain(columns.iter().copied()).chain(["punctual is ahead of the best by"]));
-    let (mut sums, mut sum_ahead) = (vec![0.0; columns.len()], 0.0);
+    let mut table = Table::new(&format!(
+        "trace | capacity of punctual | bytes | {} | punctual is ahead of the best by",
+        columns.join(" | ")
+    ));
     for row in &rows {
         let name = row.trace.strip_prefix(group).unwrap_or(&row.trace);
         let mut cells = vec![name.to_owned(), grouped(row.capacity), grouped(row.bytes)];
-        let of = |column: &str| row.ratios.iter().find(|ratio| ratio.subject == column);
-        for (column, sum) in columns.iter().zip(&mut sums) {
-            cells.push(of(column).map_or_else(String::new, |found| {
-                *sum += found.ratio;
-                format!("{} ({})", percent(Some(found.ratio)), grouped(found.capacity))
-            }));
-        }
-        let own = of("punctual").map_or(0.0, |own| own.ratio);
-        let others = row.ratios.iter().filter(|ratio| ratio.subject != "punctual");
-        let ahead = own - others.map(|other| other.ratio).fold(0.0, f64::max);
-        sum_ahead += ahead;
-        cells.push(format!("{:+.2}", 100.0 * ahead));
+        cells.extend(columns.iter().map(|column| {
+            row.of(column).map_or_else(String::new, |found| {
+                format!("{} ({})", percent(found.ratio), grouped(found.capacity))
+            })
+        }));
+        cells.push(format!("{:+.2}", 100.0 * row.ahead()));
         table.row(cells);
     }
-    if rows.is_empty() {
-        return table;
-    }
-    let count = rows.len() as f64;
+    let mut table = table.unless_empty()?;
     let mut means = vec!["**mean**".to_owned(), String::new(), String::new()];
-    means.extend(sums.iter().map(|sum| percent(Some(sum / count))));
-    means.push(format!("{:+.2}", 100.0 * sum_ahead / count));
+    means.extend(columns.iter().map(|column| {
+        let ratios = rows.iter().map(|row| row.of(column).map_or(0.0, |found| found.ratio));
+        percent(ratios.sum::<f64>() / rows.len() as f64)
+    }));
+    let ahead: f64 = rows.iter().map(|row| row.ahead()).sum();
+    means.push(format!("{:+.2}", 100.0 * ahead / rows.len() as f64));
     table.row(means);
-    table
+    Some(table)
 }

@@ -1,6 +1,7 @@
 //! Traces that are made here, so that nobody needs a file: each is one question to a policy.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -39,48 +40,38 @@ pub(crate) fn all(wanted: impl Fn(&str) -> bool) -> Vec<Trace> {
     recipes.into_iter().filter(|(name, _)| wanted(name)).map(|(name, make)| make(name)).collect()
 }
 
+/// The keys of all requests, each made from its number and Zipf's distribution.
+fn requests<K>(seed: u64, alpha: f64, key: impl Fn(usize, &mut Rng, &Zipf) -> K) -> Vec<K> {
+    let (mut random, popularity) = (Rng::with_seed(seed), Zipf::new(KEYS, alpha));
+    (0..REQUESTS).map(|number| key(number, &mut random, &popularity)).collect()
+}
+
 fn zipf(name: &str, alpha: f64) -> Trace {
-    let mut random = Rng::with_seed(1);
-    let popularity = Zipf::new(KEYS, alpha);
-    let keys: Vec<u32> = (0..REQUESTS).map(|_| popularity.draw(&mut random)).collect();
+    let keys = requests(1, alpha, |_, random, zipf| zipf.draw(random));
     Trace::new(name, &keys, None, &[10, 50, 200])
 }
 
 /// Of the requests, 30 % are for keys that never come again.
 fn one_time_keys(name: &str) -> Trace {
-    let mut random = Rng::with_seed(2);
-    let popularity = Zipf::new(KEYS, 0.99);
-    let keys: Vec<u64> =
-        (0..REQUESTS as u64)
-            .map(|number| {
-                if random.u8(..10) < 3 {
-                    FRESH + number
-                } else {
-                    popularity.draw(&mut random).into()
-                }
-            })
-            .collect();
+    let keys = requests(2, 0.99, |number, random, zipf| {
+        if random.u8(..10) < 3 { FRESH + number as u64 } else { zipf.draw(random).into() }
+    });
     Trace::new(name, &keys, None, &[]).at_capacities(&[500, 2_500, 10_000])
 }
 
 /// Every 50,000 requests the popular keys become unpopular, and others popular.
 fn hot_set_shift(name: &str) -> Trace {
-    let mut random = Rng::with_seed(3);
-    let popularity = Zipf::new(KEYS, 0.99);
-    let keys: Vec<usize> = (0..REQUESTS)
-        .map(|number| {
-            let shift = number / 50_000 * (KEYS / 7);
-            (popularity.draw(&mut random) as usize + shift) % KEYS
-        })
-        .collect();
+    let keys = requests(3, 0.99, |number, random, zipf| {
+        let shift = number / 50_000 * (KEYS / 7);
+        (zipf.draw(random) as usize + shift) % KEYS
+    });
     Trace::new(name, &keys, None, &[10, 50, 200])
 }
 
 /// Each key comes exactly twice, the second time after 1,000 other requests on average.
 fn keys_seen_twice(name: &str) -> Trace {
     let mut random = Rng::with_seed(4);
-    let mut later: std::collections::BTreeMap<usize, Vec<usize>> =
-        std::collections::BTreeMap::new();
+    let mut later: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut keys = Vec::with_capacity(REQUESTS);
     let mut fresh = 0;
     while keys.len() < REQUESTS {
@@ -132,17 +123,9 @@ fn larger_loop(name: &str, more_permille: usize) -> Trace {
 
 /// Zipf 0.99, and after every 20,000 requests a scan of 5,000 keys that never come again.
 fn scans(name: &str) -> Trace {
-    let mut random = Rng::with_seed(6);
-    let popularity = Zipf::new(KEYS, 0.99);
-    let keys: Vec<u64> = (0..REQUESTS as u64)
-        .map(|number| {
-            if number % 25_000 >= 20_000 {
-                FRESH + number
-            } else {
-                popularity.draw(&mut random).into()
-            }
-        })
-        .collect();
+    let keys = requests(6, 0.99, |number, random, zipf| {
+        if number % 25_000 >= 20_000 { FRESH + number as u64 } else { zipf.draw(random).into() }
+    });
     Trace::new(name, &keys, None, &[]).at_capacities(&[500, 2_500, 10_000])
 }
 
@@ -165,8 +148,8 @@ fn cluster(name: &str, alpha: f64, mix: TtlMix) -> Trace {
     let ttls_s: Vec<u32> = (0..KEYS).map(|_| ttl_of(mix, random.u32(..100))).collect();
     let keys: Vec<u32> = (0..REQUESTS).map(|_| popularity.draw(&mut random)).collect();
     let times = keys.iter().zip(0..).map(|(&key, number)| Timing {
-        at_ms: number * step_us / 1000,
-        ttl_ms: u64::from(ttls_s[key as usize]) * 1000,
+        at: Duration::from_millis(number * step_us / 1000),
+        ttl: Duration::from_secs(ttls_s[key as usize].into()),
     });
     let times = times.collect();
     Trace::new(name, &keys, Some(times), &[10, 50, 200])

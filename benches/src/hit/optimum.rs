@@ -13,8 +13,7 @@ const NEVER: u32 = u32::MAX;
 /// is asked for again only after its deadline counts as one that is never asked for again.
 pub(crate) fn hit_ratio(trace: &Trace, capacity: usize) -> f64 {
     let next_requests = next_requests(trace);
-    let at =
-        |number: usize| trace.times.as_ref().map_or(Duration::ZERO, |times| times[number].at());
+    let at = |number: usize| trace.times.as_ref().map_or(Duration::ZERO, |times| times[number].at);
     // For each key that is held: when it is asked for next, and when it expires.
     let mut held: Vec<Option<(u32, Duration)>> = vec![None; trace.key_count];
     let mut held_count = 0;
@@ -34,7 +33,7 @@ pub(crate) fn hit_ratio(trace: &Trace, capacity: usize) -> f64 {
             }
             None => match &trace.times {
                 None => Duration::MAX,
-                Some(times) => times[number].at() + times[number].ttl(),
+                Some(times) => times[number].at + times[number].ttl,
             },
         };
         let next = next_requests[number];

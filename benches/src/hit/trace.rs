@@ -31,19 +31,9 @@ pub(crate) struct Trace {
 
 #[derive(Clone, Copy)]
 pub(crate) struct Timing {
-    pub(crate) at_ms: u64,
+    pub(crate) at: Duration,
     /// Zero: the answer is not to be kept.
-    pub(crate) ttl_ms: u64,
-}
-
-impl Timing {
-    pub(crate) fn at(self) -> Duration {
-        Duration::from_millis(self.at_ms)
-    }
-
-    pub(crate) fn ttl(self) -> Duration {
-        Duration::from_millis(self.ttl_ms)
-    }
+    pub(crate) ttl: Duration,
 }
 
 impl Trace {
@@ -102,10 +92,7 @@ pub(crate) fn real(
         } else if file_name == "dns.csv.gz" && wanted("ttl/dns") {
             let requests = timed::read(&path)?;
             let keys: Vec<u64> = requests.iter().map(|request| request.key).collect();
-            let times = requests.iter().map(|request| Timing {
-                at_ms: request.at.as_millis().try_into().unwrap_or(u64::MAX),
-                ttl_ms: request.ttl.as_millis().try_into().unwrap_or(u64::MAX),
-            });
+            let times = requests.iter().map(|it| Timing { at: it.at, ttl: it.ttl });
             let trace = Trace::new("ttl/dns", &keys, Some(times.collect()), &[])
                 .at_capacities(&[14, 71, 143, 287]);
             traces.push(trace);

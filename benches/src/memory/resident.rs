@@ -7,8 +7,9 @@ use std::process::Command;
 
 use punctual_figures::record::ResidentMemory;
 
-use super::entrants;
+use crate::speed::entrants::build;
 use crate::speed::keys::Material;
+use crate::subjects::registry::Who;
 
 /// The first argument of a process that measures one cache.
 pub(crate) const CHILD: &str = "resident-memory-of";
@@ -17,7 +18,7 @@ const CAPACITY: usize = 1_000_000;
 
 /// Of all caches; of none, where the kernel does not tell.
 pub(super) fn run() -> Vec<ResidentMemory> {
-    entrants().iter().filter_map(|entrant| of(entrant.name).ok()).collect()
+    Who::regular().filter_map(|who| of(who.name()).ok()).collect()
 }
 
 fn of(subject: &str) -> Result<ResidentMemory, Box<dyn Error>> {
@@ -27,11 +28,10 @@ fn of(subject: &str) -> Result<ResidentMemory, Box<dyn Error>> {
 
 /// In a process of its own: measures a cache, and prints what came of it.
 pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
-    let all = entrants();
-    let entrant = all.iter().find(|entrant| entrant.name == subject).ok_or("no such cache")?;
+    let who = Who::regular().find(|who| who.name() == subject).ok_or("no such cache")?;
     let before = resident_bytes()?;
-    let mut cache = entrant.build::<u64>(CAPACITY, 1);
-    let bytes_empty = resident_bytes()?.saturating_sub(before);
+    let mut cache = build::<u64>(who, CAPACITY, 1);
+    let empty = resident_bytes()?.saturating_sub(before);
     let mut fill = |numbers: std::ops::Range<u64>| {
         cache.fill(&mut numbers.map(|number| (u64::key(number), u64::value(number))));
         Ok::<u64, Box<dyn Error>>(resident_bytes()?.saturating_sub(before))
@@ -40,9 +40,7 @@ pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
     let resident = ResidentMemory {
         subject: subject.to_owned(),
         capacity: CAPACITY,
-        bytes_empty,
-        bytes_tenth: fill(0..tenth)?,
-        bytes_full: fill(tenth..whole)?,
+        bytes: [empty, fill(0..tenth)?, fill(tenth..whole)?],
     };
     println!("{}", serde_json::to_string(&resident)?);
     Ok(())

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use punctual_figures::record::{Outcome, Timing};
 
-use super::field::{Entrant, Who};
+use super::entrants::build;
 use super::keys::{Draw, Material, Popularity, shuffled};
 use super::work::{Contestant, Work};
+use crate::subjects::registry::Who;
 
 /// Caches are filled to this share of their capacity where every lookup is to be a hit: whoever is
 /// divided into shards would otherwise evict some.
@@ -61,7 +62,7 @@ pub(crate) struct Contest {
 }
 
 struct Player<M> {
-    entrant: Entrant,
+    who: Who,
     contestant: Box<dyn Contestant<M>>,
     nanos_per_call: Vec<f64>,
     hit_shares: Vec<f64>,
@@ -79,19 +80,17 @@ impl Contest {
     }
 
     /// Lets the entrants take turns.
-    pub(crate) fn run<M: Material>(&self, entrants: &[Entrant]) -> Outcome {
+    pub(crate) fn run<M: Material>(&self, entrants: &[Who]) -> Outcome {
         self.take_turns(&mut self.players::<M>(entrants))
     }
 
     /// Whether it says something about the entrant.
-    fn admits(&self, entrant: &Entrant) -> bool {
+    fn admits(&self, who: Who) -> bool {
+        let facts = who.facts();
         match self.operation {
-            Operation::Remove => entrant.removes,
+            Operation::Remove => facts.removes,
             Operation::InsertFresh | Operation::ReadThrough => {
-                // To evict one entry it looks at all of them: with a million, that takes longer
-                // than the rest of the matrix.
-                let is_slow = entrant.who == Who::Stretto && self.capacity > 100_000;
-                entrant.is_bounded && !is_slow
+                facts.is_bounded && !(facts.evicts_slowly && self.capacity > 100_000)
             }
             _ => true,
         }
@@ -108,11 +107,11 @@ impl Contest {
     }
 
     /// The entrants that are admitted, with what the rounds will ask for.
-    fn players<M: Material>(&self, entrants: &[Entrant]) -> Vec<Player<M>> {
-        let entrants = entrants.iter().filter(|entrant| self.admits(entrant));
-        let players = entrants.map(|&entrant| Player {
-            entrant,
-            contestant: entrant.build(self.capacity, self.threads),
+    fn players<M: Material>(&self, entrants: &[Who]) -> Vec<Player<M>> {
+        let entrants = entrants.iter().filter(|who| self.admits(**who));
+        let players = entrants.map(|&who| Player {
+            who,
+            contestant: build(who, self.capacity, self.threads),
             nanos_per_call: Vec::new(),
             hit_shares: Vec::new(),
         });
@@ -164,7 +163,7 @@ impl Contest {
     fn take_turns<M: Material>(&self, players: &mut [Player<M>]) -> Outcome {
         let mut draw = self.draw(ROUNDS_SEED);
         let mut players: Vec<&mut Player<M>> =
-            players.iter_mut().filter(|player| self.admits(&player.entrant)).collect();
+            players.iter_mut().filter(|player| self.admits(player.who)).collect();
         let mut fresh = FRESH + self.capacity as u64 * 2;
         // The first round warms up and does not count.
         for round in 0..=self.rounds {
@@ -240,9 +239,7 @@ impl<M> Player<M> {
     fn take_timing(&mut self) -> Timing {
         let rounds = self.hit_shares.len().max(1) as f64;
         Timing {
-            subject: self.entrant.name.to_owned(),
-            expires: self.entrant.expires,
-            is_ours: self.entrant.is_ours(),
+            subject: self.who.name().to_owned(),
             nanos_per_call: std::mem::take(&mut self.nanos_per_call),
             hit_share: self.hit_shares.drain(..).sum::<f64>() / rounds,
         }
@@ -251,7 +248,7 @@ impl<M> Player<M> {
 
 /// Runs contests of the same entrants one after the other, each with the caches of the last one
 /// where these hold what it wants: to fill them takes longer than to measure.
-pub(crate) fn run_all<M: Material>(contests: &[Contest], entrants: &[Entrant]) -> Vec<Outcome> {
+pub(crate) fn run_all<M: Material>(contests: &[Contest], entrants: &[Who]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     let mut last: Option<(&Contest, Vec<Player<M>>)> = None;
     for contest in contests {

@@ -1,10 +1,10 @@
 //! Which comparisons are run: a short matrix by default, all of it if asked to.
 
-use punctual_figures::record::{Outcome, Speed};
+use punctual_figures::record::Outcome;
 
 use super::contest::{Contest, Operation, run_all};
-use super::field::{self, Entrant};
 use super::keys::{Material, Popularity};
+use crate::subjects::registry::Who;
 
 const SMALL: usize = 10_000;
 const LARGE: usize = 1_000_000;
@@ -51,7 +51,7 @@ fn is_in_short(
 }
 
 /// Runs the matrix, or the part of it whose descriptions contain all words of the filter.
-pub(crate) fn run(filter: &str, full: bool) -> Speed {
+pub(crate) fn run(filter: &str, full: bool) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for threads in [1, 2, 4] {
         for capacity in [SMALL, LARGE] {
@@ -59,7 +59,7 @@ pub(crate) fn run(filter: &str, full: bool) -> Speed {
             outcomes.extend(group::<String>(capacity, threads, filter, full));
         }
     }
-    Speed { outcomes }
+    outcomes
 }
 
 /// All that is run with one kind of entries, a size and a number of threads.
@@ -83,23 +83,9 @@ fn group<M: Material>(capacity: usize, threads: usize, filter: &str, full: bool)
 }
 
 /// For one thread all, for several those that can be shared, behind a mutex if need be.
-fn entrants(threads: usize) -> Vec<Entrant> {
-    let mut entrants = vec![
-        field::punctual(),
-        field::ORIGINAL,
-        field::MOKA_TTL,
-        field::MOKA_EXPIRY,
-        field::MINI_MOKA,
-        field::STRETTO,
-        field::QUICK_CACHE,
-        field::QUICK_CACHE_DEADLINE,
-        field::LRU_DEADLINE,
-        field::TTL_CACHE,
-        field::SHARDED_MAP,
-    ];
-    if threads == 1 {
-        entrants.insert(1, field::UNSYNC);
-        entrants.push(field::QUICK_CACHE_UNSYNC);
-    }
+fn entrants(threads: usize) -> Vec<Who> {
+    let mut entrants: Vec<Who> = Who::regular().collect();
+    entrants.extend([Who::ShardedMap, Who::QuickCacheUnsync]);
+    entrants.retain(|who| threads == 1 || !who.facts().is_single);
     entrants
 }

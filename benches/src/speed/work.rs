@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use super::keys::Material;
-use crate::by::By;
+use crate::stopwatch::TimedBy;
 use crate::subjects::Subject;
 
 /// One thread's calls of a round. Keys and values are made before the clock starts.
@@ -43,7 +43,7 @@ pub(crate) struct Round {
 /// The TTL of an entry: around an hour, different for different entries, so that not all deadlines
 /// are one, and long enough that nothing expires meanwhile.
 #[inline]
-pub(crate) fn ttl(number: usize) -> Duration {
+fn ttl(number: usize) -> Duration {
     Duration::from_secs(1800 + (number as u64 & 4095))
 }
 
@@ -67,7 +67,7 @@ impl<M: Material, S: Subject<M, M>> Contestant<M> for OneThread<S> {
     fn round(&mut self, works: Vec<Work<M>>) -> Round {
         let [work] = <[Work<M>; 1]>::try_from(works).ok().expect("one thread, one piece of work");
         let calls = work.calls();
-        let (time, hits, lookups) = perform(&mut self.0, work, By::Processor);
+        let (time, hits, lookups) = perform(&mut self.0, work, TimedBy::ThreadCpu);
         summary(time, calls, hits, lookups)
     }
 }
@@ -84,7 +84,7 @@ impl<M: Material, S: Subject<M, M> + Clone + Send> Contestant<M> for SeveralThre
     fn round(&mut self, works: Vec<Work<M>>) -> Round {
         let calls = works.iter().map(Work::calls).sum();
         let start = Barrier::new(works.len());
-        let results: Vec<(Duration, usize, usize)> = std::thread::scope(|scope| {
+        let results: Vec<Performed> = std::thread::scope(|scope| {
             let threads: Vec<_> = works
                 .into_iter()
                 .map(|work| {
@@ -92,7 +92,7 @@ impl<M: Material, S: Subject<M, M> + Clone + Send> Contestant<M> for SeveralThre
                     let start = &start;
                     scope.spawn(move || {
                         start.wait();
-                        perform(&mut subject, work, By::Passed)
+                        perform(&mut subject, work, TimedBy::WallClock)
                     })
                 })
                 .collect();
@@ -105,7 +105,7 @@ impl<M: Material, S: Subject<M, M> + Clone + Send> Contestant<M> for SeveralThre
     }
 }
 
-pub(crate) fn summary(time: Duration, calls: usize, hits: usize, lookups: usize) -> Round {
+fn summary(time: Duration, calls: usize, hits: usize, lookups: usize) -> Round {
     Round {
         nanos_per_call: time.as_nanos() as f64 / calls.max(1) as f64,
         hit_share: hits as f64 / lookups.max(1) as f64,
@@ -124,57 +124,48 @@ fn fill<M: Material>(subject: &mut impl Subject<M, M>, entries: &mut dyn Iterato
 }
 
 /// Time, lookups that found something, and lookups.
-fn perform<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    work: Work<M>,
-    by: By,
-) -> (Duration, usize, usize) {
+type Performed = (Duration, usize, usize);
+
+fn perform<M: Material>(subject: &mut impl Subject<M, M>, work: Work<M>, by: TimedBy) -> Performed {
+    fn timed(by: TimedBy, perform: impl FnOnce() -> (usize, usize)) -> Performed {
+        let start = by.now();
+        let (hits, lookups) = perform();
+        (by.now() - start, hits, lookups)
+    }
     match work {
-        Work::Get(keys) => get(subject, &keys, by),
-        Work::Insert(entries) => insert(subject, entries, by),
-        Work::ReadThrough(keys) => read_through(subject, &keys, by),
-        Work::Mixed(calls) => mixed(subject, calls, by),
-        Work::Remove(keys) => remove(subject, &keys, by),
+        Work::Get(keys) => timed(by, || (get(subject, &keys), keys.len())),
+        Work::Insert(entries) => {
+            // To be dropped when the clock has stopped.
+            let mut entries = entries.into_iter();
+            timed(by, || insert(subject, &mut entries))
+        }
+        Work::ReadThrough(keys) => timed(by, || (read_through(subject, &keys), keys.len())),
+        Work::Mixed(calls) => {
+            let mut calls = calls.into_iter().enumerate();
+            timed(by, || mixed(subject, &mut calls))
+        }
+        Work::Remove(keys) => timed(by, || remove(subject, &keys)),
     }
 }
 
 // A function for each kind of work, so that the optimiser sees each loop by itself.
 
 #[inline(never)]
-fn get<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    keys: &[M],
-    by: By,
-) -> (Duration, usize, usize) {
-    let start = by.now();
-    let mut hits = 0;
-    for key in keys {
-        hits += usize::from(subject.get(key, |value| _ = black_box(value)).is_some());
-    }
-    (by.now() - start, hits, keys.len())
+fn get<M: Material>(subject: &mut impl Subject<M, M>, keys: &[M]) -> usize {
+    subject.get_each(keys)
 }
 
 #[inline(never)]
-fn insert<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    entries: Vec<(M, M)>,
-    by: By,
-) -> (Duration, usize, usize) {
-    let mut entries = entries.into_iter().enumerate();
-    let start = by.now();
-    for (number, (key, value)) in entries.by_ref() {
-        subject.insert(key, value, ttl(number));
-    }
-    (by.now() - start, 0, 0)
+fn insert<M: Material>(
+    subject: &mut impl Subject<M, M>,
+    entries: &mut std::vec::IntoIter<(M, M)>,
+) -> (usize, usize) {
+    subject.insert_each(entries, ttl);
+    (0, 0)
 }
 
 #[inline(never)]
-fn read_through<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    keys: &[M],
-    by: By,
-) -> (Duration, usize, usize) {
-    let start = by.now();
+fn read_through<M: Material>(subject: &mut impl Subject<M, M>, keys: &[M]) -> usize {
     let mut hits = 0;
     for (number, key) in keys.iter().enumerate() {
         if subject.get(key, |value| _ = black_box(value)).is_some() {
@@ -183,19 +174,16 @@ fn read_through<M: Material, S: Subject<M, M>>(
             subject.insert(key.clone(), M::value_of(key), ttl(number));
         }
     }
-    (by.now() - start, hits, keys.len())
+    hits
 }
 
 #[inline(never)]
-fn mixed<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    calls: Vec<(M, Option<M>)>,
-    by: By,
-) -> (Duration, usize, usize) {
-    let mut calls = calls.into_iter().enumerate();
+fn mixed<M: Material>(
+    subject: &mut impl Subject<M, M>,
+    calls: &mut impl Iterator<Item = (usize, (M, Option<M>))>,
+) -> (usize, usize) {
     let (mut hits, mut lookups) = (0, 0);
-    let start = by.now();
-    for (number, (key, value)) in calls.by_ref() {
+    for (number, (key, value)) in calls {
         match value {
             Some(value) => subject.insert(key, value, ttl(number)),
             None => {
@@ -204,18 +192,13 @@ fn mixed<M: Material, S: Subject<M, M>>(
             }
         }
     }
-    (by.now() - start, hits, lookups)
+    (hits, lookups)
 }
 
 #[inline(never)]
-fn remove<M: Material, S: Subject<M, M>>(
-    subject: &mut S,
-    keys: &[M],
-    by: By,
-) -> (Duration, usize, usize) {
-    let start = by.now();
+fn remove<M: Material>(subject: &mut impl Subject<M, M>, keys: &[M]) -> (usize, usize) {
     for key in keys {
         subject.remove(key);
     }
-    (by.now() - start, 0, 0)
+    (0, 0)
 }

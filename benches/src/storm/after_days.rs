@@ -6,20 +6,13 @@
 
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-use punctual::{Eviction, ManualClock};
+use hdrhistogram::Histogram;
 use punctual_figures::record::Latencies;
 
-use super::{Calls, DUE, LIVING, Nothing, latencies};
-use crate::by::By;
-use crate::speed::field;
+use super::{CAPACITY, Calls, DUE, LIVING, entrants, latencies, name};
+use crate::stopwatch::TimedBy;
 use crate::subjects::Subject;
-use crate::subjects::lru_deadline::LruDeadline;
-use crate::subjects::original::Original;
-use crate::subjects::punctual_cache::PunctualCache;
-use crate::subjects::punctual_unsync::PunctualUnsync;
-use crate::subjects::quick_cache::QuickCache;
-use crate::subjects::quick_cache_deadline::QuickCacheDeadline;
+use crate::subjects::registry::{Visitor, Who};
 use crate::subjects::time::SimulatedTime;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -31,49 +24,38 @@ const STEP: Duration = Duration::from_millis(1);
 const BATCHES: u32 = 500;
 
 pub(super) fn run() -> Vec<Latencies> {
-    let capacity = (DUE + LIVING) as usize * 21 / 20;
-    let (eviction, hasher) = (Eviction::default(), || FixedState::with_seed(1));
-    let clock = ManualClock::new();
-    let time = SimulatedTime::default();
-    let by_clock = |now| clock.set(now);
-    let by_time = |now| time.set(now);
-    let punctual = PunctualCache::simulated(capacity, eviction, hasher(), clock.clone());
-    let unsync = PunctualUnsync::simulated(capacity, eviction, hasher(), clock.clone());
-    vec![
-        latencies("no cache", touched_again(Nothing, |_| ())),
-        latencies("quick_cache, nothing due", touched_again(QuickCache::new(capacity), |_| ())),
-        latencies(field::punctual().name, touched_again(punctual, by_clock)),
-        latencies(field::UNSYNC.name, touched_again(unsync, by_clock)),
-        latencies(
-            field::ORIGINAL.name,
-            touched_again(Original::simulated(capacity, clock.clone()), by_clock),
-        ),
-        latencies(
-            field::QUICK_CACHE_DEADLINE.name,
-            touched_again(QuickCacheDeadline::new(capacity, time.clone()), by_time),
-        ),
-        latencies(
-            field::LRU_DEADLINE.name,
-            touched_again(LruDeadline::new(capacity, time.clone()), by_time),
-        ),
-    ]
+    let lives_in_simulated_time = |who: &Who| who.facts().takes_clock || !who.facts().expires;
+    let measured = entrants().filter(lives_in_simulated_time).map(|who| {
+        let time = SimulatedTime::with_seed(1);
+        let nanos = who.visit(CAPACITY, OUTLIVES_IT, &time, TouchedAgain { time: &time });
+        latencies(name(who, "nothing due"), &nanos)
+    });
+    measured.collect()
 }
 
 /// Fills the subject, lets the days pass, and times calls.
-fn touched_again(mut subject: impl Subject<u64, u64>, set_time: impl Fn(Duration)) -> Vec<u64> {
-    set_time(Duration::ZERO);
-    let mut random = fastrand::Rng::with_seed(48);
-    for key in 0..DUE {
-        let ttl_ms = random.u64(10..DAY.as_millis() as u64);
-        subject.insert(key, key, Duration::from_millis(ttl_ms));
+struct TouchedAgain<'a> {
+    time: &'a SimulatedTime,
+}
+
+impl Visitor<u64, u64> for TouchedAgain<'_> {
+    type Output = Histogram<u64>;
+
+    fn single(self, mut subject: impl Subject<u64, u64>) -> Histogram<u64> {
+        self.time.set(Duration::ZERO);
+        let mut random = fastrand::Rng::with_seed(48);
+        for key in 0..DUE {
+            let ttl_ms = random.u64(10..DAY.as_millis() as u64);
+            subject.insert(key, key, Duration::from_millis(ttl_ms));
+        }
+        for key in DUE..DUE + LIVING {
+            subject.insert(key, key, OUTLIVES_IT);
+        }
+        let mut calls = Calls::new();
+        for batch in 0..BATCHES {
+            self.time.set(IDLE + STEP * batch);
+            calls.make(&mut subject, TimedBy::WallClock);
+        }
+        calls.nanos
     }
-    for key in DUE..DUE + LIVING {
-        subject.insert(key, key, OUTLIVES_IT);
-    }
-    let mut calls = Calls::new();
-    for batch in 0..BATCHES {
-        set_time(IDLE + STEP * batch);
-        calls.make(&mut subject, By::Passed);
-    }
-    calls.nanos
 }

@@ -1,4 +1,4 @@
-//! `lru` with a deadline in the value, checked on read. What is found dead is removed.
+//! `lru` with a deadline in the value, checked on read. An entry found expired is removed.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

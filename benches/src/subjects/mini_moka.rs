@@ -6,13 +6,8 @@ use mini_moka::sync::{Cache, ConcurrentCacheExt};
 
 use super::{Key, Subject, Value};
 
+#[derive(Clone)]
 pub(crate) struct MiniMoka<K, V>(Cache<K, V>);
-
-impl<K, V> Clone for MiniMoka<K, V> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl<K: Key, V: Value> MiniMoka<K, V> {
     pub(crate) fn new(capacity: usize, ttl: Duration) -> Self {

@@ -1,28 +1,34 @@
-//! What is compared: one small trait, and one file for each subject.
+//! What is compared: one small trait, one file for each subject, and the [`registry`] of all.
 //!
 //! Each adapter uses its subject as the subject's own documentation recommends, and says where it
 //! had to choose. If you maintain one of them and would do it differently, that file is all there
 //! is to change.
 
-pub(crate) mod bare_map;
-pub(crate) mod lru_deadline;
-pub(crate) mod mini_moka;
-pub(crate) mod moka_expiry;
-pub(crate) mod moka_ttl;
+mod bare_map;
+pub(crate) mod boxed;
+mod lru_deadline;
+mod mini_moka;
+mod moka_expiry;
+mod moka_ttl;
 pub(crate) mod mutexed;
-pub(crate) mod original;
+mod nothing;
+mod original;
+mod policies;
 pub(crate) mod prompt;
-pub(crate) mod punctual_cache;
-pub(crate) mod punctual_unsync;
-pub(crate) mod quick_cache;
-pub(crate) mod quick_cache_deadline;
-pub(crate) mod quick_cache_unsync;
-pub(crate) mod sharded_map;
-pub(crate) mod stretto;
+mod punctual_batches;
+mod punctual_cache;
+mod punctual_unsync;
+mod quick_cache;
+mod quick_cache_deadline;
+mod quick_cache_unsync;
+pub(crate) mod registry;
+mod sharded_map;
+mod stretto;
 pub(crate) mod time;
-pub(crate) mod ttl_cache;
+mod ttl_cache;
 
 use std::hash::Hash;
+use std::hint::black_box;
 use std::time::Duration;
 
 /// What every subject's keys have to be.
@@ -46,4 +52,26 @@ pub(crate) trait Subject<K, V> {
 
     /// Lets the subject finish what it put off, for those that recommend to.
     fn settle(&mut self) {}
+
+    /// Looks keys up; returns how many were there.
+    #[inline]
+    fn get_each(&mut self, keys: &[K]) -> usize {
+        let mut hits = 0;
+        for key in keys {
+            hits += usize::from(self.get(key, |value| _ = black_box(value)).is_some());
+        }
+        hits
+    }
+
+    /// Puts entries in, with TTLs by their number.
+    #[inline]
+    fn insert_each(
+        &mut self,
+        entries: &mut impl ExactSizeIterator<Item = (K, V)>,
+        ttl: impl Fn(usize) -> Duration,
+    ) {
+        for (number, (key, value)) in entries.enumerate() {
+            self.insert(key, value, ttl(number));
+        }
+    }
 }

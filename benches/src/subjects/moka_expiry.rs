@@ -9,13 +9,8 @@ use moka::sync::Cache;
 
 use super::{Key, Subject, Value};
 
+#[derive(Clone)]
 pub(crate) struct MokaExpiry<K, V>(Cache<K, (Duration, V)>);
-
-impl<K, V> Clone for MokaExpiry<K, V> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 /// A value's TTL counts from the time it is put in, also where it replaces another one.
 struct TtlOfValue;

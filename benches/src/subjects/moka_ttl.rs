@@ -10,13 +10,8 @@ use moka::sync::Cache;
 
 use super::{Key, Subject, Value};
 
+#[derive(Clone)]
 pub(crate) struct MokaTtl<K, V>(Cache<K, V>);
-
-impl<K, V> Clone for MokaTtl<K, V> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl<K: Key, V: Value> MokaTtl<K, V> {
     pub(crate) fn new(capacity: usize, ttl: Duration) -> Self {

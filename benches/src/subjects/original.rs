@@ -4,21 +4,17 @@ use std::time::Duration;
 
 use punctual::original::LocalCache;
 
+use super::time::Time;
 use super::{Key, Subject, Value};
 
 pub(crate) struct Original<K, V>(LocalCache<K, V>);
 
 impl<K: Key, V: Value> Original<K, V> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self(LocalCache::new(capacity))
-    }
-
-    /// For replaying a trace.
-    pub(crate) fn simulated(
-        capacity: usize,
-        clock: impl punctual::Clock + Send + Sync + 'static,
-    ) -> Self {
-        Self(LocalCache::with_clock(capacity, clock))
+    pub(crate) fn new(capacity: usize, time: &impl Time) -> Self {
+        Self(match time.clock() {
+            Some(clock) => LocalCache::with_clock(capacity, clock),
+            None => LocalCache::new(capacity),
+        })
     }
 }
 

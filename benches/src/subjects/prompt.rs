@@ -9,18 +9,19 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use super::Subject;
+use super::boxed::Boxed;
 use super::time::{SimulatedTime, Time};
 
-pub(crate) struct Prompt<S> {
-    inner: S,
+pub(crate) struct Prompt {
+    inner: Boxed<u64, u64>,
     time: SimulatedTime,
     deadlines: HashMap<u64, Duration>,
     /// With those of entries that were put in again since, which have another deadline.
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
 }
 
-impl<S: Subject<u64, u64>> Prompt<S> {
-    pub(crate) fn new(inner: S, time: SimulatedTime) -> Self {
+impl Prompt {
+    pub(crate) fn new(inner: Boxed<u64, u64>, time: SimulatedTime) -> Self {
         Self { inner, time, deadlines: HashMap::new(), queue: BinaryHeap::new() }
     }
 
@@ -39,10 +40,10 @@ impl<S: Subject<u64, u64>> Prompt<S> {
     }
 }
 
-impl<S: Subject<u64, u64>> Subject<u64, u64> for Prompt<S> {
+impl Subject<u64, u64> for Prompt {
     fn get<R>(&mut self, key: &u64, read: impl FnOnce(&u64) -> R) -> Option<R> {
         self.remove_due();
-        self.inner.get(key, read)
+        self.inner.get(key).map(|value| read(&value))
     }
 
     fn insert(&mut self, key: u64, value: u64, ttl: Duration) {

@@ -3,46 +3,22 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use punctual::{Cache, Clock, Eviction, RandomState, Reaper};
+use punctual::{Cache, Eviction, Reaper};
 
+use super::time::Time;
 use super::{Key, Subject, Value};
 
-pub(crate) struct PunctualCache<K, V, S = RandomState>(Cache<K, V, S>);
-
-impl<K, V, S> Clone for PunctualCache<K, V, S> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<K: Key, V: Value> PunctualCache<K, V> {
-    pub(crate) fn new(capacity: usize, eviction: Eviction) -> Self {
-        let cache = Cache::builder()
-            .capacity(capacity)
-            .eviction(eviction)
-            .reaper(Reaper::Thread)
-            .build()
-            .expect("the capacity is possible");
-        Self(cache)
-    }
-}
+#[derive(Clone)]
+pub(crate) struct PunctualCache<K, V, S>(Cache<K, V, S>);
 
 impl<K: Key, V: Value, S: BuildHasher + Send + Sync + 'static> PunctualCache<K, V, S> {
-    /// For replaying a trace: in simulated time, with a hasher whose seed is known.
-    pub(crate) fn simulated(
-        capacity: usize,
-        eviction: Eviction,
-        hasher: S,
-        clock: impl Clock + Send + Sync + 'static,
-    ) -> Self {
-        let cache = Cache::builder()
-            .capacity(capacity)
-            .eviction(eviction)
-            .clock(clock)
-            .hasher(hasher)
-            .build()
-            .expect("the capacity is possible");
-        Self(cache)
+    pub(crate) fn new(capacity: usize, eviction: Eviction, time: &impl Time<Hasher = S>) -> Self {
+        let builder = Cache::builder().capacity(capacity).eviction(eviction).hasher(time.hasher());
+        let builder = match time.clock() {
+            Some(clock) => builder.clock(clock),
+            None => builder.reaper(Reaper::Thread),
+        };
+        Self(builder.build().expect("the capacity is possible"))
     }
 }
 

@@ -4,36 +4,27 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use punctual::unsync::Cache;
-use punctual::{Clock, Eviction, RandomState};
+use punctual::{Eviction, ManualClock, SystemClock};
 
+use super::time::Time;
 use super::{Key, Subject, Value};
 
-pub(crate) struct PunctualUnsync<K, V, S = RandomState>(Cache<K, V, S>);
-
-impl<K: Key, V: Value> PunctualUnsync<K, V> {
-    /// With the system's clock if `clock` is `SystemClock`: that one is read at each call.
-    pub(crate) fn new(capacity: usize, eviction: Eviction, clock: impl Clock + 'static) -> Self {
-        let builder = Cache::builder().capacity(capacity).eviction(eviction).clock(clock);
-        Self(builder.build().expect("the capacity is possible"))
-    }
-}
+pub(crate) struct PunctualUnsync<K, V, S>(Cache<K, V, S>);
 
 impl<K: Key, V: Value, S: BuildHasher> PunctualUnsync<K, V, S> {
-    /// For replaying a trace: in simulated time, with a hasher whose seed is known.
-    pub(crate) fn simulated(
+    /// Without a clock it goes by the system's, which it reads at each call.
+    pub(crate) fn new(
         capacity: usize,
         eviction: Eviction,
-        hasher: S,
-        clock: impl Clock + 'static,
+        clock: Option<ManualClock>,
+        time: &impl Time<Hasher = S>,
     ) -> Self {
-        let cache = Cache::builder()
-            .capacity(capacity)
-            .eviction(eviction)
-            .clock(clock)
-            .hasher(hasher)
-            .build()
-            .expect("the capacity is possible");
-        Self(cache)
+        let builder = Cache::builder().capacity(capacity).eviction(eviction).hasher(time.hasher());
+        let builder = match clock {
+            Some(clock) => builder.clock(clock),
+            None => builder.clock(SystemClock),
+        };
+        Self(builder.build().expect("the capacity is possible"))
     }
 }
 

@@ -9,13 +9,8 @@ use quick_cache::sync::Cache;
 use super::{Key, Subject, Value};
 
 /// A reference-counted handle, since the cache itself is none.
+#[derive(Clone)]
 pub(crate) struct QuickCache<K, V>(Arc<Cache<K, V>>);
-
-impl<K, V> Clone for QuickCache<K, V> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
 
 impl<K: Key, V: Value> QuickCache<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {

@@ -1,5 +1,5 @@
 //! quick_cache with a deadline in the value, checked on read: what people build over it who need a
-//! TTL. What is found dead is removed; what nobody reads stays.
+//! TTL. An entry found expired is removed; one that nobody reads stays.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +9,10 @@ use quick_cache::sync::Cache;
 use super::time::Time;
 use super::{Key, Subject, Value};
 
+#[derive(Clone)]
 pub(crate) struct QuickCacheDeadline<K, V, T: Time> {
     cache: Arc<Cache<K, (T::Moment, V)>>,
     time: T,
-}
-
-impl<K, V, T: Time> Clone for QuickCacheDeadline<K, V, T> {
-    fn clone(&self) -> Self {
-        Self { cache: Arc::clone(&self.cache), time: self.time.clone() }
-    }
 }
 
 impl<K: Key, V: Value, T: Time> QuickCacheDeadline<K, V, T> {

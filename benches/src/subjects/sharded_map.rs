@@ -15,15 +15,10 @@ const SHARDS: usize = 16;
 /// One shard: a table rather than a map, so that a key is hashed once, as caches do it.
 type Shard<K, V> = RwLock<HashTable<(K, V)>>;
 
+#[derive(Clone)]
 pub(crate) struct ShardedMap<K, V> {
     shards: Arc<[Shard<K, V>; SHARDS]>,
     hasher: RandomState,
-}
-
-impl<K, V> Clone for ShardedMap<K, V> {
-    fn clone(&self) -> Self {
-        Self { shards: Arc::clone(&self.shards), hasher: self.hasher.clone() }
-    }
 }
 
 impl<K: Key, V: Value> ShardedMap<K, V> {

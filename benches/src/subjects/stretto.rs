@@ -10,13 +10,8 @@ use stretto::Cache;
 
 use super::{Key, Subject, Value};
 
+#[derive(Clone)]
 pub(crate) struct Stretto<K: Key, V: Value>(Cache<K, V>);
-
-impl<K: Key, V: Value> Clone for Stretto<K, V> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
 
 impl<K: Key, V: Value> Stretto<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
+pub struct Environment {
     pub command: String,
     /// What of the part was wanted; empty: all of it.
     pub filter: String,
@@ -40,7 +40,7 @@ const CRATES: [&str; 9] = [
     "ttl_cache",
 ];
 
-impl Setting {
+impl Environment {
     /// Of this machine, and of what stands in the repository.
     pub fn here(repository: &Path, command: String, filter: &str) -> Self {
         let line_of = |file: &str, start: &str| {
@@ -100,18 +100,14 @@ impl Setting {
 /// From the lock file that this very build has used.
 fn versions(repository: &Path) -> BTreeMap<String, String> {
     let text = fs::read_to_string(repository.join("Cargo.lock")).unwrap_or_default();
-    let mut versions: BTreeMap<String, String> = BTreeMap::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let quoted = |line: &str| line.split('"').nth(1).unwrap_or_default().to_owned();
-        if line.starts_with("name = ") {
-            let name = quoted(line);
-            let version = lines.next().map(quoted).unwrap_or_default();
-            if CRATES.contains(&name.as_str()) {
-                // Of several versions the last one listed is the newest, and ours.
-                versions.insert(name, version);
-            }
-        }
-    }
-    versions
+    let of_package = |package: &str| {
+        let value = |key: &str| {
+            let line = package.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim_matches('"').to_owned())
+        };
+        Some((value("name = ")?, value("version = ")?))
+    };
+    // Of several versions the last one listed is the newest, and ours.
+    let packages = text.split("[[package]]").filter_map(of_package);
+    packages.filter(|(name, _)| CRATES.contains(&name.as_str())).collect()
 }

@@ -6,19 +6,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// By which clock something is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum By {
+pub(crate) enum TimedBy {
     /// As the caller feels it, with interruptions.
-    Passed,
+    WallClock,
     /// What the calling thread has worked.
-    Processor,
+    ThreadCpu,
 }
 
-impl By {
+impl TimedBy {
     #[inline]
     pub(crate) fn now(self) -> Duration {
         let clock = match self {
-            Self::Passed => ClockId::Monotonic,
-            Self::Processor => ClockId::ThreadCPUTime,
+            Self::WallClock => ClockId::Monotonic,
+            Self::ThreadCpu => ClockId::ThreadCPUTime,
         };
         let time = clock_gettime(clock);
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -9,9 +9,10 @@ use punctual_testing::alloc::Count;
 
 pub(crate) use resident::{CHILD, child};
 
-use crate::speed::field::{self, Entrant, Who};
+use crate::speed::entrants::build;
 use crate::speed::keys::Material;
 use crate::speed::work::Contestant;
+use crate::subjects::registry::Who;
 
 /// Twenty capacities, evenly spread over the orders of magnitude from 10,000 to the largest, and
 /// none of them round.
@@ -26,33 +27,15 @@ const FULL: (f64, usize) = (1e7, 1_000_000);
 
 const FOOTPRINTS_OF: [usize; 5] = [10_000, 50_000, 500_000, 1_000_000, 10_000_000];
 
-/// Everybody who is a cache.
-pub(super) fn entrants() -> [Entrant; 11] {
-    [
-        field::punctual(),
-        field::UNSYNC,
-        field::ORIGINAL,
-        field::MOKA_TTL,
-        field::MOKA_EXPIRY,
-        field::MINI_MOKA,
-        field::STRETTO,
-        field::QUICK_CACHE,
-        field::QUICK_CACHE_DEADLINE,
-        field::LRU_DEADLINE,
-        field::TTL_CACHE,
-    ]
-}
-
 /// Measures all caches at several capacities.
 pub(crate) fn run(full: bool) -> Memory {
     let (largest, largest_of_strings) = if full { FULL } else { SHORT };
     let mut counted = Vec::new();
     for capacity in capacities(largest) {
         eprintln!("memory: {capacity} entries ...");
-        let all = entrants();
-        counted.extend(all.iter().map(|entrant| count::<u64>(entrant, capacity)));
+        counted.extend(Who::regular().map(|who| count::<u64>(who, capacity)));
         if capacity <= largest_of_strings {
-            counted.extend(all.iter().map(|entrant| count::<String>(entrant, capacity)));
+            counted.extend(Who::regular().map(|who| count::<String>(who, capacity)));
         }
     }
     eprintln!("memory: resident ...");
@@ -79,10 +62,10 @@ pub(crate) fn footprint_bytes<M: Material>(capacity: usize) -> usize {
     builder.footprint().expect("the capacity is possible").total()
 }
 
-fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
-    let bytes_said = match entrant.who {
-        Who::Punctual(_) => Some(footprint_bytes::<M>(capacity)),
-        Who::PunctualUnsync => {
+fn count<M: Material>(who: Who, capacity: usize) -> CountedMemory {
+    let bytes_said = match who {
+        Who::Punctual => Some(footprint_bytes::<M>(capacity)),
+        Who::Unsync => {
             let builder = unsync::Cache::<M, M>::builder().capacity(capacity);
             Some(builder.footprint().expect("the capacity is possible").total())
         }
@@ -90,10 +73,9 @@ fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
     };
     let count = Count::start();
     let before = count.traffic().bytes_kept;
-    let mut cache = entrant.build::<M>(capacity, 1);
+    let mut cache = build::<M>(who, capacity, 1);
     let mut next = 0;
-    // Stretto looks at all entries to evict one: twice over would take hours.
-    let evicts_slowly = entrant.who == Who::Stretto;
+    let evicts_slowly = who.facts().evicts_slowly;
     // Over the brim, so that all has grown that grows.
     let fill = if evicts_slowly { capacity } else { capacity + capacity / 2 };
     insert_fresh(&mut *cache, &mut next, fill);
@@ -107,7 +89,7 @@ fn count<M: Material>(entrant: &Entrant, capacity: usize) -> CountedMemory {
     let allocations = (count.traffic().allocations - before) as f64 / inserts as f64;
     drop(count);
     CountedMemory {
-        subject: entrant.name.to_owned(),
+        subject: who.name().to_owned(),
         material: M::NAME.to_owned(),
         capacity,
         bytes,

@@ -31,11 +31,9 @@ pub fn output() -> Result<PathBuf, Box<dyn Error>> {
 /// The record of the latest run.
 pub fn latest_record() -> Result<PathBuf, Box<dyn Error>> {
     let folder = output()?.join("records");
-    let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
-        .map_err(|error| format!("no run has left a record: {}: {error}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    paths.sort();
-    paths.pop().ok_or_else(|| format!("no record in {}", folder.display()).into())
+    let files = fs::read_dir(&folder)
+        .map_err(|error| format!("no run has left a record: {}: {error}", folder.display()))?;
+    let paths = files.filter_map(|entry| Some(entry.ok()?.path()));
+    let records = paths.filter(|path| path.extension().is_some_and(|it| it == "json"));
+    records.max().ok_or_else(|| format!("no record in {}", folder.display()).into())
 }

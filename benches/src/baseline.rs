@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 /// Named figures in a file.
-pub(crate) struct Store {
+pub(crate) struct Baseline {
     path: PathBuf,
     figures: BTreeMap<String, f64>,
 }
 
-impl Store {
+impl Baseline {
     /// What the file holds; nothing, if there is none or it is no such file.
     pub(crate) fn open(path: PathBuf) -> Self {
         let figures = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());

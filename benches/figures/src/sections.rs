@@ -1,0 +1,179 @@
+//! What is asked of the record, question by question: the terminal, the report and the documents
+//! show these sections.
+
+use crate::chart::Chart;
+use crate::charts::{self, Charts};
+use crate::losses;
+use crate::record::Record;
+use crate::table::Table;
+use crate::tables;
+
+/// A question: what was measured and how, where punctual loses, and the answers.
+pub struct Section {
+    /// Of the part, as it is asked for.
+    pub name: &'static str,
+    /// What a list of losses calls it.
+    pub(crate) title: &'static str,
+    pub(crate) question: &'static str,
+    pub(crate) method: &'static str,
+    /// None: there is nobody to lose to.
+    pub(crate) losses: fn(&Record) -> Option<Vec<String>>,
+    pub(crate) charts: fn(&Record) -> Charts,
+    pub tables: &'static [Titled],
+}
+
+/// A table, with its name in the documents' marks and its title elsewhere.
+pub struct Titled {
+    pub(crate) name: &'static str,
+    pub title: &'static str,
+    pub table: fn(&Record) -> Option<Table>,
+}
+
+const fn table(
+    name: &'static str,
+    title: &'static str,
+    table: fn(&Record) -> Option<Table>,
+) -> Titled {
+    Titled { name, title, table }
+}
+
+pub const SECTIONS: [Section; 9] = [
+    Section {
+        name: "memory",
+        title: "Memory",
+        question: "How much memory?",
+        method: "\
+            Bytes that a full cache has asked the allocator for, its contents included; pages that \
+            the kernel holds for a process with one cache.",
+        losses: losses::memory,
+        charts: charts::memory,
+        tables: &[
+            table("memory", "Bytes an entry", tables::memory),
+            table("said", "Bytes, said beforehand and counted", tables::said),
+            table("cost", "Of what `unsync::Cache` consists, bytes an entry", tables::cost),
+            table("resident", "Resident memory", tables::resident),
+        ],
+    },
+    Section {
+        name: "promptness",
+        title: "Promptness",
+        question: "When are expired entries freed?",
+        method: "\
+            A hundred thousand entries with a TTL of two seconds. Late is how long after its \
+            deadline an entry's value was dropped. Who frees nothing lies at 100 %, on each other.",
+        losses: losses::promptness,
+        charts: charts::promptness,
+        tables: &[table("promptness", "Held, and late", tables::promptness)],
+    },
+    Section {
+        name: "speed",
+        title: "Speed",
+        question: "How fast?",
+        method: "\
+            All caches of a line take turns, round by round. quick_cache does not expire entries; \
+            a sharded map bounds nothing either: no cache can pass it. Where stretto is missing, \
+            it would look at all entries to evict one.",
+        losses: losses::speed,
+        charts: charts::speed,
+        tables: &[
+            table("speed", "punctual and the best peers", tables::speed_summary),
+            table("speed-all", "Speed of all", tables::speed),
+        ],
+    },
+    Section {
+        name: "storm",
+        title: "Spikes",
+        question: "What about spikes?",
+        method: "\
+            Every call of a loop is timed, nine of ten look a key up, the tenth overwrites one: \
+            around the moment at which half a million entries fall due together, and after three \
+            simulated days in which half a million fell due one by one while nobody called. \"No \
+            cache\" is the same loop with nothing in it: the machine's own noise. After the days \
+            there are only those caches that can be given a clock.",
+        losses: losses::storm,
+        charts: charts::storm,
+        tables: &[
+            table("storm", "Half a million due together", tables::storm),
+            table("after-days", "After idle days", tables::after_days),
+            table("reap-limits", "Bounded by `reap_limit`, strings", tables::reap_limits),
+        ],
+    },
+    Section {
+        name: "hit",
+        title: "Hit ratio",
+        question: "What is kept when it is full?",
+        method: "\
+            Traces are replayed in simulated time, each request a look-up and, on a miss, an \
+            insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is \
+            Belady's.",
+        losses: losses::hit,
+        charts: charts::hit,
+        tables: &[
+            table("", "Hit ratio, real traces, %", |record| {
+                tables::hit_ratio(record, "real/", &[])
+            }),
+            table("", "Hit ratio, generated traces, %", |record| {
+                tables::hit_ratio(record, "generated/", &[])
+            }),
+            table("", "Hit ratio, traces with TTLs, %", |record| {
+                tables::hit_ratio(record, "ttl/", &[])
+            }),
+            table("", "At the same number of bytes, % (and the capacity)", |record| {
+                tables::hit_bytes(record, "", &[])
+            }),
+            table("", "Bars of the hit ratio, in points", tables::hit_bars),
+        ],
+    },
+    Section {
+        name: "growth",
+        title: "Growth",
+        question: "What does it cost as it grows?",
+        method: "Keys are uniform; all caches of a size take turns.",
+        losses: losses::growth,
+        charts: charts::growth,
+        tables: &[table(
+            "growth",
+            "Time of a call, median, and half the distance of the quartiles",
+            tables::growth,
+        )],
+    },
+    Section {
+        name: "wheel",
+        title: "The wheel alone",
+        question: "And the timing wheel alone?",
+        method: "\
+            Deadlines are spread over an hour. All are cancelled in another order, or all expired.",
+        losses: losses::wheel,
+        charts: charts::wheel,
+        tables: &[table("wheel", "The wheel alone, timers a second", tables::wheel)],
+    },
+    Section {
+        name: "operations",
+        title: "Operations",
+        question: "What does each operation cost?",
+        method: "As criterion has it, of punctual alone, with 95 % confidence.",
+        losses: |_| None,
+        charts: |_| None,
+        tables: &[table(
+            "operations",
+            "Each operation, 100,000 entries of u64 to u64",
+            tables::operations,
+        )],
+    },
+    Section {
+        name: "bars",
+        title: "Its own bars",
+        question: "Does it reach its own bars?",
+        method: "\
+            Half a million entries, a TTL on each. Measured is how many times as fast punctual is \
+            as the other, unless a unit stands there: ratios of medians of interleaved rounds.",
+        losses: losses::bars,
+        charts: |_| None,
+        tables: &[table("bars", "Bars: must, aim, measured", tables::bars)],
+    },
+];
+
+/// All charts of a record.
+pub(crate) fn charts(record: &Record) -> impl Iterator<Item = (String, Chart)> {
+    SECTIONS.iter().flat_map(|section| (section.charts)(record).unwrap_or_default())
+}
