@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why [`build`](crate::unsync::Builder::build) gave no cache, and what to
-/// change.
+/// Why [`build`](crate::Builder::build) failed, and what to change.
 ///
 /// ```
 /// use punctual::{BuildError, unsync::Cache};
@@ -33,7 +32,7 @@ pub enum BuildError {
     TooManySlots {
         /// The slots asked for, over all shards.
         requested: usize,
-        /// The most slots that so many shards may have.
+        /// The most slots for that number of shards.
         limit: usize,
     },
     /// The number of shards was zero.

@@ -1,11 +1,10 @@
-//! An in-process cache of fixed memory whose entries leave on time.
+//! A fixed-memory in-process cache that frees entries as soon as their TTL expires.
 //!
-//! Most caches with a TTL stop *serving* an entry when it has passed, and keep it
-//! in memory until somebody asks for it or newer entries push it out. So they fill
-//! up with the dead, and what they take is known when the host runs out of it.
-//! This one frees an entry when its time comes, whether or not anyone touches the
-//! cache. And its memory is computed to the byte before the program runs,
-//! allocated when the cache is built, and never grows.
+//! Most caches with a TTL stop *returning* an entry when its TTL has passed, and keep it in
+//! memory until a call looks it up or newer entries push it out. So they fill with expired
+//! entries, and you learn their size when the host runs out of memory. This one frees an
+//! entry when its TTL has passed, whether or not any call touches the cache. And its memory is
+//! computed to the byte before it is built, allocated when it is built, and never grows.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,48 +22,45 @@
 //! # Ok::<(), punctual::BuildError>(())
 //! ```
 //!
-//! A key's hash chooses a shard. There an index leads to one of a fixed number of
-//! slots; a timing wheel links the slots by deadline, and an eviction policy says
-//! which of them to empty when all are taken. One thread of the process sleeps
-//! until something falls due.
+//! A key's hash chooses a shard. There an index maps it to one of a fixed number of slots; a
+//! timing wheel links the slots by deadline, and an eviction policy chooses which entry is
+//! evicted when all are taken. One thread of the process sleeps until something falls due.
 //!
 //! # Where to look
 //!
-//! - [`Cache`], for many threads: shards behind locks, a [`Reaper`], loaders of
-//!   which one runs for a key.
+//! - [`Cache`], for many threads: shards behind locks, a [`Reaper`], loaders with single
+//!   flight.
 //! - [`unsync::Cache`], the same for one thread: references instead of clones.
-//! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock,
-//!   listener. What is impossible is a [`BuildError`] that says what to change.
-//! - [`Builder::footprint`] tells the bytes before anything is built, and
+//! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock, listener. An
+//!   impossible configuration is a [`BuildError`] that says what to change.
+//! - [`Builder::footprint`] returns the bytes before anything is built, and
 //!   [`Stats::recommended_capacity`] the capacity that your load needs.
-//! - [`ManualClock`] moves time in tests; [`Clock`] is for one of your own.
-//! - [`Eviction`]: who makes room when the cache is full.
+//! - [`ManualClock`] moves time in tests; implement [`Clock`] for one of your own.
+//! - [`Eviction`]: which entry is evicted when the cache is full.
 //! - [`original::LocalCache`]: the cache that this one replaces, with its fault.
 //!
-//! The folder `docs` of the repository has the rest: `design.md`, `tradeoffs.md`
-//! (and when to use another cache), `expiry.md`, `eviction.md`, `sizing.md`,
-//! `migrating.md`, `testing.md` (which test holds which promise).
+//! The folder `docs` of the repository has the rest: `design.md`, `tradeoffs.md` (and when to
+//! use another cache), `expiry.md`, `eviction.md`, `sizing.md`, `migrating.md`, `testing.md`
+//! (which test holds which promise).
 //!
 //! # What it promises
 //!
-//! - Once built, the cache allocates nothing. It holds at most `capacity()`
-//!   entries.
-//! - No entry leaves for age before its TTL has passed, and none is found later
-//!   than one resolution after, plus one step of the system's coarse clock.
+//! - Once built, the cache allocates nothing. It holds at most `capacity()` entries.
+//! - No entry expires before its TTL has passed, and no call returns one later than one
+//!   resolution after, plus one step of the system's coarse clock.
 //! - No call frees more than `reap_limit` entries besides its own work.
-//! - Listeners, loaders and `Drop` run with no lock held and may call the cache.
-//!   A panic in any code of yours leaves the cache whole.
+//! - Listeners, loaders and `Drop` run with no lock held and may call the cache. A panic in
+//!   any code of yours leaves the cache consistent.
 //!
 //! # What it does not do
 //!
-//! It bounds the number of entries, not the bytes that they keep on the heap; it
-//! does not grow; and loaders of different threads that wait for each other's
-//! keys wait for ever.
+//! It bounds the number of entries, not the bytes that they own on the heap; it does not grow;
+//! and loaders of different threads that ask for each other's keys deadlock.
 //!
 //! # Features
 //!
-//! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default.
-#![warn(missing_docs)]
+//! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default, adds no
+//! dependency, and changes no footprint.
 #![deny(unsafe_code)]
 
 mod cache;

@@ -4,20 +4,19 @@ use std::fmt;
 
 use crate::panic::FirstPanic;
 
-/// Why an entry left the cache.
+/// Why an entry was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemovalCause {
-    /// Its time was up. Whatever takes out an entry that is due, this is its
-    /// cause.
+    /// Its TTL had passed. The cause of every due entry, whatever removes it.
     Expired,
-    /// The cache was full and another entry took its place.
+    /// The cache was full and needed room for another entry.
     Evicted,
-    /// Its key was set again.
+    /// Its key was inserted again.
     Replaced,
-    /// `remove` or `retain` took it out.
+    /// `remove` or `retain` removed it.
     Removed,
-    /// `clear` took it out.
+    /// `clear` removed it.
     Cleared,
 }
 

@@ -139,7 +139,7 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sizes the cache by memory: it holds as many entries as fit into so many bytes, to
+        /// Sizes the cache by memory: it holds as many entries as fit into `bytes`, to
         /// within a hundredth. What keys and values own on the heap is not counted.
         ///
         /// ```

@@ -1,8 +1,8 @@
-//! What a cache has done.
+//! Statistics.
 
 /// Counts since the cache was built, and how many entries it holds.
 ///
-/// Every entry that ever came in is accounted for:
+/// Every entry ever inserted is accounted for:
 /// `inserts = live + expired + evicted + removed + replaced`.
 ///
 /// ```
@@ -19,39 +19,38 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Look-ups that found a live entry. `peek`, `contains_key` and iteration
-    /// are not counted here, nor among the misses.
+    /// Look-ups that found a live entry. `peek`, `contains_key` and iteration are counted
+    /// neither here nor among the misses.
     pub hits: u64,
-    /// Look-ups that found none, or one that was due.
+    /// Look-ups that found no entry, or a due one.
     pub misses: u64,
-    /// Entries put in, those that replaced another included.
+    /// Entries inserted, those that replaced another included.
     pub inserts: u64,
-    /// Entries that left because their time was up.
+    /// Entries removed because their TTL had passed.
     pub expired: u64,
-    /// Live entries that made room for others.
+    /// Live entries removed to make room for others.
     pub evicted: u64,
-    /// Live entries taken out by `remove`, `retain` and `clear`.
+    /// Live entries removed by `remove`, `retain` and `clear`.
     pub removed: u64,
-    /// Live entries whose key was set again.
+    /// Live entries replaced, since their key was inserted again.
     pub replaced: u64,
-    /// Entries held now: the live ones, and those that are due and not yet freed.
+    /// Entries held now: live ones, and due ones that are not freed yet.
     pub live: u64,
     /// The most entries ever held at once.
     ///
     /// Taken after each insertion, which first frees what is due within the
     /// `reap_limit`.
     pub live_peak: u64,
-    /// Times that a shard's index was put in order again.
+    /// Times that a shard's index was rebuilt, which clears it of tombstones.
     pub rebuilds: u64,
 }
 
 impl Stats {
-    /// The capacity that this load needs: `headroom` times the most entries ever
-    /// held at once, rounded up. A headroom below 1, or one that is not a
-    /// number, counts as 1.
+    /// Returns the capacity that this load needs: `headroom` times the most entries ever held
+    /// at once, rounded up. A headroom below 1, or NaN, counts as 1.
     ///
-    /// Once anything was evicted, more entries would have been live had there
-    /// been room: then this is only a lower bound.
+    /// Once anything was evicted, this is only a lower bound: with more room, more entries
+    /// would have been live.
     ///
     /// ```
     /// use punctual::unsync::Cache;
@@ -70,7 +69,7 @@ impl Stats {
         entries.ceil() as usize
     }
 
-    /// Hits among all look-ups, from 0 to 1; `None` before the first.
+    /// Returns the share of look-ups that were hits, from 0 to 1; `None` before the first.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -86,7 +85,7 @@ impl Stats {
         (lookups > 0).then(|| self.hits as f64 / lookups as f64)
     }
 
-    /// The counts of two shards together.
+    /// Returns the sums of two shards.
     pub(crate) fn plus(self, other: &Self) -> Self {
         Self {
             hits: self.hits + other.hits,

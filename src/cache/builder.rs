@@ -17,7 +17,7 @@ use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, ClockSource};
 
-/// Says how a [`Cache`] shall be: made by [`Cache::builder`].
+/// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,7 +51,7 @@ impl<K, V> Default for Builder<K, V> {
 }
 
 impl<K, V> Cache<K, V> {
-    /// Says how a cache shall be, and builds it.
+    /// Returns a builder, which sets the size and all else.
     ///
     /// ```
     /// use punctual::Cache;
@@ -65,8 +65,8 @@ impl<K, V> Cache<K, V> {
 }
 
 impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
-    /// A cache for `capacity` entries that do not expire unless
-    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
+    /// Returns a cache for `capacity` entries, which never expire unless they are inserted
+    /// with a TTL, see [`insert_with_ttl`](Self::insert_with_ttl).
     ///
     /// ```
     /// let cache = punctual::Cache::new(1_000);
@@ -75,8 +75,8 @@ impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
     ///
     /// # Panics
     ///
-    /// Where [`Builder::build`] gives an error: if the capacity is zero, the
-    /// memory cannot be had, or the reaper's thread cannot be started.
+    /// Where [`Builder::build`] returns an error: if the capacity is zero, the memory cannot be
+    /// allocated, or the reaper's thread cannot be started.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         match Self::builder().capacity(capacity).build() {
@@ -94,8 +94,8 @@ fn threads() -> usize {
 impl<K, V, S> Builder<K, V, S> {
     common_setters!("punctual::Cache");
 
-    /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
-    /// if none is given. With another one, [`Reaper::Manual`] is the default.
+    /// Sets the clock that TTLs are measured by; [`SystemClock`](crate::SystemClock) by
+    /// default. With another one, [`Reaper::Manual`] is the default.
     ///
     /// ```
     /// use punctual::ManualClock;
@@ -110,7 +110,8 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// Who frees entries that are due while nobody touches the cache.
+    /// Sets what frees due entries while no call touches the cache: the process's reaper
+    /// thread, or the calls alone.
     ///
     /// ```
     /// use punctual::{Cache, Reaper};
@@ -124,7 +125,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// The hasher of the keys; if none is given, a fast one with a random seed.
+    /// Sets the hasher of the keys; by default a fast one with a random seed.
     ///
     /// ```
     /// let cache: punctual::Cache<u64, u64, _> = punctual::Cache::builder()
@@ -138,15 +139,16 @@ impl<K, V, S> Builder<K, V, S> {
         Builder { settings, clock, reaper, hasher, listener }
     }
 
-    /// Is told of every entry that leaves, and why, just before it is dropped or
-    /// handed to the caller. Entries that go with the whole cache are not told.
+    /// Sets a function that is called for every removed entry, with the cause, just before
+    /// the entry is dropped or returned. It is not called for entries that are dropped with
+    /// the whole cache.
     ///
-    /// It runs in the thread whose call took the entry out, or in the reaper's,
-    /// with no lock held: it may call the cache. Of the entries that one call
-    /// takes out it hears in order; between threads there is no order. While it
-    /// runs in the reaper's thread, no cache of the process is reaped.
+    /// It runs on the thread whose call removed the entry, or on the reaper's, with no lock
+    /// held: it may call the cache. It is called for the entries that one call removes in
+    /// order; between threads there is no order. While it runs on the reaper's thread, no
+    /// other cache of the process is reaped.
     ///
-    /// A panic in it reaches the caller; in the reaper's thread, the panic hook.
+    /// A panic in it reaches the caller; on the reaper's thread, the panic hook.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -166,6 +168,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// assert_eq!(departures.load(Ordering::Relaxed), 1);
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
+    #[doc(alias = "eviction_listener")]
     pub fn on_removal(
         mut self,
         listener: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
@@ -174,7 +177,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// Allocates the cache; it allocates nothing afterwards.
+    /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
     ///
     /// ```
     /// let cache = punctual::Cache::<u64, u64>::builder().capacity(100).build()?;
@@ -185,8 +188,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Errors
     ///
     /// A [`BuildError`] that says what to change, if the configuration is
-    /// impossible, the memory cannot be had or the reaper's thread cannot be
-    /// started.
+    /// impossible, the memory cannot be allocated or the reaper's thread cannot be started.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError>
     where
         K: Send + 'static,
@@ -202,7 +204,7 @@ impl<K, V, S> Builder<K, V, S> {
         Ok(cache)
     }
 
-    /// [`build`](Self::build) for any reaper, and none that it starts.
+    /// [`build`](Self::build) with any reaper, whose thread it does not start.
     pub(crate) fn build_with_reaper(
         self,
         reaper: Option<&'static ReaperThread>,

@@ -2,12 +2,12 @@
 //!
 //! # Ground rules
 //!
-//! - Whoever holds the lock may touch the shard. Callers' code that runs under it: keys'
+//! - A thread that holds the lock may touch the shard. Callers' code that runs under it: keys'
 //!   `Eq`, values' `Clone`, and the closures that are given a value in place. None of it may
 //!   call the cache, which [`reentrancy`](super::reentrancy) detects.
 //! - What is removed from the shard reaches listeners and `Drop` once the lock is released.
 //! - A thread holds the lock of one shard at a time.
-//! - Whoever sets or removes a key for a caller locks [for a
+//! - A call that sets or removes a key locks [for a
 //!   write](LockedShard::lock_for_write), which invalidates the key's load in flight.
 //! - `next_event` is written under the lock and read without it, by the reaper.
 
@@ -141,8 +141,7 @@ impl<K, V> Guard<'_, K, V> {
     }
 
     /// Tells the reaper, if it would come too late for the next event. The shard's lock is
-    /// still held: the parker's is taken within it, and whoever holds that one takes no
-    /// shard's.
+    /// still held: the parker's lock is taken within it, and never the other way round.
     #[cold]
     #[inline(never)]
     fn publish(&self, next_event: u64) {

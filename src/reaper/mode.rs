@@ -1,6 +1,6 @@
-//! Who frees expired entries: the public choice.
+//! What frees expired entries: the public choice.
 
-/// Who frees entries that are due while nobody touches the cache.
+/// What frees due entries while no call touches the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reaper {
@@ -9,9 +9,9 @@ pub enum Reaper {
     /// for them under load. The default with the system's clock, and possible only
     /// with that one.
     Thread,
-    /// Nobody: each call frees what is due in its shard, up to the `reap_limit`,
-    /// and [`Cache::reap`](crate::Cache::reap) everywhere.
-    /// [`Cache::next_expiry`](crate::Cache::next_expiry) says when to call it. The
-    /// default with any other clock.
+    /// The calls alone: each frees due entries of its shard, up to the `reap_limit`, and
+    /// [`Cache::reap`](crate::Cache::reap) those of all shards.
+    /// [`Cache::next_expiry`](crate::Cache::next_expiry) returns when to call it. The default
+    /// with any other clock.
     Manual,
 }

@@ -15,7 +15,7 @@ use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::time::clock::{Clock, ClockSource};
 
-/// Says how a [`Cache`] shall be: made by [`Cache::builder`].
+/// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +47,7 @@ impl<K, V> Default for Builder<K, V> {
 }
 
 impl<K, V> Cache<K, V> {
-    /// Says how a cache shall be, and builds it.
+    /// Returns a builder, which sets the size and all else.
     ///
     /// ```
     /// use punctual::unsync::Cache;
@@ -59,8 +59,8 @@ impl<K, V> Cache<K, V> {
         Builder::default()
     }
 
-    /// A cache for `capacity` entries that do not expire unless
-    /// [`insert_with_ttl`](Self::insert_with_ttl) says so.
+    /// Returns a cache for `capacity` entries, which never expire unless they are inserted
+    /// with a TTL, see [`insert_with_ttl`](Self::insert_with_ttl).
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(1_000);
@@ -69,8 +69,8 @@ impl<K, V> Cache<K, V> {
     ///
     /// # Panics
     ///
-    /// Where [`Builder::build`] gives an error: if the capacity is zero, or the
-    /// memory cannot be had.
+    /// Where [`Builder::build`] returns an error: if the capacity is zero, or the memory
+    /// cannot be allocated.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         match Self::builder().capacity(capacity).build() {
@@ -83,8 +83,8 @@ impl<K, V> Cache<K, V> {
 impl<K, V, S> Builder<K, V, S> {
     common_setters!("punctual::unsync::Cache");
 
-    /// The clock that TTLs are measured by; [`SystemClock`](crate::SystemClock)
-    /// if none is given.
+    /// Sets the clock that TTLs are measured by; [`SystemClock`](crate::SystemClock) by
+    /// default.
     ///
     /// ```
     /// use punctual::ManualClock;
@@ -99,7 +99,7 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// The hasher of the keys; if none is given, a fast one with a random seed.
+    /// Sets the hasher of the keys; by default a fast one with a random seed.
     ///
     /// ```
     /// let cache: punctual::unsync::Cache<u64, u64, _> = punctual::unsync::Cache::builder()
@@ -113,11 +113,12 @@ impl<K, V, S> Builder<K, V, S> {
         Builder { settings, clock, hasher, listener }
     }
 
-    /// Is told of every entry that leaves, and why, just before it is dropped or
-    /// handed to the caller. Entries that go with the whole cache are not told.
+    /// Sets a function that is called for every removed entry, with the cause, just before
+    /// the entry is dropped or returned. It is not called for entries that are dropped with
+    /// the whole cache.
     ///
-    /// It runs when the cache is in order again, so a panic in it harms nothing
-    /// and reaches the caller.
+    /// It runs once the cache is consistent again, so a panic in it reaches the caller and
+    /// breaks nothing.
     ///
     /// ```
     /// use std::{cell::RefCell, rc::Rc};
@@ -137,12 +138,13 @@ impl<K, V, S> Builder<K, V, S> {
     /// assert_eq!(*log.borrow(), [(1, 'a', RemovalCause::Replaced), (1, 'b', RemovalCause::Removed)]);
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
+    #[doc(alias = "eviction_listener")]
     pub fn on_removal(mut self, listener: impl FnMut(&K, &V, RemovalCause) + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Allocates the cache; it allocates nothing afterwards.
+    /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
     ///
     /// ```
     /// let cache = punctual::unsync::Cache::<u64, u64>::builder().capacity(100).build()?;
@@ -153,7 +155,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Errors
     ///
     /// A [`BuildError`] that says what to change, if the configuration is
-    /// impossible or the memory cannot be had.
+    /// impossible or the memory cannot be allocated.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let (geometry, footprint) = self.plan()?;
         BuildError::probe(footprint.total())?;

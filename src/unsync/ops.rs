@@ -139,7 +139,7 @@ impl<K, V, S> Cache<K, V, S> {
         removed.deliver(self.listener.as_mut(), panics)
     }
 
-    /// Tells the listener of a removed entry. Returns its value, whoever's it is.
+    /// Tells the listener of a removed entry. Returns its value, also where it is not the caller's.
     fn notify(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> V {
         self.len -= 1;
         removed.notify(self.listener.as_mut(), panics)

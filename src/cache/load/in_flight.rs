@@ -1,5 +1,5 @@
-//! The loads in flight of one shard: a small table of who loads what, so that others wait
-//! instead of loading the same (single flight).
+//! The loads in flight of one shard: a small table, so that other callers of a key wait
+//! instead of loading it too (single flight).
 //!
 //! It is apart from the entries: a load in flight takes no slot and evicts nothing. A load
 //! is known by its key's hash. Two keys of one 64-bit hash wait for each other, and then
@@ -7,7 +7,7 @@
 //!
 //! A forked child has its parent's loads in the table, and no thread that would end them:
 //! they are dropped when the child first claims a load. So a load is ended by its hash and
-//! its loader, and nobody ends another's.
+//! its loader, and no caller ends another's.
 
 use std::num::NonZeroU64;
 
@@ -19,7 +19,7 @@ use crate::shard::key_hash::KeyHash;
 /// Loads that one shard tracks; more run without others waiting.
 const LOADS_MAX: usize = 8;
 
-/// Who runs a loader.
+/// What runs a loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loader {
     /// The thread of that number: see [`thread_number`].
@@ -43,7 +43,7 @@ struct Load {
 pub(crate) enum Claim {
     /// Load: the others of that key wait.
     Leader,
-    /// Load: there is no room in the table, and nobody waits.
+    /// Load: there is no room in the table, and no caller waits.
     Untracked,
     /// Wait for the leader, and look again.
     Follower,
@@ -100,7 +100,7 @@ impl InFlight {
         }
     }
 
-    /// Whether somebody loads the key.
+    /// Returns whether the key is being loaded.
     pub(crate) fn is_loading(&self, hash: KeyHash) -> bool {
         self.loads.iter().any(|load| load.hash == hash)
     }

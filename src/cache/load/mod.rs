@@ -108,7 +108,7 @@ enum Tracking {
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> LoadTicket<'_, K, V, S> {
     /// Stores what was loaded, unless it is out of date, and returns it.
     ///
-    /// The load ends under the lock under which the entry is inserted: whoever waits finds
+    /// The load ends under the lock under which the entry is inserted: the followers find
     /// the entry, and a listener that hears of what was evicted for it may ask for the same
     /// key.
     pub(super) fn store(

@@ -1,13 +1,13 @@
-//! The table of loads in flight behind a lock of its own, and who waits for them.
+//! The table of loads in flight behind a lock of its own, and the callers that wait.
 //!
 //! Callers of other keys never meet this lock, and a load can end wherever its future is
 //! dropped, even within a closure that runs under the shard's lock.
 //!
 //! # Ground rules
 //!
-//! - Whoever holds the shard's lock may take this one, never the other way round.
-//! - No callers' code runs under it, wakers included, and nobody blocks holding the shard's
-//!   lock.
+//! - This lock may be taken while the shard's is held, never the other way round.
+//! - No callers' code runs under it, wakers included, and no thread waits for a load while it holds the
+//!   shard's lock.
 //! - A load begins, and its value is stored, under both locks: so a key that is set or
 //!   removed under the shard's lock invalidates every load that began before.
 
@@ -53,8 +53,8 @@ pub(in crate::cache) struct SharedLoads {
     table: Mutex<Table>,
     /// A load has ended.
     ended: Condvar,
-    /// Whether any is in flight. Written under the table's lock; whoever holds the shard's
-    /// lock sees at least the loads that began under it.
+    /// Whether any is in flight. Written under the table's lock; a thread that holds
+    /// the shard's lock sees at least the loads that began under it.
     is_busy: AtomicBool,
 }
 
@@ -102,7 +102,7 @@ impl SharedLoads {
     }
 
     /// Ends a load and wakes those that wait for it. Returns whether its value is to be
-    /// stored: nobody has set or removed the key.
+    /// stored: the key was not set or removed meanwhile.
     ///
     /// Threads are woken at once, futures when the result is given to [`Ended::wake`].
     pub(in crate::cache) fn end(&self, hash: KeyHash, loader: Loader) -> Ended {
@@ -128,7 +128,7 @@ impl SharedLoads {
 /// A load that has ended.
 #[must_use]
 pub(in crate::cache) struct Ended {
-    /// Whether its value is to be stored: nobody has set or removed the key.
+    /// Whether its value is to be stored: the key was not set or removed meanwhile.
     pub(in crate::cache) is_valid: bool,
     waiters: Vec<Waiter>,
 }
