@@ -12,10 +12,13 @@ use crate::stats::Stats;
 
 impl<K, V, S> Inner<K, V, S> {
     pub(super) fn next_expiry(&self) -> Option<Duration> {
-        let first = (0..self.shards.len())
-            .filter_map(|shard| self.lock_for_read(shard).shard.next_expiry())
-            .min()?;
-        Some(self.timebase.until(first, self.now()))
+        let reading = self.now();
+        let next = |shard| {
+            let mut state = self.lock_for_read(shard);
+            let first = state.shard.next_expiry()?;
+            Some(self.timebase.until(first, state.time(reading)))
+        };
+        (0..self.shards.len()).filter_map(next).min()
     }
 
     pub(super) fn stats(&self) -> Stats {

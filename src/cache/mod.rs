@@ -33,7 +33,6 @@ use crate::removal::RemovalCause;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
-use crate::time::tick::Moment;
 use inner::{CloseOnDrop, Inner};
 
 /// A concurrent cache of fixed memory that frees expired entries on time.
@@ -242,7 +241,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.peek_with(key, |_, state, id| state.shard.value(id).clone())
+        self.inner.peek_with(key, |state, id, _| state.shard.value(id).clone())
     }
 
     /// Returns whether `key` has a live entry, without counting a use. Frees nothing.
@@ -282,9 +281,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.peek_with(key, |inner, state, id| match state.shard.deadline(id) {
+        self.inner.peek_with(key, |state, id, now| match state.shard.deadline(id) {
             None => Duration::MAX,
-            Some(tick) => inner.timebase.until(tick, state.time(Moment::start_of(0))),
+            Some(tick) => self.inner.timebase.until(tick, now),
         })
     }
 

@@ -57,15 +57,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn peek_with<R>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        look: impl FnOnce(&Self, &mut State<K, V>, SlotId) -> R,
+        look: impl FnOnce(&State<K, V>, SlotId, Moment) -> R,
     ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now();
         let mut state = self.lock_for_read(self.shard_of(hash));
-        let now = state.tick(reading);
-        let found = state.shard.find_live(hash.slot_hash(), key, now);
-        found.map(|id| look(self, &mut state, id))
+        let now = state.time(reading);
+        let found = state.shard.find_live(hash.slot_hash(), key, now.tick);
+        found.map(|id| look(&state, id, now))
     }
 
     /// Inserts an entry, or replaces that of its key. Returns the live value that it

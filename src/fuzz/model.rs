@@ -94,9 +94,6 @@ pub(crate) trait Played: Subject<u32, u64> {
     /// The time of a call when the clock says `time`, and said `latest` at most.
     fn now(run: &Run, time: Duration, latest: Duration) -> Now;
 
-    /// The moment from which `expires_in` counts.
-    fn counted_from(run: &Run, now: Now) -> Duration;
-
     /// Whether a call that reads the time and changes nothing makes it the latest.
     const LOOKS_KEEP_TIME: bool;
 
@@ -148,10 +145,6 @@ impl Played for unsync::Cache<u32, u64> {
     fn now(_: &Run, time: Duration, latest: Duration) -> Now {
         Now { least: latest.max(time), most: latest.max(time) }
     }
-
-    fn counted_from(_: &Run, now: Now) -> Duration {
-        now.least
-    }
 }
 
 impl Played for Cache<u32, u64> {
@@ -186,11 +179,6 @@ impl Played for Cache<u32, u64> {
         let most = time.max(run.tick_start(latest));
         // Of several shards, this one need not have seen it.
         Now { least: if run.shards == 1 { most } else { time }, most }
-    }
-
-    /// The tick that it is, from its start.
-    fn counted_from(run: &Run, now: Now) -> Duration {
-        run.tick_start(now.least)
     }
 }
 
@@ -558,8 +546,7 @@ impl<C: Played, R: Choose> Player<C, R> {
             Some(left) => {
                 let (first, last) = self.held[&key].due.unwrap();
                 assert!(now.most + left >= first, "leaves early");
-                let counted_from = C::counted_from(&self.run, now);
-                assert!(counted_from + left <= last, "leaves late");
+                assert!(now.least + left <= last, "leaves late");
             }
         }
         let mut found = 0;
@@ -575,9 +562,7 @@ impl<C: Played, R: Choose> Player<C, R> {
         match self.held.values().filter_map(|entry| Some(entry.due?.1)).min() {
             Some(first) => {
                 let next = next.expect("an entry has a deadline");
-                // `Cache` counts from what the clock says, also if that has gone back.
-                let went_back = C::LOOKS_KEEP_TIME && self.time < self.latest;
-                assert!(went_back || now.least + next <= first.max(now.least), "late");
+                assert!(now.least + next <= first.max(now.least), "late");
             }
             None => assert_eq!(next, None),
         }
