@@ -366,7 +366,7 @@ impl Actor<'_> {
         match loaded {
             Ok(Ok(found)) if is_loaded => {
                 assert_eq!(found.key, key);
-                // What happened meanwhile overrules a load; an overruled one may
+                // What happened meanwhile invalidates a load; an invalidated one may
                 // or may not be stored, so nothing is known of an own key.
                 if own && matches!(outcome, Outcome::Value) && !ttl.is_zero() {
                     self.own[usize::from(key)] = Some(number);

@@ -70,7 +70,7 @@ impl Tested for Shared {
         assert!(self.len() <= CAPACITY);
     }
 
-    /// A load that is overruled.
+    /// A load that is invalidated.
     fn own_steps() -> Vec<Step<Self>> {
         let keys = keys();
         vec![step(move |cache: &mut Self, _| {

@@ -251,7 +251,7 @@ impl Actor<'_> {
             }),
             5 => {
                 // Counts as a write only if there is something to write to: a
-                // load that is under way is not overruled.
+                // load that is under way is not invalidated.
                 let known = &self.stage.known[number];
                 let write = known.write_begun.fetch_add(1, SeqCst) + 1;
                 if cache.update(&key, |value| value.version = write).is_some() {
