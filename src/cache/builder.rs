@@ -228,9 +228,9 @@ impl<K, V, S> Builder<K, V, S> {
         )?;
         BuildError::probe(CloseOnDrop::<K, V, S>::HANDLE_BYTES)?;
         let inner = Arc::new(inner);
-        let registered = inner.reaper.as_ref().map(|reaper| {
+        let registered = inner.reaper.thread.map(|thread| {
             let cache: Arc<dyn Reapable> = inner.clone();
-            reaper.thread.register(cache.clone());
+            thread.register(cache.clone());
             cache
         });
         let close_guard = Arc::new(CloseOnDrop::new(inner.clone(), registered));

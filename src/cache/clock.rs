@@ -8,34 +8,35 @@
 //! With another clock than the system's, both are that one.
 
 use super::inner::Inner;
-use crate::reaper::handle::ReaperHandle;
 use crate::time::tick::Moment;
 
 impl<K, V, S> Inner<K, V, S> {
     /// Returns the time, to see what is due.
     #[inline]
     pub(super) fn now(&self) -> Moment {
-        let cached = self.reaper.as_ref().and_then(ReaperHandle::cached_now);
-        cached.unwrap_or_else(|| self.now_slow())
+        self.reaper.cached_now().unwrap_or_else(|| self.now_slow())
     }
 
     /// Returns the time that a TTL counts from.
     #[inline]
     pub(super) fn now_for_ttl(&self) -> Moment {
-        let told = self.reaper.as_ref().and_then(ReaperHandle::tsc_now);
-        told.unwrap_or_else(|| self.now_for_ttl_slow())
+        self.reaper.tsc_now().unwrap_or_else(|| self.now_for_ttl_slow())
     }
 
     /// Out of line, so that callers which need not read a clock make no room for it.
     #[inline(never)]
     fn now_slow(&self) -> Moment {
-        let read = self.reaper.as_ref().and_then(|reaper| reaper.read(false));
-        read.unwrap_or_else(|| self.source.now(&self.timebase))
+        if self.reaper.has_clocks() {
+            return self.reaper.read(false);
+        }
+        self.source.now(&self.timebase)
     }
 
     #[inline(never)]
     fn now_for_ttl_slow(&self) -> Moment {
-        let read = self.reaper.as_ref().and_then(|reaper| reaper.read(true));
-        read.unwrap_or_else(|| self.source.now_precise(&self.timebase))
+        if self.reaper.has_clocks() {
+            return self.reaper.read(true);
+        }
+        self.source.now_precise(&self.timebase)
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<LockedShard<K, V>>]>,
     pub(super) hasher: S,
     pub(super) source: ClockSource<SharedClock>,
-    pub(super) reaper: Option<ReaperHandle>,
+    pub(super) reaper: ReaperHandle,
     pub(super) timebase: Timebase,
     pub(super) ttl: Option<Duration>,
     pub(super) reap_limit: usize,
@@ -60,8 +60,8 @@ impl<K, V, S> CloseOnDrop<K, V, S> {
 
 impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
     fn drop(&mut self) {
-        if let (Some(reaper), Some(cache)) = (&self.inner.reaper, self.registered.take()) {
-            reaper.thread.unregister(&cache);
+        if let (Some(thread), Some(cache)) = (self.inner.reaper.thread, self.registered.take()) {
+            thread.unregister(&cache);
         }
         self.inner.close();
     }
@@ -88,7 +88,7 @@ impl<K, V, S> Inner<K, V, S> {
         Ok(Self {
             shards,
             hasher,
-            reaper: reaper.map(|reaper| ReaperHandle::new(reaper, timebase, is_coarse)),
+            reaper: ReaperHandle::new(reaper, timebase, is_coarse),
             source,
             timebase,
             ttl: settings.ttl,
@@ -101,7 +101,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     pub(super) fn reaper_mode(&self) -> Reaper {
-        if self.reaper.is_some() { Reaper::Thread } else { Reaper::Manual }
+        if self.reaper.thread.is_some() { Reaper::Thread } else { Reaper::Manual }
     }
 
     #[inline]

@@ -59,10 +59,10 @@ pub(super) struct LockedShard<K, V> {
     next_event: AtomicU64,
 }
 
-/// What tells a cache from others: the address of its handle to the reaper, or of the place
-/// for one, which every lock has at hand.
+/// What tells a cache from others: the address of its handle to the reaper, which
+/// every lock has at hand.
 #[inline]
-pub(super) fn address_of_cache(reaper: &Option<ReaperHandle>) -> usize {
+pub(super) fn address_of_cache(reaper: &ReaperHandle) -> usize {
     std::ptr::from_ref(reaper) as usize
 }
 
@@ -77,7 +77,7 @@ impl<K, V> LockedShard<K, V> {
 
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
     #[inline]
-    pub(super) fn lock_for_read(&self, reaper: &Option<ReaperHandle>) -> ReadGuard<'_, K, V> {
+    pub(super) fn lock_for_read(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
         ReadGuard { state: self.state.lock(), _scope: DebugScope::new(address_of_cache(reaper)) }
     }
 
@@ -86,7 +86,7 @@ impl<K, V> LockedShard<K, V> {
     #[inline]
     pub(super) fn lock_for_write<'a>(
         &'a self,
-        reaper: &'a Option<ReaperHandle>,
+        reaper: &'a ReaperHandle,
         hash: KeyHash,
     ) -> Guard<'a, K, V> {
         let mut guard = self.lock(reaper);
@@ -96,7 +96,7 @@ impl<K, V> LockedShard<K, V> {
 
     /// Locks, for a call that sets or removes no key for a caller.
     #[inline]
-    pub(super) fn lock<'a>(&'a self, reaper: &'a Option<ReaperHandle>) -> Guard<'a, K, V> {
+    pub(super) fn lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Guard<'a, K, V> {
         Guard {
             state: self.state.lock(),
             locked: self,
@@ -121,7 +121,7 @@ pub(super) struct ReadGuard<'a, K, V> {
 pub(super) struct Guard<'a, K, V> {
     state: MutexGuard<'a, State<K, V>>,
     locked: &'a LockedShard<K, V>,
-    reaper: &'a Option<ReaperHandle>,
+    reaper: &'a ReaperHandle,
     _scope: DebugScope,
 }
 
@@ -147,8 +147,8 @@ impl<K, V> Guard<'_, K, V> {
     fn publish(&self, next_event: u64) {
         let before = self.locked.next_event.load(Ordering::Relaxed);
         self.locked.next_event.store(next_event, Ordering::Relaxed);
-        if let Some(reaper) = self.reaper.as_ref().filter(|_| next_event < before) {
-            reaper.wake_before(next_event);
+        if next_event < before {
+            self.reaper.wake_before(next_event);
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) trait Reapable: Send + Sync {
 pub(crate) struct ReaperThread {
     caches: Mutex<Vec<Arc<dyn Reapable>>>,
     pub(crate) alarm: Alarm,
-    cached_clock: CachedClock,
+    pub(crate) cached_clock: CachedClock,
 }
 
 impl ReaperThread {

@@ -57,9 +57,13 @@ pub(crate) struct CachedClock {
 
 impl CachedClock {
     pub(crate) fn new(period_nanos: u64) -> Self {
-        let counter = Tsc::new();
+        let tsc = Tsc::new().map(|tsc| (tsc, TscClock::new(period_nanos)));
+        Self { tsc, ..Self::without_tsc(period_nanos) }
+    }
+
+    pub(crate) const fn without_tsc(period_nanos: u64) -> Self {
         Self {
-            tsc: counter.map(|counter| (counter, TscClock::new(period_nanos))),
+            tsc: None,
             period_nanos,
             nanos: AtomicU64::new(STALE),
             reads: AtomicU32::new(0),
