@@ -4,7 +4,7 @@ use std::mem::needs_drop;
 use std::time::Duration;
 
 use super::inner::Inner;
-use super::reap::{Batch, DELIVERY_BATCH, STEPS_PER_LOCK};
+use super::reap::{Batch, STEPS_PER_LOCK, batched};
 use crate::panic::FirstPanic;
 use crate::removal::RemovalCause;
 use crate::shim::Ordering;
@@ -52,11 +52,7 @@ impl<K, V, S> Inner<K, V, S> {
     /// Removes what is due and, of the rest, what `predicate` asks for. A panic in
     /// `predicate` ends it.
     pub(super) fn remove_where(&self, cause: RemovalCause, predicate: impl FnMut(&K, &V) -> bool) {
-        if Self::IS_BATCHED {
-            self.remove_where_in_batches::<DELIVERY_BATCH>(cause, predicate);
-        } else {
-            self.remove_where_in_batches::<1>(cause, predicate);
-        }
+        batched!(self.remove_where_in_batches(cause, predicate));
     }
 
     fn remove_where_in_batches<const N: usize>(
@@ -76,7 +72,7 @@ impl<K, V, S> Inner<K, V, S> {
                     // `clear` under this lock precedes every load that begins after it, and
                     // must not be undone by one that began before.
                     if cause == RemovalCause::Cleared {
-                        state.invalidate_all_loads();
+                        state.invalidate_loads(None);
                     }
                     let now = state.tick(reading);
                     let _scope = self.closure_scope();

@@ -230,7 +230,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             for &position in run {
                 let entry = &mut chunk[usize::from(position)];
                 let Entry { hash, key, value, .. } = entry;
-                state.invalidate_load(*hash);
+                state.invalidate_loads(Some(*hash));
                 budget = self.reap_limit;
                 let (_, displaced) =
                     state.shard.upsert(*hash, key, value, deadline, time.tick, &mut budget);

@@ -90,7 +90,7 @@ impl<K, V> LockedShard<K, V> {
         hash: KeyHash,
     ) -> Guard<'a, K, V> {
         let mut guard = self.lock(reaper);
-        guard.invalidate_load(hash);
+        guard.invalidate_loads(Some(hash));
         guard
     }
 
@@ -126,18 +126,12 @@ pub(super) struct Guard<'a, K, V> {
 }
 
 impl<K, V> Guard<'_, K, V> {
-    /// A caller has set or removed the key: what a load in flight brings for it is not
-    /// stored.
+    /// A caller has set or removed the key, or any key if none is given: what a load in flight
+    /// brings for it is not stored.
     #[inline]
-    pub(super) fn invalidate_load(&mut self, hash: KeyHash) {
+    pub(super) fn invalidate_loads(&mut self, hash: Option<KeyHash>) {
         self.state.write_epoch += 1;
         self.locked.loads.invalidate(hash);
-    }
-
-    /// The same for every key.
-    pub(super) fn invalidate_all_loads(&mut self) {
-        self.state.write_epoch += 1;
-        self.locked.loads.invalidate_all();
     }
 
     /// Tells the reaper, if it would come too late for the next event. The shard's lock is

@@ -22,6 +22,18 @@ pub(super) const STEPS_PER_LOCK: usize = 64;
 
 pub(super) type Batch<K, V, const N: usize> = ArrayVec<Removed<K, V>, N>;
 
+/// Calls a method with the size of its batches.
+macro_rules! batched {
+    ($self:ident.$method:ident($($argument:expr),+)) => {
+        if Self::IS_BATCHED {
+            $self.$method::<{ crate::cache::reap::DELIVERY_BATCH }>($($argument),+)
+        } else {
+            $self.$method::<1>($($argument),+)
+        }
+    };
+}
+pub(super) use batched;
+
 /// What a batch came to.
 struct ReapOutcome {
     removed: usize,
@@ -42,8 +54,9 @@ impl<K, V, S> Inner<K, V, S> {
         panics: &mut FirstPanic,
     ) {
         while budget > 0
-            && self.reap_batch(shard, reading, &mut budget, usize::MAX, panics).has_more
-        {}
+            && batched!(self.reap_batch(shard, reading, &mut budget, usize::MAX, panics)).has_more
+        {
+        }
     }
 
     /// Frees what is due in a shard, for a call that is done but for that.
@@ -63,8 +76,9 @@ impl<K, V, S> Inner<K, V, S> {
         for shard in 0..self.shards.len() {
             while removed < limit {
                 let mut unbounded = usize::MAX;
+                let left = limit - removed;
                 let outcome =
-                    self.reap_batch(shard, reading, &mut unbounded, limit - removed, &mut panics);
+                    batched!(self.reap_batch(shard, reading, &mut unbounded, left, &mut panics));
                 removed += outcome.removed;
                 if !outcome.has_more {
                     break;
@@ -75,22 +89,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// Frees up to `limit` entries that are due, or one batch if that is less.
-    fn reap_batch(
-        &self,
-        shard: usize,
-        reading: Moment,
-        budget: &mut usize,
-        limit: usize,
-        panics: &mut FirstPanic,
-    ) -> ReapOutcome {
-        if Self::IS_BATCHED {
-            self.reap_batch_of::<DELIVERY_BATCH>(shard, reading, budget, limit, panics)
-        } else {
-            self.reap_batch_of::<1>(shard, reading, budget, limit, panics)
-        }
-    }
-
-    fn reap_batch_of<const N: usize>(
+    fn reap_batch<const N: usize>(
         &self,
         shard: usize,
         reading: Moment,
@@ -138,7 +137,7 @@ impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
         let reading = self.timebase.moment_of_nanos(now_nanos);
         let mut panics = FirstPanic::default();
         let mut budget = STEPS_PER_LOCK;
-        self.reap_batch(shard, reading, &mut budget, usize::MAX, &mut panics);
+        batched!(self.reap_batch(shard, reading, &mut budget, usize::MAX, &mut panics));
         panics.discard();
     }
 }

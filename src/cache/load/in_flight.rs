@@ -86,16 +86,10 @@ impl InFlight {
         position.is_some_and(|position| self.loads.swap_remove(position).is_valid)
     }
 
-    /// The key was set or removed: what a load in flight brings for it is out of date.
-    pub(crate) fn invalidate(&mut self, hash: KeyHash) {
-        for load in self.loads.iter_mut().filter(|load| load.hash == hash) {
-            load.is_valid = false;
-        }
-    }
-
-    /// [`invalidate`](Self::invalidate) for every key.
-    pub(crate) fn invalidate_all(&mut self) {
-        for load in &mut self.loads {
+    /// The key, or any key if none is given, was set or removed: what a load in flight brings
+    /// for it is out of date.
+    pub(crate) fn invalidate(&mut self, hash: Option<KeyHash>) {
+        for load in self.loads.iter_mut().filter(|load| hash.is_none_or(|it| it == load.hash)) {
             load.is_valid = false;
         }
     }
@@ -148,7 +142,7 @@ mod tests {
         assert_eq!(loads.claim(hash(1), thread(1)), Claim::Leader);
         assert_eq!(loads.claim(hash(1), thread(2)), Claim::Follower);
         assert_eq!(loads.claim(hash(2), thread(2)), Claim::Leader);
-        loads.invalidate(hash(2));
+        loads.invalidate(Some(hash(2)));
         assert!(!loads.end(hash(1), thread(2)), "another's load");
         assert!(loads.is_loading(hash(1)));
         assert!(loads.end(hash(1), thread(1)));
@@ -166,7 +160,7 @@ mod tests {
         }
         assert_eq!(loads.claim(hash(99), thread(99)), Claim::Untracked);
         assert_eq!(loads.claim(hash(0), thread(99)), Claim::Follower);
-        loads.invalidate_all();
+        loads.invalidate(None);
         assert!(!loads.end(hash(3), thread(3)));
     }
 

@@ -76,19 +76,12 @@ impl SharedLoads {
         claim
     }
 
-    /// Invalidates the load of a key that a caller, who holds the shard's lock, sets or
-    /// removes.
+    /// Invalidates the load of a key, or all loads. The caller holds the shard's lock and sets
+    /// or removes the key, or any key.
     #[inline]
-    pub(in crate::cache) fn invalidate(&self, hash: KeyHash) {
+    pub(in crate::cache) fn invalidate(&self, hash: Option<KeyHash>) {
         if self.is_busy.load(Ordering::Relaxed) {
             self.table.lock().loads.invalidate(hash);
-        }
-    }
-
-    /// Invalidates the loads of all keys.
-    pub(in crate::cache) fn invalidate_all(&self) {
-        if self.is_busy.load(Ordering::Relaxed) {
-            self.table.lock().loads.invalidate_all();
         }
     }
 
