@@ -247,8 +247,8 @@ impl<K, V> LocalCache<K, V> {
 impl<K: Hash + Eq, V> LocalCache<K, V> {
     /// Sets the value of a key.
     ///
-    /// The entry can be found until the clock is past the present time plus `ttl`; if that
-    /// sum overflows, for ever.
+    /// The entry can be found until the clock is past the present time plus `ttl`. If that
+    /// sum overflows, the entry never expires.
     ///
     /// If the key had an entry, that one can no longer be found, but stays in memory and in
     /// the queue. The map keeps the key that it had and drops the one given.
