@@ -75,17 +75,17 @@ impl Geometry {
         objective: Objective,
     ) -> Result<Self, BuildError> {
         let shards = shards.map(|shards| shards.min(capacity).min(SHARDS_MAX));
-        let limit = match shards {
+        let capacity_max = match shards {
             Some(0) => return Err(BuildError::ZeroShards),
             Some(shards) => CAPACITY_MAX.min(shards.saturating_mul(SlotId::COUNT_MAX)),
             None => CAPACITY_MAX,
         };
         let geometry = match shards {
-            _ if capacity > limit => None,
+            _ if capacity > capacity_max => None,
             Some(shards) => Self::with_shards(capacity, shards, LOAD_PERCENT),
             None => Self::best(capacity, objective),
         };
-        geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit })
+        geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit: capacity_max })
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -166,8 +166,8 @@ impl Geometry {
     /// [`SPARE_PERCENT_MAX`].
     fn with_shards(capacity: usize, shards: usize, load_percent: usize) -> Option<Self> {
         let share = capacity.div_ceil(shards);
-        let spare_limit = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
-        let slots_per_shard = slots_needed(capacity, shards).min(spare_limit).max(share);
+        let slots_max = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
+        let slots_per_shard = slots_needed(capacity, shards).min(slots_max).max(share);
         (slots_per_shard <= SlotId::COUNT_MAX).then(|| Self {
             shards,
             slots_per_shard,

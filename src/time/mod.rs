@@ -1,9 +1,10 @@
 //! Clocks, and time in ticks.
 //!
-//! `SystemClock` is four clocks on one scale. Which of them a cache reads depends on the
-//! question, and on whether the reaper is refreshing the two that it keeps for busy caches:
+//! `SystemClock` is four clocks on one scale, two of the system's and two of the reaper's.
+//! The reaper refreshes its own under load only. Which one a cache reads depends on the
+//! question:
 //!
-//! | question | while the reaper refreshes them | otherwise |
+//! | question | while the reaper refreshes its clocks | otherwise |
 //! |---|---|---|
 //! | what is due? | cached clock: [`cached_clock`] | coarse clock: [`clock`] |
 //! | from when does a TTL count? | TSC clock: [`tsc_clock`] | precise clock: [`clock`] |

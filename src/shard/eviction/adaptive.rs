@@ -3,7 +3,7 @@
 //! No candidate is best for all loads: loops want a main segment that is replaced slowly,
 //! keys that are seen twice want room for newcomers, pure recency wants no segments at all.
 //! So each candidate has a shadow, a miniature cache of sampled keys instead of entries. The
-//! candidate whose shadow has had most hits recently is selected. This is set duelling
+//! candidate whose shadow has had the most hits recently is selected. This is set duelling
 //! (Qureshi et al., ISCA 2007) on sampled miniatures (Waldspurger et al., USENIX ATC 2017).
 //!
 //! ```text

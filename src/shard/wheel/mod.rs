@@ -1,7 +1,7 @@
 //! A hierarchical timing wheel (Varghese and Lauck, 1987) over numbered timers.
 //!
-//! It knows nothing of caches: timers are numbers, and whoever numbers them stores their
-//! links and deadlines ([`Timers`]), so that they cost no memory of their own.
+//! It knows nothing of caches: timers are numbers, and the caller stores their links and
+//! deadlines ([`Timers`]), so that they cost no memory of their own.
 //!
 //! # Geometry
 //!
