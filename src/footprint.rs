@@ -1,8 +1,10 @@
-//! The memory of a cache, by what it is for.
+//! The memory of a cache, part by part.
 
-/// The bytes that building a cache requests from the allocator. It requests no
-/// more for as long as it lives; what keys and values themselves keep on the
-/// heap is theirs and not counted here.
+/// The memory of a cache, in bytes requested from the allocator.
+///
+/// It is exact, and known before the cache is built. Building the cache requests these
+/// bytes, and the cache requests no more as long as it lives. What keys and values own on
+/// the heap is not included.
 ///
 /// ```
 /// use punctual::unsync::Cache;
@@ -26,39 +28,39 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Bytes of the slab: keys and values as they lie in memory, and 16 bytes of
-    /// bookkeeping for each.
+    /// Returns the bytes of the slots: for each its key and value, 16 bytes of bookkeeping,
+    /// and padding.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.slots_bytes
     }
 
-    /// Bytes of the hash tables that find the slots.
+    /// Returns the bytes of the hash tables from keys to slots.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index_bytes
     }
 
-    /// Bytes of the timing wheels' list heads.
+    /// Returns the bytes of the timing wheels.
     #[must_use]
     pub fn wheel(&self) -> usize {
         self.wheel_bytes
     }
 
-    /// Bytes of the eviction policy.
+    /// Returns the bytes of the eviction policy.
     #[must_use]
     pub fn eviction(&self) -> usize {
         self.eviction_bytes
     }
 
-    /// Bytes of the rest: the shards themselves with their locks and counters,
-    /// and the listener and the clock of the caller.
+    /// Returns the bytes of all else: the shards with their locks, counters and tables of
+    /// loads, the listener, and a clock of the caller's.
     #[must_use]
     pub fn locks(&self) -> usize {
         self.locks_bytes
     }
 
-    /// All of them together.
+    /// Returns the sum of all parts.
     #[must_use]
     pub fn total(&self) -> usize {
         [self.index_bytes, self.wheel_bytes, self.eviction_bytes, self.locks_bytes]

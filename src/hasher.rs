@@ -2,11 +2,11 @@
 
 use std::hash::{BuildHasher, Hasher};
 
-/// The default hasher of every cache: fast, and seeded differently in every
-/// cache, so that nobody can know which keys would collide.
+/// The default hasher of every cache: fast, and randomly seeded for each cache, so that
+/// colliding keys cannot be chosen in advance.
 ///
-/// It is foldhash. Where keys come from attackers who can also time many calls,
-/// give the builder a keyed hasher such as
+/// The algorithm is foldhash, which is not cryptographic: where attackers choose the keys
+/// and can time many calls, give the builder a keyed hasher such as
 /// [`std::hash::RandomState`](std::collections::hash_map::RandomState).
 ///
 /// ```
@@ -29,7 +29,7 @@ impl BuildHasher for RandomState {
     }
 }
 
-/// What [`RandomState`] builds.
+/// The [`Hasher`] that [`RandomState`] builds.
 #[derive(Clone)]
 pub struct DefaultHasher(foldhash::fast::FoldHasher<'static>);
 
@@ -39,9 +39,8 @@ impl std::fmt::Debug for DefaultHasher {
     }
 }
 
-/// Passes integers on as such: the default implementations would turn them into
-/// bytes.
-macro_rules! pass_on {
+/// Forwards integers as integers: the trait's default methods would hash their bytes.
+macro_rules! forward {
     ($($method:ident: $int:ty),*) => {
         $(
             #[inline]
@@ -61,8 +60,8 @@ impl Hasher for DefaultHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
     }
-    pass_on!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
-    pass_on!(write_u128: u128, write_usize: usize);
+    forward!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64);
+    forward!(write_u128: u128, write_usize: usize);
 }
 
 #[cfg(test)]
@@ -72,14 +71,14 @@ mod tests {
 
     use super::*;
 
-    /// So many of these values have hashes of their own.
+    /// Returns the number of different hashes of these values.
     fn distinct<T: Hash>(values: impl Iterator<Item = T>) -> usize {
         let state = RandomState::default();
         values.map(|value| state.hash_one(value)).collect::<HashSet<_>>().len()
     }
 
     #[test]
-    fn keys_of_any_type_are_told_apart() {
+    fn keys_of_any_type_have_different_hashes() {
         assert_eq!(distinct(0..=u8::MAX), 256);
         assert_eq!(distinct(0..=u16::MAX), 65_536);
         assert_eq!(distinct((0..1_000_u32).map(|number| number << 20)), 1_000);

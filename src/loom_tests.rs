@@ -1,23 +1,23 @@
-//! Models of what threads do to one another: the alarm and the reaper's list, the time
-//! that it keeps, the loaders, and the end of a cache.
+//! loom models of everything that threads do concurrently: the reaper's alarm and list, the
+//! TSC clock, single flight, and the end of a cache.
 //!
-//! Under `--cfg punctual_loom` each model runs in every interleaving of its
-//! threads and with every value that the memory model lets a load return; where
-//! those are too many, in every one with at most so many preemptions, and says
-//! so. Without that flag it runs as it comes, a few hundred times.
+//! Under `--cfg punctual_loom` each model runs in every interleaving of its threads and with
+//! every value that the memory model lets a load return; where those are too many, in all
+//! with a bounded number of preemptions, which the model states. Without that flag it runs a
+//! few hundred times as the system schedules it.
 //!
 //! # Ground rules
 //!
-//! - A thread that nobody wakes is a deadlock, which loom reports. So most models
-//!   only have to wait for what must happen.
-//! - What belongs to the protocol is the shim's. Notes that a model takes are
-//!   std's: loom does not interleave them.
-//! - loom remembers the last access to each atomic alone: a thread that reads what it is
-//!   about to write hides the read of another one before, and interleavings are left out.
-//!   So the keeper of the time remembers what it has written.
-//! - Each model has a reaper of its own, whose rounds run in a thread of the
-//!   model. It is leaked, as caches hold it for ever.
-//! - By their own clock, which stands at zero, no entry is ever due. By the reaper's,
+//! - A lost wake-up is a deadlock, which loom reports. So most models only have to wait for
+//!   what must happen.
+//! - The atomics and locks of a protocol are the shim's. Those that a model itself records
+//!   with are std's, so that loom does not interleave them.
+//! - loom remembers only the last access to each atomic. A thread that reads an atomic
+//!   before it writes it hides an earlier read by another thread, and interleavings are left
+//!   out. So the writer of the TSC clock does not read what it publishes.
+//! - Each model has a reaper of its own, whose rounds run in a thread of the model. It is
+//!   leaked, since caches hold a `&'static` reference to it.
+//! - By the caches' clock, which stands at zero, no entry is ever due. By the reaper's,
 //!   [`SOON`] has passed and [`LATE`] never comes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -44,8 +44,8 @@ fn new_reaper() -> &'static ReaperThread {
     Box::leak(Box::new(ReaperThread::new()))
 }
 
-/// The reaper's thread: one round or more, until there is nothing left to wait for. It
-/// reaps by one clock, and reads the other before it goes to sleep.
+/// Runs rounds of the reaper, at least one, until `is_done`. It reaps by one clock, and reads
+/// the other before it sleeps.
 fn serve(
     reaper: &ReaperThread,
     reaps_at: impl Fn() -> u64,
@@ -85,13 +85,13 @@ impl Drop for Counted {
 mod reaping {
     use super::*;
 
-    /// Stands for a cache: its shards' next events, and the reaper's clock.
+    /// Stands for a cache: the next event of each of its shards, and the reaper's clock.
     struct Events {
         next: Vec<AtomicU64>,
         now: Note,
-        /// Events whose time had come when the reaper saw them.
+        /// Events that the reaper has handled once they were due.
         seen: Note,
-        /// Nobody may look any more.
+        /// The cache is unregistered, and must not be used any more.
         is_gone: Note,
     }
 
@@ -113,7 +113,7 @@ mod reaping {
             self.seen.load(SeqCst)
         }
 
-        /// Moves the clock to the first of two times, then to the other.
+        /// Advances the clock to the first of two times, from then on to the second.
         fn advance(&self, first: usize, second: usize) -> u64 {
             let now = if self.now.load(SeqCst) == 0 { first } else { second };
             self.now.store(now, SeqCst);
@@ -137,9 +137,9 @@ mod reaping {
         }
     }
 
-    /// The reaper's alarm is set to 1 and goes off. Each of the others brings an
-    /// event after that, beyond what the alarm is set to, so that nobody need
-    /// wake it as long as it is asleep; once it is up, somebody must.
+    /// The alarm is armed for time 1 and goes off. Each other thread brings an event at a
+    /// later time: while the reaper parks, it need not be woken for that; once it is awake,
+    /// it must be.
     fn events_that_are_brought_are_seen(times: &'static [u64], preemptions_max: Option<usize>) {
         explore(preemptions_max, move || {
             let reaper = new_reaper();
@@ -165,20 +165,19 @@ mod reaping {
         });
     }
 
-    /// Purpose: the fences of [`Alarm`], and that it is reset before the reaper
-    /// looks.
+    /// Purpose: the fences of [`Alarm`], and that the reaper disarms it before it looks.
     #[test]
     fn an_event_is_not_slept_through() {
         events_that_are_brought_are_seen(&[2], None);
     }
 
-    /// Purpose: the same with two that do not know of each other.
+    /// Purpose: the same with two threads that bring events.
     #[test]
     fn two_events_are_not_slept_through() {
         events_that_are_brought_are_seen(&[2, 3], Some(3));
     }
 
-    /// Purpose: a cache that comes while the reaper sleeps, or is about to.
+    /// Purpose: a cache that is registered while the reaper parks, or is about to.
     #[test]
     fn a_cache_is_served_once_it_is_registered() {
         explore(None, || {
@@ -194,10 +193,10 @@ mod reaping {
         });
     }
 
-    /// Purpose: a cache that goes moves those behind it one place forward, past
-    /// a round that is under way, and is used by no round that begins later.
+    /// Purpose: unregistering a cache moves those behind it forward in the list, so that a
+    /// round in progress may skip one; and no later round uses the cache.
     #[test]
-    fn a_cache_that_goes_takes_no_other_along() {
+    fn unregistering_a_cache_skips_no_other() {
         explore(None, || {
             let reaper = new_reaper();
             let (going, staying) = (Events::new(&[Alarm::NEVER]), Events::new(&[1]));
@@ -226,9 +225,9 @@ mod reaping {
         });
     }
 
-    /// Purpose: the release of a shard's lock publishes the earliest event there
-    /// is, and rings if that is news. The two entries' events are published in
-    /// either order.
+    /// Purpose: releasing a shard's lock publishes its earliest event, and wakes the reaper
+    /// if that is earlier than before. The events of two entries are published in either
+    /// order.
     #[test]
     fn what_a_lock_publishes_reaches_the_reaper() {
         explore(Some(3), || {
@@ -248,40 +247,41 @@ mod reaping {
     }
 }
 
-mod keeping_time {
+mod clocks {
     use super::*;
     use crate::time::tsc_clock::{Sample, TscClock};
 
     const PERIOD: u64 = 1 << 20;
 
-    /// The counter goes as fast as the clock.
+    /// The counter runs at the rate of the clock.
     fn sample(number: u64) -> Sample {
         let nanos = (10 + number) * PERIOD;
         Sample { nanos, tsc_before: nanos, tsc_after: nanos }
     }
 
-    /// Of a mix of two samples the answer would be off by a period.
+    /// Purpose: the seqlock. Computed from a mix of two samples, the time would be off by a
+    /// period.
     #[test]
-    fn a_reading_is_told_whole_or_not_at_all() {
+    fn a_sample_is_read_as_it_was_written_or_not_at_all() {
         explore(None, || {
-            let time = Arc::new(TscClock::new(PERIOD));
+            let clock = Arc::new(TscClock::new(PERIOD));
             for number in 0..3 {
-                time.calibrate(sample(number));
+                clock.calibrate(sample(number));
             }
-            let keeper = {
-                let time = Arc::clone(&time);
+            let writer = {
+                let clock = Arc::clone(&clock);
                 spawn(move || {
-                    time.calibrate(sample(3));
-                    time.calibrate(sample(4));
+                    clock.calibrate(sample(3));
+                    clock.calibrate(sample(4));
                 })
             };
             let tsc = sample(4).nanos;
-            if let Some(nanos) = time.nanos_at(tsc) {
+            if let Some(nanos) = clock.nanos_at(tsc) {
                 let behind = tsc - nanos;
                 assert!(behind <= 2 * PERIOD / 64, "{behind} of a period of {PERIOD}");
             }
-            keeper.join().unwrap();
-            assert_eq!(time.nanos_at(tsc), Some(tsc));
+            writer.join().unwrap();
+            assert_eq!(clock.nanos_at(tsc), Some(tsc));
         });
     }
 }
@@ -289,7 +289,7 @@ mod keeping_time {
 mod loading {
     use super::*;
 
-    /// What becomes of the first load.
+    /// How the first load ends.
     #[derive(Clone, Copy, PartialEq)]
     enum First {
         Succeeds,
@@ -298,7 +298,7 @@ mod loading {
         Panics,
     }
 
-    /// A loader of which no two may run at once.
+    /// A loader that must not run twice at the same time.
     struct Source {
         is_busy: AtomicBool,
         loads: Note,
@@ -313,10 +313,11 @@ mod loading {
             match self.first {
                 First::Fails if number == 0 => Err(()),
                 First::Panics if number == 0 => {
-                    // `panicking` is of loom's one thread, so everybody panics
-                    // with this one, and a lock that somebody else holds would
-                    // be poisoned. Nobody does: it was just ours. What follows
-                    // is interleaved in the model of an error.
+                    // loom runs all threads of a model on one thread of the system, so
+                    // `std::thread::panicking` is true in all of them, and a lock that
+                    // another one held would be poisoned. None is held: this thread has
+                    // just had it. The interleavings that follow are those of the model of
+                    // an error.
                     stop_exploring();
                     let _ = cache.len();
                     resume_unwind(Box::new(()))
@@ -327,7 +328,7 @@ mod loading {
         }
     }
 
-    /// Three ask for one key.
+    /// Three threads ask for one key.
     fn one_loads_at_a_time(first: First, loads: usize, preemptions_max: Option<usize>) {
         explore(preemptions_max, move || {
             let cache = builder(1).build_with_reaper(None).unwrap();
@@ -358,34 +359,33 @@ mod loading {
         });
     }
 
-    /// Purpose: nobody waits for a load that has ended, or loads what another has
-    /// stored.
+    /// Purpose: no thread waits for a load that has ended, or loads what another has stored.
     #[test]
     fn one_loads_and_others_wait() {
         one_loads_at_a_time(First::Succeeds, 1, Some(5));
     }
 
-    /// Purpose: one of those that wait takes over.
+    /// Purpose: after an error, one of the waiters becomes the leader.
     #[test]
-    fn an_error_passes_the_turn() {
+    fn an_error_hands_over_the_lead() {
         one_loads_at_a_time(First::Fails, 2, Some(5));
     }
 
-    /// Purpose: the same while the loader's thread unwinds.
+    /// Purpose: the same while the leader unwinds.
     #[test]
-    fn a_panic_passes_the_turn() {
+    fn a_panic_hands_over_the_lead() {
         one_loads_at_a_time(First::Panics, 2, Some(5));
     }
 
-    /// Purpose: the same where the value has no time to live.
+    /// Purpose: the same where the value has a TTL of zero.
     #[test]
-    fn a_load_without_time_to_live_passes_the_turn() {
+    fn a_load_with_a_ttl_of_zero_hands_over_the_lead() {
         one_loads_at_a_time(First::SucceedsUnstored, 3, Some(5));
     }
 
-    /// What is loaded changes, and then the key is set, removed or cleared by
-    /// `overrule`: from then on, nobody finds what was loaded before.
-    fn a_load_is_overruled(overrule: fn(&Cache<u64, u64, FixedState>)) {
+    /// The origin of the value changes, and then the key is set, removed or cleared by
+    /// `invalidate`: from then on, the value loaded before is never found.
+    fn a_load_is_invalidated(invalidate: fn(&Cache<u64, u64, FixedState>)) {
         explore(Some(4), move || {
             let cache = builder(1).build_with_reaper(None).unwrap();
             let origin = Arc::new(AtomicU64::new(1));
@@ -395,7 +395,7 @@ mod loading {
             };
             let threads = [spawn(ask.clone()), spawn(ask.clone())];
             origin.store(2, Relaxed);
-            overrule(&cache);
+            invalidate(&cache);
             assert_ne!(cache.peek(&1), Some(1));
             assert_eq!(ask(), 2);
             for thread in threads {
@@ -405,27 +405,26 @@ mod loading {
         });
     }
 
-    /// Purpose: what a load brings that began before a `remove` is never stored
-    /// after it.
+    /// Purpose: the value of a load that began before a `remove` is never stored after it.
     #[test]
-    fn a_remove_overrules_a_load() {
-        a_load_is_overruled(|cache| {
+    fn a_remove_invalidates_a_load() {
+        a_load_is_invalidated(|cache| {
             cache.remove(&1);
         });
     }
 
     /// Purpose: the same for an `insert`.
     #[test]
-    fn an_insert_overrules_a_load() {
-        a_load_is_overruled(|cache| {
+    fn an_insert_invalidates_a_load() {
+        a_load_is_invalidated(|cache| {
             cache.insert(1, 2);
         });
     }
 
     /// Purpose: the same for `clear`.
     #[test]
-    fn a_clear_overrules_a_load() {
-        a_load_is_overruled(Cache::clear);
+    fn a_clear_invalidates_a_load() {
+        a_load_is_invalidated(Cache::clear);
     }
 }
 
@@ -438,9 +437,10 @@ mod loading_async {
     use super::*;
     use crate::reaper::parker::Parker;
 
-    struct Sleeper(Parker);
+    /// Wakes the thread that blocks on a future.
+    struct ParkerWaker(Parker);
 
-    impl Wake for Sleeper {
+    impl Wake for ParkerWaker {
         fn wake(self: Arc<Self>) {
             self.0.wake();
         }
@@ -448,18 +448,17 @@ mod loading_async {
 
     fn block_on<F: Future>(future: F) -> F::Output {
         let mut future = pin!(future);
-        let sleeper = Arc::new(Sleeper(Parker::new()));
-        let waker = Waker::from(sleeper.clone());
+        let parker = Arc::new(ParkerWaker(Parker::new()));
+        let waker = Waker::from(parker.clone());
         loop {
             match future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 Poll::Ready(output) => return output,
-                Poll::Pending => sleeper.0.park(None),
+                Poll::Pending => parker.0.park(None),
             }
         }
     }
 
-    /// Purpose: a future and a thread wait for each other's load, and miss no end
-    /// of it.
+    /// Purpose: a future and a thread wait for each other's load, and no wake-up is lost.
     #[test]
     fn a_future_and_a_thread_load_once() {
         explore(None, || {
@@ -482,13 +481,13 @@ mod loading_async {
         });
     }
 
-    /// Purpose: a future that is dropped before its load is done passes the turn
-    /// to another and to a thread.
+    /// Purpose: where a future is dropped before its load ends, another future or a thread
+    /// becomes the leader.
     #[test]
-    fn a_future_given_up_passes_the_turn() {
+    fn a_dropped_future_hands_over_the_lead() {
         explore(Some(4), || {
             let cache = builder(1).build_with_reaper(None).unwrap();
-            let given_up = {
+            let dropped = {
                 let cache = cache.clone();
                 spawn(move || {
                     let load = pending::<Result<(u64, Duration), ()>>;
@@ -504,7 +503,7 @@ mod loading_async {
             let load = || async { Ok::<_, ()>((7, LATE)) };
             assert_eq!(block_on(cache.get_or_load_async(&1, load)), Ok(7));
             assert_eq!(thread.join().unwrap(), Ok(7));
-            given_up.join().unwrap();
+            dropped.join().unwrap();
         });
     }
 }
@@ -512,18 +511,18 @@ mod loading_async {
 mod closing {
     use super::*;
 
-    /// Purpose: of two handles that go at once, with the reaper at work, one is
-    /// the last; the list forgets the cache, and every entry is dropped once.
+    /// Purpose: of two handles that are dropped concurrently while the reaper works, one is
+    /// the last; it unregisters the cache, and every entry is dropped once.
     #[test]
     fn the_last_handle_drops_each_entry_once() {
         explore(None, || {
             let reaper = new_reaper();
-            let told = Arc::new(Note::new(0));
+            let notified = Arc::new(Note::new(0));
             let cache = {
-                let told = told.clone();
+                let notified = notified.clone();
                 let listener = move |&key: &u64, _: &Counted, cause| {
                     assert_eq!((key, cause), (1, RemovalCause::Expired));
-                    told.fetch_add(1, SeqCst);
+                    notified.fetch_add(1, SeqCst);
                 };
                 builder(2).on_removal(listener).build_with_reaper(Some(reaper)).unwrap()
             };
@@ -546,27 +545,26 @@ mod closing {
             reaper.alarm.wake();
             rounds.join().unwrap();
             assert_eq!(dropped[0].load(SeqCst), 1);
-            // The listener is gone, so the cache is.
-            assert_eq!(Arc::strong_count(&told), 1);
+            // The listener has been dropped, so the cache has.
+            assert_eq!(Arc::strong_count(&notified), 1);
         });
     }
 
-    /// Purpose: entries that need no dropping stay until the reaper lets go of
-    /// the cache. It hands out no batch that it has begun after another one saw
-    /// that the last handle was gone.
+    /// Purpose: entries that need no `Drop` stay until the reaper releases the cache. It
+    /// begins no batch after a batch that has seen that the last handle was dropped.
     #[test]
     fn a_closed_cache_is_reaped_no_further() {
-        /// One more than the reaper takes out at once.
+        /// One more than a batch of the reaper.
         const ENTRIES: u64 = 9;
 
         explore(None, || {
             let reaper = new_reaper();
             let is_gone = Arc::new(AtomicBool::new(false));
             let cache = {
-                let (is_gone, told, was_gone) = (is_gone.clone(), Note::new(0), Note::new(0));
+                let (is_gone, notified, was_gone) = (is_gone.clone(), Note::new(0), Note::new(0));
                 builder(ENTRIES as usize)
                     .on_removal(move |_, (), _| {
-                        let number = told.fetch_add(1, SeqCst) + 1;
+                        let number = notified.fetch_add(1, SeqCst) + 1;
                         if number == 1 {
                             was_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
                         }
@@ -593,11 +591,10 @@ mod closing {
         });
     }
 
-    /// Purpose: the reaper holds no lock while it hands out entries. Here one is
-    /// the last handle of another cache, and goes in a round, while the outer one
-    /// is dropped.
+    /// Purpose: the reaper holds no lock while it drops entries. Here one is the last handle
+    /// of another cache, which a round drops while the outer cache is dropped.
     #[test]
-    fn a_cache_within_a_cache_goes_with_it() {
+    fn a_cache_within_a_cache_is_dropped_with_it() {
         explore(Some(5), || {
             let reaper = new_reaper();
             let outer = builder(1).build_with_reaper(Some(reaper)).unwrap();

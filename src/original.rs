@@ -5,22 +5,22 @@
 //! from it. It is here for comparison, so that you can see the difference on your
 //! own workload. For anything else use [`unsync::Cache`](crate::unsync::Cache).
 //!
-//! # What it is
+//! # How it works
 //!
 //! ```text
-//!   weak: the keys that can be found       strong: what is kept, oldest first
+//!   weak: the keys that can be found       strong: entries in memory, oldest first
 //!
 //!     "a" ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌▷ value and deadline
 //!     "b" ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌┐      value and deadline  (b's, superseded)
 //!                                    └╌╌╌▷ value and deadline
 //! ```
 //!
-//! A map leads from each key to its entry, but does not keep the entry alive. A
-//! queue of at most `max_len` entries does. [`set_ex`](LocalCache::set_ex) points
-//! the key at a new entry and appends it to the queue; when that makes the queue
-//! too long, the oldest entry is dropped, and the map forgets its key.
+//! A map holds a weak reference to the entry of each key. A queue of at most `max_len`
+//! entries holds the strong ones. [`set_ex`](LocalCache::set_ex) makes a new entry for the
+//! key and appends it to the queue; when that makes the queue too long, the oldest entry is
+//! dropped, and its key is removed from the map.
 //!
-//! # Why nothing dead is freed
+//! # Why expired entries are not freed
 //!
 //! An entry leaves memory in one way only: `max_len` newer ones push it out.
 //! [`get_ex`](LocalCache::get_ex) compares the deadline with the time, answers
@@ -34,29 +34,28 @@
 //!     │                               │                                 └ freed
 //! ```
 //!
-//! However short the time to live, the cache grows to `max_len` entries and stays
-//! there. Setting a key again makes it worse: the entry that it had can no longer
-//! be found, and still takes one of the `max_len` places.
+//! However short the TTL, the cache grows to `max_len` entries and stays there. Setting a
+//! key again makes it worse: the entry that it had can no longer be found, and still counts
+//! as one of the `max_len`.
 //!
-//! `punctual` frees an entry when its time comes, whether or not anyone touches the
-//! cache, replaces an entry where it stands, and allocates all of its memory when
-//! it is built.
+//! `punctual` frees an entry soon after its deadline, whether or not the cache is used,
+//! replaces an entry in place, and allocates all of its memory when it is built.
 //!
-//! # What is as in Python, and what is not
+//! # Differences from the Python code
 //!
 //! | CPython | here |
 //! |---|---|
 //! | `WeakValueDictionary`, which holds the key | [`HashTable`] of the key and a [`Weak`] |
-//! | `deque(maxlen)` of the entries | [`VecDeque`] of [`Arc`], never more than `max_len + 1` places |
+//! | `deque(maxlen)` of the entries | [`VecDeque`] of [`Arc`], with a capacity of at most `max_len + 1` |
 //! | entry: a `dict` of `result` and `expire`, without the key | one allocation of the value and the deadline, without the key |
-//! | a string caches its hash, and so do `dict`s | the hash stands beside the strong reference |
-//! | a weak reference's callback forgets the key, if it still leads to the dying entry | `set_ex` does the same before it drops the entry |
+//! | a string caches its hash, and so do `dict`s | the hash is stored beside the strong reference |
+//! | a weak reference's callback removes the key if it still refers to the dropped entry | `set_ex` does the same before it drops the entry |
 //! | both grow as they fill | both grow as they fill, by doubling |
 //!
-//! The shape is Python's, the price is not. Full with 500,000 entries of `u64 → u64`,
-//! it has requested 92 bytes an entry from the allocator: 40 for the entry itself, 16
-//! for its place in the queue, 36 for its share of the map. The original takes 474 to
-//! 576 bytes of resident memory, with short strings.
+//! The structure is Python's, the cost is not. Full of 500,000 entries of `u64 → u64`, it
+//! has requested 92 bytes an entry from the allocator: 40 for the entry itself, 16 for its
+//! element of the queue, 36 for its share of the map. The original takes 474 to 576 bytes of
+//! resident memory, with short strings.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -71,20 +70,23 @@ use hashbrown::HashTable;
 
 use crate::time::clock::{Clock, SystemClock};
 
-/// A bounded cache that stops serving an entry at its deadline, and keeps it in
-/// memory until `max_len` newer ones have come.
+/// A bounded cache that stops returning an entry at its deadline, and keeps it in memory
+/// until `max_len` newer ones have been set.
 ///
-/// See the [module's documentation](self) for what that leads to, and use
+/// See the [module's documentation](self) for the consequences, and use
 /// [`punctual::Cache`](crate::Cache) instead.
 ///
-/// A panic in a key's `Hash` or `Eq`, in a value's `Clone`, or in the clock reaches
-/// the caller and leaves the cache as it was before the call. A panic in `Drop`
-/// reaches the caller when the call has done all else that it does.
+/// Setting takes `&mut self`: to share the cache between threads, put it behind a mutex, as
+/// the interpreter's lock did for the original. Dropping the cache drops the values oldest
+/// first.
 ///
-/// Setting takes `&mut self`: put it behind a mutex to share it between threads, as
-/// the interpreter's lock did.
+/// # Panics
 ///
-/// Dropping the cache drops the values oldest first.
+/// A panic in a key's `Hash` or `Eq`, in a value's `Clone`, or in the clock reaches the
+/// caller and leaves the cache as it was before the call. A panic in the `Drop` of a key or a
+/// value reaches the caller after the call has done everything else.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -96,7 +98,7 @@ use crate::time::clock::{Clock, SystemClock};
 /// cache.set_ex("user_1", "Ada", Duration::from_secs(1800));
 /// assert_eq!(cache.get_ex("user_1"), Some("Ada"));
 ///
-/// // A day later the entry is dead, and still there.
+/// // A day later the entry has expired, and is still in memory.
 /// clock.advance(Duration::from_secs(86_400));
 /// assert_eq!(cache.get_ex("user_1"), None);
 /// assert_eq!(cache.strong_len(), 1);
@@ -107,11 +109,11 @@ use crate::time::clock::{Clock, SystemClock};
 /// assert_eq!(cache.strong_len(), 2);
 /// ```
 pub struct LocalCache<K, V> {
-    // Invariants, whenever no method runs, also after a panic:
+    // Invariants between calls, even after a panic:
     //
     // - strong.len() <= max_len.
-    // - No two slots of `weak` have equal keys, and each slot's entry is in
-    //   `strong`, under the hash of the slot's key. So no weak reference is dead.
+    // - No two slots of `weak` have equal keys, and each slot's entry is in `strong`, with
+    //   the hash of the slot's key. So every weak reference can be upgraded.
     weak: HashTable<Slot<K, V>>,
     strong: VecDeque<Held<V>>,
     max_len: usize,
@@ -125,29 +127,29 @@ struct Slot<K, V> {
     entry: Weak<Entry<V>>,
 }
 
-/// A strong reference, and what finds its slot, if it still has one, without
+/// A strong reference, and the hash by which its slot is found, if it still has one, without
 /// calling the key's `Hash` or `Eq` and without reading the entry.
 struct Held<V> {
-    /// Kept here rather than in the entry, where it would cost a second 8 bytes
-    /// with allocators that round up to 16.
+    /// Here rather than in the entry, where it would cost 16 bytes with allocators that round
+    /// up to 16.
     hash: u64,
-    /// `Arc` rather than `Rc`, so that the cache may be shared behind a mutex. Its
-    /// atomic instructions could not be measured beside the cache misses.
+    /// `Arc` rather than `Rc`, so that the cache may be shared behind a mutex. Beside the
+    /// cache misses, its atomic instructions made no measurable difference.
     entry: Arc<Entry<V>>,
 }
 
-/// What the original keeps in a `dict`: `result` and `expire`.
+/// The original has a `dict` of `result` and `expire`.
 struct Entry<V> {
     deadline: Duration,
     value: V,
 }
 
 impl<K, V> LocalCache<K, V> {
-    /// An empty cache for at most `max_len` entries, the dead and the superseded
+    /// Returns an empty cache for at most `max_len` entries, expired and superseded ones
     /// included, with the [`SystemClock`].
     ///
-    /// Allocates nothing for entries: the cache grows as it fills. With a `max_len`
-    /// of 0 a value is freed by the very call that sets it.
+    /// Allocates nothing for entries: the cache grows as it fills. With a `max_len` of 0,
+    /// each value is freed by the call that sets it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -162,11 +164,11 @@ impl<K, V> LocalCache<K, V> {
         Self::with_clock(max_len, SystemClock)
     }
 
-    /// As [`new`](Self::new), with another clock.
+    /// Returns an empty cache as [`new`](Self::new) does, with another clock.
     ///
-    /// The clock is read once by each [`set_ex`](Self::set_ex) and by each
-    /// [`get_ex`](Self::get_ex) that finds its key. Its [`lag`](Clock::lag) is not
-    /// asked for: like the original, this cache believes its clock.
+    /// The clock is read once by each [`set_ex`](Self::set_ex), and by each
+    /// [`get_ex`](Self::get_ex) that finds its key. Its [`lag`](Clock::lag) is ignored: like
+    /// the original, this cache takes its clock to be exact.
     ///
     /// ```
     /// use std::time::Duration;
@@ -193,8 +195,8 @@ impl<K, V> LocalCache<K, V> {
         }
     }
 
-    /// The number of different keys among the entries in memory, dead ones
-    /// included. Constant time.
+    /// Returns the number of different keys among the entries in memory, expired ones
+    /// included. O(1).
     ///
     /// ```
     /// use std::time::Duration;
@@ -210,8 +212,8 @@ impl<K, V> LocalCache<K, V> {
         self.weak.len()
     }
 
-    /// The number of entries in memory, dead and superseded ones included; never
-    /// more than `max_len`. Constant time.
+    /// Returns the number of entries in memory, expired and superseded ones included; never
+    /// more than `max_len`. O(1).
     ///
     /// ```
     /// use std::time::Duration;
@@ -219,7 +221,7 @@ impl<K, V> LocalCache<K, V> {
     ///
     /// let mut cache = LocalCache::new(3);
     /// for key in 0..10 {
-    ///     cache.set_ex(key, "dead on arrival", Duration::ZERO);
+    ///     cache.set_ex(key, "expires at once", Duration::ZERO);
     /// }
     /// assert_eq!(cache.strong_len(), 3);
     /// ```
@@ -228,13 +230,14 @@ impl<K, V> LocalCache<K, V> {
         self.strong.len()
     }
 
-    /// Makes the map forget the key that leads to `held`, if one still does. Runs
-    /// none of the key's code: the caller drops what it is given.
+    /// Removes the key whose entry is `held` from the map, if there still is one. Runs none
+    /// of the key's code: the caller drops the slot.
     fn take_slot(&mut self, held: &Held<V>) -> Option<Slot<K, V>> {
-        // A key that was set again leads to a newer entry, and stays. The address
-        // tells which: as long as an entry is referred to, no other one gets it.
-        let leads_here = |slot: &Slot<K, V>| ptr::eq(slot.entry.as_ptr(), Arc::as_ptr(&held.entry));
-        match self.weak.find_entry(held.hash, leads_here) {
+        // A key that was set again has a newer entry, and stays. Addresses identify entries:
+        // as long as there is a reference to one, no other can have its address.
+        let is_its_slot =
+            |slot: &Slot<K, V>| ptr::eq(slot.entry.as_ptr(), Arc::as_ptr(&held.entry));
+        match self.weak.find_entry(held.hash, is_its_slot) {
             Ok(occupied) => Some(occupied.remove().0),
             Err(_superseded) => None,
         }
@@ -242,18 +245,19 @@ impl<K, V> LocalCache<K, V> {
 }
 
 impl<K: Hash + Eq, V> LocalCache<K, V> {
-    /// Points `key` at a new entry, to be found for as long as the clock says at
-    /// most the time of now plus `ttl`. A sum that no `Duration` can hold becomes
-    /// [`Duration::MAX`], which is never passed.
+    /// Sets the value of a key.
     ///
-    /// If `key` had an entry, that one can no longer be found, but keeps its memory
-    /// and its place. The cache keeps the key it had and drops the one given.
+    /// The entry can be found until the clock is past the present time plus `ttl`. If that
+    /// sum overflows, the entry never expires.
     ///
-    /// If the cache now holds more than `max_len` entries, the oldest is dropped
-    /// before the call returns, dead or not.
+    /// If the key had an entry, that one can no longer be found, but stays in memory and in
+    /// the queue. The map keeps the key that it had and drops the one given.
     ///
-    /// Constant time on average, with one call of `Hash` and one allocation; now and
-    /// then the cache doubles, which moves all of it and calls `Hash` for each key.
+    /// If there are now more than `max_len` entries, the oldest is dropped before the call
+    /// returns, expired or not.
+    ///
+    /// O(1) amortized, with one call of `Hash` and one allocation. When the cache doubles,
+    /// all of it is moved and `Hash` is called for each key.
     ///
     /// ```
     /// use std::rc::Rc;
@@ -264,18 +268,18 @@ impl<K: Hash + Eq, V> LocalCache<K, V> {
     /// let mut cache = LocalCache::new(2);
     /// cache.set_ex("/", Rc::clone(&first), Duration::from_secs(60));
     ///
-    /// // Superseded, and still in memory.
+    /// // The first version is superseded, and still in memory.
     /// cache.set_ex("/", Rc::new("its next version"), Duration::from_secs(60));
     /// assert_eq!(Rc::strong_count(&first), 2);
     ///
-    /// // Pushed out; the next version stays reachable.
+    /// // Now it is pushed out; the next version can still be found.
     /// cache.set_ex("/help", Rc::new("another page"), Duration::from_secs(60));
     /// assert_eq!(Rc::strong_count(&first), 1);
     /// assert_eq!(cache.get_ex("/").as_deref(), Some(&"its next version"));
     /// ```
     pub fn set_ex(&mut self, key: K, value: V, ttl: Duration) {
         self.reserve_strong();
-        // Callers' code that may panic comes before the first change.
+        // Callers' code may panic, so it runs before anything is changed.
         let deadline = self.clock.now().saturating_add(ttl);
         let hash = self.hash_builder.hash_one(&key);
         let existing = self.weak.find_entry(hash, |slot| slot.key == key);
@@ -294,23 +298,22 @@ impl<K: Hash + Eq, V> LocalCache<K, V> {
                 });
             }
         }
-        // Appended before the oldest goes, as Python's deque does: that is why a
-        // `max_len` of 0 needs no case of its own.
+        // Appended before the oldest is removed, as by Python's deque, so that a `max_len` of
+        // 0 is no special case.
         self.strong.push_back(Held { hash, entry });
         if self.strong.len() > self.max_len {
             let oldest = self.strong.pop_front();
             let slot = oldest.as_ref().and_then(|held| self.take_slot(held));
-            // Only now that all is in order again: a panic in the `Drop` of a key or
-            // a value finds nothing half done.
+            // Not before the cache is consistent again: `Drop` may panic.
             drop((slot, oldest));
         }
     }
 
-    /// A clone of the value of `key`, or `None` if the key is not in the cache or
-    /// its deadline has passed. At the deadline itself the value is still served.
+    /// Returns a clone of the value of `key`, or `None` if the key is not in the cache or
+    /// the time is past its deadline. At the deadline itself, the value is still returned.
     ///
-    /// Frees nothing and changes no order: being read does not protect an entry from
-    /// being dropped. Constant time on average, with one call of `Hash`.
+    /// Frees nothing and changes no order: reading an entry does not keep it from being
+    /// dropped. O(1) on average, with one call of `Hash`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -338,17 +341,16 @@ impl<K: Hash + Eq, V> LocalCache<K, V> {
         Some(entry.value.clone())
     }
 
-    /// Makes room for as many slots again as `weak` has.
+    /// Doubles the capacity of `weak`.
     ///
-    /// `HashTable::reserve` would do, were it not for a `Hash` that panics: where
-    /// it reorders the table in place, that loses the slots not yet placed. So all
-    /// the hashes come first, and then everything moves.
+    /// Not by `HashTable::reserve`: where that rehashes in place and a key's `Hash` panics,
+    /// it loses slots. Here all hashes are computed before any slot is moved.
     #[cold]
     fn grow_weak(&mut self) {
         let hash_of = |slot: &Slot<K, V>| self.hash_builder.hash_one(&slot.key);
         let hashes: Vec<u64> = self.weak.iter().map(hash_of).collect();
         let mut grown = HashTable::with_capacity((2 * self.weak.len()).max(1));
-        // `drain` goes through the slots in the order of `iter`.
+        // `drain` visits the slots in the same order as `iter`.
         for (hash, slot) in hashes.into_iter().zip(self.weak.drain()) {
             grown.insert_unique(hash, slot, |_| {
                 unreachable!("a table with room for twice the slots does not grow")
@@ -357,20 +359,20 @@ impl<K: Hash + Eq, V> LocalCache<K, V> {
         self.weak = grown;
     }
 
-    /// Makes room in `strong` for one more entry: by doubling, but never for more
-    /// than will be needed, which is one above `max_len`.
+    /// Reserves room in `strong` for one more entry: by doubling, but for no more than will
+    /// be needed, which is `max_len + 1`.
     #[inline]
     fn reserve_strong(&mut self) {
         let len = self.strong.len();
         if len == self.strong.capacity() {
-            let places_at_most = self.max_len.saturating_add(1);
-            let additional = len.max(4).min(places_at_most - len);
+            let capacity_max = self.max_len.saturating_add(1);
+            let additional = len.max(4).min(capacity_max - len);
             self.strong.reserve_exact(additional);
         }
     }
 }
 
-/// Shows the sizes, not the entries.
+/// Prints the sizes, not the entries.
 impl<K, V> fmt::Debug for LocalCache<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

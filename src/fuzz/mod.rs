@@ -1,5 +1,5 @@
-//! What the fuzz targets in `fuzz` run, for any bytes. The same bodies are
-//! property tests on stable: see the end of this file.
+//! The bodies of the fuzz targets in the folder `fuzz`. On stable they run as property
+//! tests: see the end of this file.
 
 use std::ops::{Bound, RangeBounds, RangeTo};
 
@@ -10,12 +10,12 @@ use crate::{Cache, Stats, unsync};
 pub(crate) mod model;
 pub(crate) mod subject;
 
-/// Where the choices of a random run come from: a seed, or a fuzzer's bytes.
+/// A source of a random run's choices: a seeded generator, or a fuzzer's bytes.
 pub(crate) trait Choose {
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     fn below(&mut self, bound: u64) -> u64;
 
-    /// There are no more choices: all numbers are zero from now on.
+    /// Returns whether the choices have run out: then all numbers are zero.
     fn is_exhausted(&self) -> bool {
         false
     }
@@ -35,7 +35,7 @@ pub(crate) trait Choose {
     fn usize(&mut self, range: RangeTo<usize>) -> usize {
         self.below(range.end as u64) as usize
     }
-    /// Of a range that has an end and excludes it.
+    /// Returns a number from a range with an exclusive end.
     fn u32(&mut self, range: impl RangeBounds<u32>) -> u32 {
         let start = if let Bound::Included(&start) = range.start_bound() { start } else { 0 };
         let Bound::Excluded(&end) = range.end_bound() else { unreachable!("no end is excluded") };
@@ -52,24 +52,24 @@ impl Choose for Unstructured<'_> {
     }
 }
 
-/// The wheel against a sorted map of deadlines.
+/// Compares the wheel with a sorted set of deadlines.
 pub fn wheel(bytes: &[u8]) {
     if let Ok(script) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
         crate::shard::wheel::fuzz::run(script);
     }
 }
 
-/// `unsync::Cache` against the model.
+/// Compares `unsync::Cache` with the model.
 pub fn unsync(bytes: &[u8]) {
     model::play_input::<unsync::Cache<u32, u64>>(Unstructured::new(bytes));
 }
 
-/// `Cache` against the model, on one thread.
+/// Compares `Cache`, on one thread, with the model.
 pub fn shared(bytes: &[u8]) {
     model::play_input::<Cache<u32, u64>>(Unstructured::new(bytes));
 }
 
-/// `Cache` under the scripts of two threads.
+/// Runs the scripts of two threads on a `Cache`.
 pub fn threads(bytes: &[u8]) {
     if let Ok(scene) = Arbitrary::arbitrary_take_rest(Unstructured::new(bytes)) {
         crate::cache::fuzz::run(scene);
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// Gives a body so many inputs of random length.
+    /// Runs a body on random inputs of random length.
     fn property(body: fn(&[u8]), inputs: u64, bytes_max: usize) {
         for seed in 0..inputs {
             let mut random = fastrand::Rng::with_seed(seed);

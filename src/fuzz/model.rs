@@ -1,9 +1,9 @@
-//! Random calls of the whole API, under a clock that misbehaves, against a model
-//! made of a std map. After every call all structures are held against one
-//! another. It plays both caches, that for many threads on one.
+//! The model test: random calls of the whole API, under a clock that misbehaves, compared
+//! with a model made of std's map. After every call the structures of the cache are compared
+//! with one another. It plays both caches; that for many threads, on one thread.
 //!
-//! The model does not know the eviction policy: it learns from the listener what
-//! has left, and checks that it was allowed to.
+//! The model does not know the eviction policy: it learns from the listener which entries
+//! have been removed, and checks that they might be.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
@@ -20,16 +20,16 @@ type Event = (u32, u64, RemovalCause);
 
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
-/// What the model knows of an entry that is held.
+/// The model's copy of an entry in the cache.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     value: u64,
-    /// The moment its TTL has passed, before which it must not be freed, and the latest
-    /// at which it may still be seen; `None` for never.
+    /// The end of its TTL, before which it must not be freed, and the time from which it must
+    /// not be found any more; `None` for never.
     due: Option<(Duration, Duration)>,
 }
 
-/// Between these, both included, is the time by which the cache goes in a call.
+/// The bounds, both inclusive, of the time that the cache may assume in a call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     least: Duration,
@@ -64,7 +64,7 @@ impl Run {
         1 << self.resolution.as_nanos().ilog2()
     }
 
-    /// The start of the tick in which `time` is.
+    /// Returns the start of the tick that contains `time`.
     fn tick_start(&self, time: Duration) -> Duration {
         time - duration(time.as_nanos() % self.tick_nanos())
     }
@@ -74,7 +74,7 @@ fn duration(nanos: u128) -> Duration {
     Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
 }
 
-/// A cache under the model.
+/// A cache that the model can play.
 pub(crate) trait Played: Subject<u32, u64> {
     fn build(
         run: &Run,
@@ -85,19 +85,20 @@ pub(crate) trait Played: Subject<u32, u64> {
     /// Compares all structures with one another.
     fn check(&self);
 
-    /// Gets a value by another call than `get`.
+    /// Returns a value by another method than `get`.
     fn get_otherwise(&mut self, key: &u32) -> Option<u64>;
 
-    /// Counts all entries that can be seen.
+    /// Counts the entries that iteration visits.
     fn count_visible(&self) -> usize;
 
-    /// The time of a call when the clock says `time`, and said `latest` at most.
+    /// Returns the bounds of a call's time, where the clock says `time` and the latest time
+    /// that it has said is `latest`.
     fn now(run: &Run, time: Duration, latest: Duration) -> Now;
 
-    /// Whether a call that reads the time and changes nothing makes it the latest.
-    const LOOKS_KEEP_TIME: bool;
+    /// Whether a call that changes no entry remembers the time as the latest.
+    const READS_REMEMBER_TIME: bool;
 
-    /// Whether a batch of several shards is put in in its order.
+    /// Whether a batch over several shards is inserted in its own order.
     const BATCHES_IN_ORDER: bool;
 }
 
@@ -119,7 +120,7 @@ macro_rules! build {
 }
 
 impl Played for unsync::Cache<u32, u64> {
-    const LOOKS_KEEP_TIME: bool = false;
+    const READS_REMEMBER_TIME: bool = false;
     const BATCHES_IN_ORDER: bool = true;
 
     fn build(
@@ -148,7 +149,7 @@ impl Played for unsync::Cache<u32, u64> {
 }
 
 impl Played for Cache<u32, u64> {
-    const LOOKS_KEEP_TIME: bool = true;
+    const READS_REMEMBER_TIME: bool = true;
     const BATCHES_IN_ORDER: bool = false;
 
     fn build(
@@ -174,10 +175,10 @@ impl Played for Cache<u32, u64> {
         count
     }
 
-    /// Each shard keeps the latest tick that it has seen.
+    /// Each shard remembers the latest tick that it has seen.
     fn now(run: &Run, time: Duration, latest: Duration) -> Now {
         let most = time.max(run.tick_start(latest));
-        // Of several shards, this one need not have seen it.
+        // Where there are several shards, this one need not have seen it.
         Now { least: if run.shards == 1 { most } else { time }, most }
     }
 }
@@ -190,7 +191,7 @@ struct Player<C, R> {
     run: Run,
     random: R,
     clock: ManualClock,
-    /// What the clock says, and the latest time that a changing call has seen.
+    /// What the clock says, and the latest time that the cache remembers.
     time: Duration,
     latest: Duration,
     cache: C,
@@ -201,7 +202,7 @@ struct Player<C, R> {
     hits: u64,
     misses: u64,
     inserts: u64,
-    /// Entries of a batch of which the model knows only that they may be held.
+    /// Entries of a batch that may be in the cache but are not in `held` yet.
     unheld: usize,
 }
 
@@ -248,7 +249,7 @@ impl<C: Played, R: Choose> Player<C, R> {
             2 => Duration::MAX,
             3 => TTL_MAX + Duration::from_nanos(self.random.u64(..2)),
             4 => self.random.u32(1..24) * YEAR / 12,
-            // On a tick's boundary, and beside it.
+            // On the boundary of a tick, and beside it.
             5 => {
                 let tick = duration(self.run.tick_nanos());
                 let to_boundary = tick - (self.time - self.run.tick_start(self.time));
@@ -278,13 +279,13 @@ impl<C: Played, R: Choose> Player<C, R> {
         self.clock.set(self.time);
     }
 
-    /// The time as the cache must see it in a call that changes it.
+    /// Returns the time of a call that remembers it as the latest.
     fn now(&mut self) -> Now {
         self.latest = self.latest.max(self.time);
         self.peek_now()
     }
 
-    /// The same in a call that changes nothing, or does not read the clock.
+    /// Returns the time of a call that does not remember it, or does not read the clock.
     fn peek_now(&self) -> Now {
         C::now(&self.run, self.time, self.latest)
     }
@@ -304,14 +305,15 @@ impl<C: Played, R: Choose> Player<C, R> {
                 assert!(!now.must_be_due(entry), "{key} outlives its TTL: {entry:?}");
             }
             (None, Some(entry)) => {
-                assert!(now.may_be_due(entry), "{key} has gone early: {entry:?} at {now:?}");
+                assert!(now.may_be_due(entry), "{key} expired early: {entry:?} at {now:?}");
             }
-            (Some(value), None) => panic!("{key} has left, but {value} was found"),
+            (Some(value), None) => panic!("{key} was removed, but {value} was found"),
             (None, None) => {}
         }
     }
 
-    /// Takes out of the model what the listener was told of.
+    /// Removes from the model the entries of which the listener was notified. Besides
+    /// expiry and eviction, the call may have removed entries for the causes in `own`.
     fn note_events(&mut self, own: &[RemovalCause], now: Now) {
         let events = self.take_events();
         self.note(events, own, now);
@@ -319,11 +321,11 @@ impl<C: Played, R: Choose> Player<C, R> {
 
     fn note(&mut self, events: Vec<Event>, own: &[RemovalCause], now: Now) {
         let must_be_due = self.held.values().filter(|entry| now.must_be_due(entry)).count();
-        let all_could_be_looked_at = self.held.len() + self.unheld <= self.run.reap_limit;
+        let limit_covers_all = self.held.len() + self.unheld <= self.run.reap_limit;
         let mut expired = 0;
         for (key, value, cause) in events {
             *self.counts.entry(cause).or_default() += 1;
-            let entry = self.held.remove(&key).expect("an entry leaves once");
+            let entry = self.held.remove(&key).expect("an entry is removed once");
             assert_eq!(entry.value, value);
             match cause {
                 RemovalCause::Expired => {
@@ -333,15 +335,15 @@ impl<C: Played, R: Choose> Player<C, R> {
                 RemovalCause::Evicted => {
                     assert!(!now.must_be_due(&entry), "{key} was due, and evicted");
                     assert!(
-                        self.run.shards > 1 || !all_could_be_looked_at || must_be_due == 0,
+                        self.run.shards > 1 || !limit_covers_all || must_be_due == 0,
                         "promise 7: {key} evicted with {must_be_due} due"
                     );
                 }
-                _ => assert!(own.contains(&cause), "{key} left as {cause:?}"),
+                _ => assert!(own.contains(&cause), "{key} was removed as {cause:?}"),
             }
         }
         let limit = if own.is_empty() { usize::MAX } else { self.run.reap_limit };
-        // One of the same key, and the newcomer itself with a TTL of zero.
+        // Beyond the limit: an old entry of the key, and a newcomer with a TTL of zero.
         assert!(expired <= limit.saturating_add(2), "promise 8: {expired} freed in one call");
     }
 
@@ -369,7 +371,7 @@ impl<C: Played, R: Choose> Player<C, R> {
         };
         let ttl = explicit.or(self.run.ttl);
         self.assert_answer(key, replaced, now);
-        // What was told of this very key comes before the newcomer is held.
+        // Removals of others, and of an older entry of this key, come before the insertion.
         let (older, newer): (Vec<_>, Vec<_>) =
             self.take_events().into_iter().partition(|event| event.1 != value);
         self.note(older, &[RemovalCause::Replaced], now);
@@ -378,17 +380,17 @@ impl<C: Played, R: Choose> Player<C, R> {
             assert_eq!(newer, [(key, value, RemovalCause::Expired)]);
             self.note(newer, &[RemovalCause::Replaced], now);
         } else {
-            assert!(newer.is_empty(), "the newcomer left at once: {newer:?}");
-            assert_eq!(copied(self.cache.peek(&key)), Some(value), "what was put in is there");
+            assert!(newer.is_empty(), "the newcomer was removed at once: {newer:?}");
+            assert_eq!(copied(self.cache.peek(&key)), Some(value), "a new entry is found");
         }
     }
 
     fn hold_new(&mut self, key: u32, value: u64, ttl: Option<Duration>, now: Now) {
-        assert!(!self.held.contains_key(&key), "{key} was replaced and nobody was told");
+        assert!(!self.held.contains_key(&key), "{key} was replaced without a notification");
         self.hold(key, value, ttl, now);
     }
 
-    /// Up to three times as many as there is room for; now and then, several chunks.
+    /// Returns up to three times the capacity; in one case of 32, up to two chunks and more.
     fn batch_size(&mut self) -> usize {
         if self.random.u8(..32) == 0 {
             self.random.usize(..KEYS_PER_CHUNK * 2 + 2)
@@ -401,7 +403,7 @@ impl<C: Played, R: Choose> Player<C, R> {
         let count = self.batch_size();
         let batch: Vec<_> = (0..count).map(|_| (self.key(), self.value())).collect();
         let explicit = self.random.bool().then(|| self.ttl());
-        // For no entry it does not read the clock.
+        // An empty batch does not read the clock.
         let now = if count > 0 { self.now() } else { self.peek_now() };
         match explicit {
             Some(ttl) => self.cache.insert_many_with_ttl(batch.iter().copied(), ttl),
@@ -410,13 +412,14 @@ impl<C: Played, R: Choose> Player<C, R> {
         let ttl = explicit.or(self.run.ttl);
         let is_in_order = C::BATCHES_IN_ORDER || self.run.shards == 1;
         let mut rest = VecDeque::from(batch);
-        // As late as can be, an entry was put in when it is told of.
+        // The order of insertions and removals is not known. Each entry counts as inserted as
+        // late as possible: when the listener was notified of its removal, or at the end.
         for event in self.take_events() {
             while self.held.get(&event.0).is_none_or(|entry| entry.value != event.1) {
-                // Of several shards, the entries of one key at least are in their order.
+                // With several shards, only entries of the same key keep their order.
                 let is_next = |&(key, _): &(u32, u64)| is_in_order || key == event.0;
                 let next = rest.iter().position(is_next).and_then(|next| rest.remove(next));
-                let (key, value) = next.expect("what leaves was put in");
+                let (key, value) = next.expect("what is removed was inserted");
                 self.hold_new(key, value, ttl, now);
             }
             self.unheld = rest.len();
@@ -441,8 +444,8 @@ impl<C: Played, R: Choose> Player<C, R> {
         if !(C::BATCHES_IN_ORDER || self.run.shards == 1) {
             order.sort_unstable();
         }
-        assert!(order.into_iter().eq(0..count), "each is shown once");
-        // What was reaped came before all the answers.
+        assert!(order.into_iter().eq(0..count), "each key is answered once");
+        // All reaping of the call comes before its answers, within one limit for each key.
         let limit = self.run.reap_limit;
         self.run.reap_limit = limit.saturating_mul(count).min(usize::MAX - 2);
         self.note_events(&[RemovalCause::Cleared], now);
@@ -477,14 +480,14 @@ impl<C: Played, R: Choose> Player<C, R> {
         self.assert_answer(key, None, now);
         self.time += takes;
         let puts_in = !fails && !ttl.is_zero();
-        // Only then does the cache read the clock once more.
+        // Only for an insertion does the cache read the clock again.
         let now = if puts_in { self.now() } else { now };
         if fails {
             assert_eq!(answer, Err("no"));
         } else {
             assert_eq!(answer, Ok(value));
         }
-        // Reaped in the look-up and in the insertion: two calls' worth.
+        // The lookup and the insertion may each have reaped up to the limit.
         let mut events = self.take_events();
         let later = events.split_off(events.len() / 2);
         self.note(events, &[RemovalCause::Cleared], now);
@@ -509,7 +512,7 @@ impl<C: Played, R: Choose> Player<C, R> {
             found
         };
         if found {
-            let entry = before.expect("found, says the model too");
+            let entry = before.expect("found in the model, too");
             self.hold(key, entry.value, Some(ttl), now);
             self.inserts -= 1;
         }
@@ -523,8 +526,8 @@ impl<C: Played, R: Choose> Player<C, R> {
             1 => self.random.usize(..self.run.capacity * 2),
             _ => usize::MAX,
         };
-        // For no entry `Cache` looks into no shard.
-        let now = if C::LOOKS_KEEP_TIME && limit == 0 { self.peek_now() } else { self.now() };
+        // With a limit of zero, `Cache` locks no shard.
+        let now = if C::READS_REMEMBER_TIME && limit == 0 { self.peek_now() } else { self.now() };
         let freed = self.cache.reap(limit);
         assert_eq!(freed, self.events.lock().unwrap().len());
         self.note_events(&[], now);
@@ -536,7 +539,7 @@ impl<C: Played, R: Choose> Player<C, R> {
 
     fn look(&mut self) {
         let key = self.key();
-        let now = if C::LOOKS_KEEP_TIME { self.now() } else { self.peek_now() };
+        let now = if C::READS_REMEMBER_TIME { self.now() } else { self.peek_now() };
         let answer = copied(self.cache.peek(&key));
         self.assert_answer(key, answer, now);
         assert_eq!(self.cache.contains_key(&key), answer.is_some());
@@ -545,8 +548,8 @@ impl<C: Played, R: Choose> Player<C, R> {
             Some(Duration::MAX) => assert_eq!(self.held[&key].due, None),
             Some(left) => {
                 let (first, last) = self.held[&key].due.unwrap();
-                assert!(now.most + left >= first, "leaves early");
-                assert!(now.least + left <= last, "leaves late");
+                assert!(now.most + left >= first, "expires early");
+                assert!(now.least + left <= last, "expires late");
             }
         }
         let mut found = 0;
@@ -566,7 +569,7 @@ impl<C: Played, R: Choose> Player<C, R> {
             }
             None => assert_eq!(next, None),
         }
-        assert!(self.events.lock().unwrap().is_empty(), "looking frees nothing");
+        assert!(self.events.lock().unwrap().is_empty(), "reads free nothing");
     }
 
     fn step(&mut self) {
@@ -603,21 +606,21 @@ impl<C: Played, R: Choose> Player<C, R> {
                 let now = self.now();
                 let odd = self.random.bool();
                 self.cache.retain(|key, _| (key % 2 == 1) == odd);
-                self.run_unbounded(&[RemovalCause::Removed], now);
+                self.note_unbounded(&[RemovalCause::Removed], now);
                 assert!(self.held.keys().all(|key| (key % 2 == 1) == odd));
             }
             _ => {
                 let now = self.now();
                 self.cache.clear();
-                self.run_unbounded(&[RemovalCause::Cleared], now);
+                self.note_unbounded(&[RemovalCause::Cleared], now);
                 assert!(self.held.is_empty());
             }
         }
         self.compare();
     }
 
-    /// Events of a call that is asked to do more than the limit.
-    fn run_unbounded(&mut self, own: &[RemovalCause], now: Now) {
+    /// Notes the events of a call that is not bounded by the reap limit.
+    fn note_unbounded(&mut self, own: &[RemovalCause], now: Now) {
         let limit = std::mem::replace(&mut self.run.reap_limit, usize::MAX - 2);
         self.note_events(own, now);
         self.run.reap_limit = limit;
@@ -641,7 +644,7 @@ impl<C: Played, R: Choose> Player<C, R> {
     }
 }
 
-/// Says which run failed: the panic itself says what.
+/// Prints the run and the step that failed, beside the message of the panic.
 struct Announce(Run, u32);
 
 impl Drop for Announce {
@@ -657,8 +660,8 @@ impl Run {
         let resolution =
             [Duration::from_micros(1), Duration::from_millis(10), Duration::from_secs(86_400)]
                 [random.usize(..3)];
-        // Shortly before a bit of the tick turns over, that of every level and
-        // those of the stamp and beyond.
+        // Shortly before a carry into a bit of the tick: the lowest of each level, and those
+        // around the width of a packed deadline.
         let bit = [0, 6, 12, 18, 24, 30, 36, 42, 48, 53, 54, 57][random.usize(..12)];
         let before = random.u64(..2_000.min(1 << bit));
         let ticks = (1u128 << bit) - u128::from(before);
@@ -677,7 +680,7 @@ impl Run {
     }
 }
 
-/// A run whose every choice is taken from `random`, until that has no more.
+/// Plays a run with all choices from `random`, until they run out.
 pub(crate) fn play_input<C: Played>(mut random: impl Choose) {
     const STEPS_MAX: u32 = 400;
 

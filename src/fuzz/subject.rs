@@ -1,9 +1,9 @@
-//! Both caches behind one trait, so that one test serves them both.
+//! Both caches behind one trait, so that one test covers them both.
 //!
-//! The tests in `tests` compile this file, too: a trait of another crate could not be
-//! implemented for a cache there.
+//! The tests in the folder `tests` compile this file, too: in another crate, neither the
+//! trait nor the cache would be theirs, and the one could not be implemented for the other.
 
-#![allow(dead_code, reason = "each of its users calls some of it")]
+#![allow(dead_code, reason = "each of its users calls only some of the methods")]
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -15,7 +15,7 @@ macro_rules! subject {
     ($(fn $name:ident$(<$($generic:tt),+>)?(
         $this:ident: $receiver:ty $(, $argument:ident: $type:ty)* $(,)?
     ) $(-> $returned:ty)?;)+) => {
-        /// The calls of a cache. What one lends, the other clones.
+        /// The methods of a cache. Where one returns a reference, the other returns a clone.
         pub(crate) trait Subject<K: 'static, V: 'static> {
             $(fn $name$(<$($generic),+>)?($this: $receiver $(, $argument: $type)*)
                 $(-> $returned)?;)+

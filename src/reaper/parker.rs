@@ -1,26 +1,25 @@
-//! When the reaper gets up: how a thread that brings an earlier deadline makes
-//! sure that the reaper learns of it.
+//! How the reaper sleeps until the next event, and how a thread that brings an earlier one
+//! wakes it.
 //!
 //! # The protocol
 //!
-//! Somebody who lowers the time of the next event stores it where the reaper
-//! looks (`event`), and then calls [`wake_before`](Alarm::wake_before) with it.
-//! The reaper calls [`disarm`](Alarm::disarm), looks at all events, and then
-//! [`arm_and_park`](Alarm::arm_and_park) the earliest of them.
+//! A thread that lowers the time of the next event stores it where the reaper looks
+//! (`event`), and then calls [`wake_before`](Alarm::wake_before) with it. The reaper calls
+//! [`disarm`](Alarm::disarm), looks at all events, and then
+//! [`arm_and_park`](Alarm::arm_and_park) until the earliest of them.
 //!
 //! ```text
-//!   who lowers                        the reaper
+//!   the lowering thread               the reaper
 //!   event ← time                      alarm ← never
 //!   ─── fence ───                     ─── fence ───
 //!   if time < alarm: wake             look at event
 //!                                     alarm ← earliest;  park until then
 //! ```
 //!
-//! The fences order the store before the load on either side: at least one of
-//! the two sees what the other has written. Either the reaper sees the event, or
-//! the other sees an alarm set to never (or to what the reaper made of the rest)
-//! and wakes it. A wake-up while the reaper is up is kept, and ends its next
-//! park at once.
+//! The fences order the store before the load on either side: at least one of the two sees
+//! what the other has stored. Either the reaper sees the event, or the other thread sees an
+//! alarm of never (or of the earliest other event) and wakes it. If the reaper is awake,
+//! that stores a token, which ends its next park at once.
 
 use std::time::Duration;
 
@@ -29,25 +28,25 @@ use forkguard::Guard;
 
 use crate::shim::{AtomicU64, Condvar, Mutex, Ordering, fence};
 
-/// The reaper's parker, and the time it means to get up.
+/// The reaper's parker, and the time until which the reaper parks.
 #[derive(Debug)]
 pub(crate) struct Alarm {
-    /// In nanoseconds of the system's monotonic clock.
+    /// In nanoseconds of the system's precise clock; [`NEVER`](Self::NEVER) while disarmed.
     pub(crate) deadline_nanos: AtomicU64,
     parker: AtomicCell<&'static Parker>,
 }
 
-/// Where the reaper sleeps until it is woken, or a time has passed. A wake-up that
-/// comes first is kept.
+/// Parks a thread until it is woken or a timeout has passed. A wake-up that comes first is
+/// stored as a token.
 ///
-/// Not crossbeam's `Parker`: that belongs to one thread, and a forked child has
-/// to start another one, in another parker.
+/// Not crossbeam's `Parker`: that belongs to one thread, and a forked child has to start
+/// another one, with another parker.
 #[derive(Debug)]
 pub(crate) struct Parker {
     token: Mutex<bool>,
     woken: Condvar,
-    /// Tells the process that sleeps in it from a forked child, where nobody does,
-    /// and its lock may be held for ever. `None` where that cannot be told.
+    /// Detects a forked child, where no thread parks here, and where the lock may have been
+    /// copied while it was held. `None` where a fork cannot be detected.
     process: Option<Guard>,
 }
 
@@ -56,6 +55,7 @@ impl Parker {
         Self { token: Mutex::default(), woken: Condvar::default(), process: Guard::try_new().ok() }
     }
 
+    /// Returns whether this is the parker of a parent process.
     fn is_inherited(&self) -> bool {
         self.process.as_ref().is_some_and(|guard| guard.clone().detected_fork())
     }
@@ -78,7 +78,7 @@ impl Parker {
 }
 
 impl Alarm {
-    /// No such time.
+    /// Later than any time.
     pub(crate) const NEVER: u64 = u64::MAX;
 
     pub(crate) fn new() -> Self {
@@ -88,21 +88,20 @@ impl Alarm {
         }
     }
 
-    /// Kept for ever: somebody may be about to lock the old one.
     fn new_parker() -> &'static Parker {
+        // Leaked: after a fork, another thread may be about to lock the one it replaces.
         Box::leak(Box::new(Parker::new()))
     }
 
-    /// For a reaper that is started, before it sleeps: the parker of a parent's is left
-    /// alone.
+    /// Replaces the parker of a parent process. For a new reaper, before it parks.
     pub(crate) fn replace_parker_after_fork(&self) {
         if self.parker.load().is_inherited() {
             self.parker.store(Self::new_parker());
         }
     }
 
-    /// Gets the reaper up if it means to park beyond `event_nanos`, a time that
-    /// has been stored where it looks.
+    /// Wakes the reaper if it parks beyond `event_nanos`, which has been stored where it
+    /// looks.
     #[inline]
     pub(crate) fn wake_before(&self, event_nanos: u64) {
         fence(Ordering::SeqCst);
@@ -111,7 +110,7 @@ impl Alarm {
         }
     }
 
-    /// Gets the reaper up, if this process has one.
+    /// Wakes the reaper if this process has one.
     pub(crate) fn wake(&self) {
         let parker = self.parker.load();
         if !parker.is_inherited() {
@@ -119,15 +118,15 @@ impl Alarm {
         }
     }
 
-    /// For the reaper, before it looks at the events: from here on, each earlier
-    /// one ends its next park.
+    /// For the reaper, before it looks at the events: each one that is lowered from here on
+    /// ends its next park.
     pub(crate) fn disarm(&self) {
         self.deadline_nanos.store(Self::NEVER, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// For the reaper, once it has looked: sleeps until the earliest event, or
-    /// until it is woken.
+    /// For the reaper, once it has looked: parks until the earliest event, or until it is
+    /// woken.
     pub(crate) fn arm_and_park(&self, event_nanos: u64, now_nanos: u64) {
         self.deadline_nanos.store(event_nanos, Ordering::Relaxed);
         let timeout = (event_nanos != Self::NEVER)

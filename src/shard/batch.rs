@@ -1,4 +1,4 @@
-//! Many keys at once: chunks of them on the stack, and look-ups whose cache misses overlap.
+//! Batches of keys and entries: chunks on the stack, and lookups whose cache misses overlap.
 
 use std::hash::{BuildHasher, Hash};
 use std::hint::black_box;
@@ -16,7 +16,8 @@ use crate::removal::{RemovalCause, Removed};
 /// shard: as many cache misses as a processor can have in flight at once.
 pub(crate) const KEYS_PER_CHUNK: usize = 1 << 10;
 
-/// Entries that are inserted together, by their size: some 32 KiB of stack.
+/// Entries that are inserted together, small and large ones: each chunk takes at most
+/// [`CHUNK_BYTES_MAX`] of stack.
 pub(crate) const ENTRIES_PER_CHUNK_SMALL: usize = 1 << 9;
 pub(crate) const ENTRIES_PER_CHUNK_LARGE: usize = 1 << 5;
 const CHUNK_BYTES_MAX: usize = 1 << 15;
@@ -24,7 +25,7 @@ const CHUNK_BYTES_MAX: usize = 1 << 15;
 /// The keys of one chunk, with their hashes.
 pub(crate) type Keys<'a, Q> = ArrayVec<(KeyHash, &'a Q), KEYS_PER_CHUNK>;
 
-/// Fills `chunk` with the next keys. Returns whether there are any.
+/// Fills `chunk` with the next keys. Returns whether there were any.
 pub(crate) fn next_keys<'a, Q: Hash + ?Sized>(
     chunk: &mut Keys<'a, Q>,
     keys: &mut impl Iterator<Item = &'a Q>,
@@ -37,17 +38,18 @@ pub(crate) fn next_keys<'a, Q: Hash + ?Sized>(
     !chunk.is_empty()
 }
 
-/// An entry of a chunk: what is to be inserted or, once it is in, what left for it.
+/// An entry of a chunk: the one to insert or, after that, the one it displaced.
 pub(crate) struct Entry<K, V> {
     pub(crate) hash: KeyHash,
     pub(crate) key: DropGuard<K>,
     pub(crate) value: DropGuard<V>,
-    /// Why key and value have left, if they have.
+    /// Why the displaced entry left; `None` where `key` and `value` are to be inserted, or
+    /// have been and displaced nothing.
     displaced_as: Option<RemovalCause>,
 }
 
 impl<K, V> Entry<K, V> {
-    /// How many of them make a chunk; one where they are too large for the stack.
+    /// Entries of a chunk; one where they are too large for more on the stack.
     pub(crate) const PER_CHUNK: usize =
         if size_of::<Self>() * ENTRIES_PER_CHUNK_SMALL <= CHUNK_BYTES_MAX {
             ENTRIES_PER_CHUNK_SMALL
@@ -57,7 +59,7 @@ impl<K, V> Entry<K, V> {
             1
         };
 
-    /// Fills `chunk` with the next entries. Returns whether there are any.
+    /// Fills `chunk` with the next entries. Returns whether there were any.
     pub(crate) fn next_chunk<const N: usize>(
         chunk: &mut ArrayVec<Self, N>,
         entries: &mut impl Iterator<Item = (K, V)>,
@@ -75,7 +77,7 @@ impl<K, V> Entry<K, V> {
         !chunk.is_empty()
     }
 
-    /// Keeps what left for this entry, which is in, until the lock is released.
+    /// Keeps the entry that this one displaced until the lock is released.
     pub(crate) fn keep_displaced(&mut self, displaced: Removed<K, V>) {
         self.key.refill(displaced.key);
         self.value.refill(displaced.value);
@@ -89,12 +91,12 @@ impl<K, V> Entry<K, V> {
 }
 
 impl<K, V> Shard<K, V> {
-    /// For each hash, in its shard, the first slot whose key may be the one: to be
-    /// [confirmed](Self::confirm). Only of one in thousands another slot has to be looked
-    /// at.
+    /// Finds for each hash, in its shard, the first slot that matches by its bits: a
+    /// candidate, which [`confirm`](Self::confirm) compares by key. For all but one key in
+    /// thousands it is the right one.
     ///
-    /// Each step is taken for all hashes before the next. So none waits for the memory
-    /// accesses of another, and the processor has many of them in flight.
+    /// Each step runs for all hashes before the next step begins. So no key waits for the
+    /// memory accesses of another, and the processor has many of them in flight.
     #[inline(always)]
     pub(crate) fn find_candidates<'a, const N: usize>(
         slot_hashes: impl Iterator<Item = (&'a Self, SlotHash)> + Clone,
@@ -105,7 +107,7 @@ impl<K, V> Shard<K, V> {
     {
         let mut buckets = ArrayVec::<u32, N>::new();
         for (shard, slot_hash) in slot_hashes.clone() {
-            // Without a bucket any other one will do.
+            // Where no bucket matches, prefetching any other one does no harm.
             buckets.push(shard.index.first_bucket(slot_hash).unwrap_or(0) as u32);
         }
         let mut prefetched = 0;
@@ -119,13 +121,13 @@ impl<K, V> Shard<K, V> {
         for ((shard, _), candidate) in slot_hashes.zip(&*candidates) {
             prefetched ^= candidate.map_or(0, |id| shard.slots.prefetch(id));
         }
-        // Nothing waits for it, but it has to be loaded.
+        // Keeps the compiler from dropping the loads; nothing waits for their result.
         black_box(prefetched);
     }
 
     /// Returns the slot of a key, due or not, given its
-    /// [candidate](Self::find_candidates), of which nothing has changed since. Runs the
-    /// key's `Eq`.
+    /// [candidate](Self::find_candidates). The shard must not have changed in between. Runs
+    /// the key's `Eq`.
     #[inline]
     pub(crate) fn confirm<Q>(
         &self,

@@ -8,10 +8,10 @@ use super::slot_id::SlotId;
 use super::wheel::Timers;
 
 impl<K, V> Shard<K, V> {
-    /// Compares all structures with one another: invariants 1 to 4.
+    /// Checks invariants 1 to 4, and that the statistics add up.
     pub(crate) fn check(&self) {
         let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
-        assert!(occupied.len() <= self.slots.capacity());
+        assert!(occupied.len() <= self.slots.capacity(), "invariant 4");
         assert_eq!(self.index.len(), occupied.len(), "invariant 1");
         for id in self.slots.ids() {
             let found = self.index.find(self.slots.slot_hash(id), |other| other == id);

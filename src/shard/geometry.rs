@@ -1,65 +1,64 @@
-//! How a capacity is cut into shards and tables.
+//! How a capacity is divided into shards and tables.
 //!
-//! A hash table's size is a power of two, so a cache in one piece would pay up
-//! to twice the index that it needs, and would pause for milliseconds when the
-//! index is put in order. Cut into the right number of shards, each table is
-//! just under its best load. Against many shards speaks that keys do not spread
-//! evenly: each shard needs some slots to spare.
+//! A hash table's size is a power of two. A cache in one piece would pay up to twice the
+//! index that it needs, and would pause for milliseconds when the index is rebuilt. Divided
+//! into the right number of shards, each table is just under its best load. Many shards have
+//! a cost, too: keys do not spread evenly, so each shard needs some spare slots.
 
 use super::index::{LOAD_PERCENT_MAX, buckets_log2_for};
 use super::slot_id::SlotId;
 use crate::error::BuildError;
 
-/// Several shards may have this much more room in all than was asked for.
+/// The most by which the slots of several shards may exceed the capacity asked for.
 const SPARE_PERCENT_MAX: usize = 3;
 
-/// The share of the capacity that has to find room before anything is evicted
-/// for want of it, however the keys fall.
+/// The part of the capacity that must find room before a full shard evicts anything,
+/// however the keys fall.
 const FILL_BEFORE_EVICTION: f64 = 0.99;
 
-/// The chance, over all shards, that one is full before that. Half of what is
-/// promised, since the normal distribution below has thinner tails than the
-/// binomial one.
-const OVERFLOW_CHANCE: f64 = 0.0005;
+/// The probability that any shard is full before that. Half of the promised one, since the
+/// normal distribution below has thinner tails than the binomial one.
+const OVERFLOW_PROBABILITY: f64 = 0.0005;
 
-/// More entries than any machine holds; with fewer, no product here overflows.
+/// More entries than any machine holds. Up to here no product in this file overflows.
 const CAPACITY_MAX: usize = 1 << (usize::BITS / 2 + 3);
 
-/// Keys are told apart into at most so many shards.
+/// Of the hash, 32 bits choose the shard: up to here each shard gets 256 of their values or
+/// more.
 const SHARDS_MAX: usize = 1 << 24;
 
-/// The tables of several shards, as a rule: up to 16,384 buckets, which take some
-/// 50 µs to be put in order. Larger ones only where so many shards are needed
-/// that keys do not spread evenly enough over small ones: from a million entries.
+/// The usual sizes of the tables of several shards. The largest, 16,384 buckets, takes some
+/// 50 µs to rebuild. Larger ones are used from a million entries only, where smaller ones
+/// would need so many shards that the keys did not spread evenly enough over them.
 const BUCKETS_LOG2_MAX: u32 = 14;
 const BUCKETS_LOG2_MIN: u32 = 10;
 
-/// The largest table of a cache in one shard, or to meet a budget: 32,768 buckets,
-/// about a tenth of a millisecond.
+/// The largest table of a cache in one shard, or one that has to meet a budget: 32,768
+/// buckets, which take about a tenth of a millisecond to rebuild.
 const PAUSE_BUCKETS_LOG2_MAX: u32 = 15;
 
-/// The best load: a table is put in order again about once in a fifth of its
-/// entries' number of insertions.
+/// The preferred load factor: a table of `n` entries is rebuilt about once in `n / 5`
+/// insertions.
 const LOAD_PERCENT: usize = 85;
 
-/// What more shards may cost, for the sake of threads that would wait for each
-/// other.
+/// What an entry may cost in bytes where more shards are built to spare threads waiting for
+/// each other.
 const BYTES_PER_ENTRY_FOR_THREADS: f64 = 46.0;
 
-/// Shards for each thread that may run at once, where the capacity allows: with
-/// four, one in four calls finds its lock taken at worst.
+/// Shards for each thread that may run at once, where the capacity allows: with four, at
+/// worst one in four calls finds its lock taken.
 const SHARDS_PER_THREAD: usize = 4;
 
 /// What matters most in the choice of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Objective {
-    /// As few bytes as can be: where a budget has to be met.
+    /// As few bytes as possible: where a budget has to be met.
     Bytes,
-    /// Short pauses, and locks enough for so many threads.
+    /// Short pauses, and locks enough for this number of threads.
     Threads(usize),
 }
 
-/// The shape of a cache: so many shards, all alike.
+/// The shape of a cache: the number of its shards, all alike, and their size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
     pub(crate) shards: usize,
@@ -68,43 +67,47 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// The shape for `capacity` entries, at least one, in the number of shards
-    /// asked for or the best one.
+    /// Returns the shape for `capacity` entries, at least one, in the number of shards
+    /// asked for, or else in the best number.
     pub(crate) fn new(
         capacity: usize,
         shards: Option<usize>,
         objective: Objective,
     ) -> Result<Self, BuildError> {
         let shards = shards.map(|shards| shards.min(capacity).min(SHARDS_MAX));
-        let limit = match shards {
+        let capacity_max = match shards {
             Some(0) => return Err(BuildError::ZeroShards),
             Some(shards) => CAPACITY_MAX.min(shards.saturating_mul(SlotId::COUNT_MAX)),
             None => CAPACITY_MAX,
         };
         let geometry = match shards {
-            _ if capacity > limit => None,
+            _ if capacity > capacity_max => None,
             Some(shards) => Self::with_shards(capacity, shards, LOAD_PERCENT),
             None => Self::best(capacity, objective),
         };
-        geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit })
+        geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit: capacity_max })
     }
 
     pub(crate) fn capacity(&self) -> usize {
         self.shards * self.slots_per_shard
     }
 
-    /// The shape that costs least, in more shards where several threads would
-    /// wait for each other and it costs little more.
+    /// Returns the shape that costs least, or one of more shards that costs little more,
+    /// where several threads would wait for each other.
     fn best(capacity: usize, objective: Objective) -> Option<Self> {
         let threads = match objective {
             Objective::Bytes => return Self::cheapest(capacity, PAUSE_BUCKETS_LOG2_MAX),
             Objective::Threads(threads) => threads,
         };
         let cheapest = Self::cheapest(capacity, BUCKETS_LOG2_MAX)?;
+        // Large caches have enough shards as it is: their tables must not get too large.
         let wanted = threads.saturating_mul(SHARDS_PER_THREAD);
         if threads == 1 || cheapest.shards >= wanted {
             return Some(cheapest);
         }
+        // From the number wanted downwards, so that the first shape that qualifies has the
+        // most locks. Cost is no monotonic function of the number: more shards need more
+        // spare slots, but a few more may halve the tables. So each is tried.
         (cheapest.shards + 1..=wanted.min(capacity))
             .rev()
             .filter_map(|shards| Self::with_shards(capacity, shards, LOAD_PERCENT))
@@ -113,33 +116,37 @@ impl Geometry {
             .or(Some(cheapest))
     }
 
-    /// The cheapest of one shard, and of several with tables of any size up to
-    /// the smallest in which keys spread evenly enough.
-    ///
-    /// The cheapest, rather than the first that is cheap enough: so the
-    /// footprint all but never shrinks as the capacity grows.
+    /// Returns the cheapest shape of one shard or several, with tables of up to
+    /// 2^`buckets_log2_max` buckets; if keys spread too unevenly over those, the one with
+    /// the smallest tables that will do.
     fn cheapest(capacity: usize, buckets_log2_max: u32) -> Option<Self> {
+        // One shard has all the keys and needs no spare slots, so it may be cheaper even at
+        // a higher load than is best, or with a table that is larger than wanted.
         let single = [LOAD_PERCENT, LOAD_PERCENT_MAX]
             .into_iter()
             .filter_map(|load_percent| Self::with_shards(capacity, 1, load_percent))
             .filter(|single| single.buckets_log2 <= PAUSE_BUCKETS_LOG2_MAX);
+        // The cheapest, rather than the first that is cheap enough: so the footprint hardly
+        // ever shrinks where the capacity grows, and a memory budget can be bisected.
         let preferred = (BUCKETS_LOG2_MIN..=buckets_log2_max)
             .filter_map(|buckets_log2| Self::with_tables(capacity, buckets_log2))
             .chain(single)
             .min_by(|one, other| {
                 one.bytes_per_entry(capacity).total_cmp(&other.bytes_per_entry(capacity))
             });
+        // Many shards over small tables need too many spare slots. Of larger tables the
+        // smallest will do: a longer pause is the price, and it should not be longer still.
         preferred.or_else(|| {
             (buckets_log2_max + 1..=SlotId::LINK_BITS)
                 .find_map(|buckets_log2| Self::with_tables(capacity, buckets_log2))
         })
     }
 
-    /// As few shards with tables of that size as hold the capacity, if it then
-    /// spreads evenly enough.
+    /// Returns the shape of the fewest shards whose tables of 2^`buckets_log2` buckets hold
+    /// the capacity, if keys spread evenly enough over that many.
     fn with_tables(capacity: usize, buckets_log2: u32) -> Option<Self> {
         let entries_max = (1usize << buckets_log2) / 8 * 7 * LOAD_PERCENT / 100;
-        // The more shards, the fewer slots each needs: bisect.
+        // The more shards, the fewer slots each needs, so the number can be bisected.
         let mut too_few = capacity.div_ceil(entries_max) - 1;
         let mut enough = 2 * (too_few + 1);
         while enough - too_few > 1 {
@@ -155,11 +162,12 @@ impl Geometry {
             .filter(|geometry| geometry.has_enough_slack(capacity))
     }
 
-    /// The shape with exactly so many shards.
+    /// Returns the shape of exactly this number of shards, their spare slots cut down to
+    /// [`SPARE_PERCENT_MAX`].
     fn with_shards(capacity: usize, shards: usize, load_percent: usize) -> Option<Self> {
         let share = capacity.div_ceil(shards);
-        let spare_limit = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
-        let slots_per_shard = slots_needed(capacity, shards).min(spare_limit).max(share);
+        let slots_max = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
+        let slots_per_shard = slots_needed(capacity, shards).min(slots_max).max(share);
         (slots_per_shard <= SlotId::COUNT_MAX).then(|| Self {
             shards,
             slots_per_shard,
@@ -167,17 +175,19 @@ impl Geometry {
         })
     }
 
+    /// Returns whether no spare slots have been cut off.
     fn has_enough_slack(&self, capacity: usize) -> bool {
         self.slots_per_shard >= slots_needed(capacity, self.shards)
     }
 
-    /// What a `u64 → u64` cache takes, but for what every shard has once.
+    /// Estimates the bytes an entry of a `u64 → u64` cache, by which shapes are compared
+    /// before any of them is built.
     fn bytes_per_entry(&self, capacity: usize) -> f64 {
         const SLOT_BYTES: usize = 32;
         const BUCKET_BYTES: usize = 5;
         const EVICTION_EIGHTHS: usize = 27;
         const SHARD_BYTES: usize = 3_800;
-        // The chooser of the first shard.
+        // The chooser, which only the first shard has.
         const SAMPLED_EIGHTHS: usize = 3;
         let shard_bytes = self.slots_per_shard * SLOT_BYTES
             + self.slots_per_shard * EVICTION_EIGHTHS / 8
@@ -188,12 +198,11 @@ impl Geometry {
     }
 }
 
-/// Slots that a shard needs so that it is not full, but for a small chance,
-/// before [`FILL_BEFORE_EVICTION`] of the capacity is held.
+/// Returns the slots that each shard needs to hold [`FILL_BEFORE_EVICTION`] of the capacity
+/// before any of them is full.
 ///
-/// The number of keys in one shard is binomial; so many standard deviations are
-/// added that the chance of exceeding them, over all shards, is
-/// [`OVERFLOW_CHANCE`].
+/// The number of keys in one shard is binomial. Enough standard deviations are added to its
+/// mean that the probability of exceeding it in any shard is [`OVERFLOW_PROBABILITY`].
 fn slots_needed(capacity: usize, shards: usize) -> usize {
     if shards == 1 {
         return capacity;
@@ -201,17 +210,17 @@ fn slots_needed(capacity: usize, shards: usize) -> usize {
     let held = capacity as f64 * FILL_BEFORE_EVICTION;
     let share = held / shards as f64;
     let deviation = (share * (1.0 - 1.0 / shards as f64)).sqrt();
-    (share + deviations_for(OVERFLOW_CHANCE / shards as f64) * deviation).ceil() as usize
+    (share + deviations_for(OVERFLOW_PROBABILITY / shards as f64) * deviation).ceil() as usize
 }
 
-/// The number of standard deviations that a normal variable exceeds with that
-/// chance, from the tail's first-order bound: chance ≤ density(z) / z.
-fn deviations_for(chance: f64) -> f64 {
+/// Returns the number of standard deviations that a normal variable exceeds with this
+/// probability, from the first-order bound of its tail: `P(Z > z) ≤ density(z) / z`.
+fn deviations_for(probability: f64) -> f64 {
     let mut deviations = 4.0f64;
-    // A contraction: each round leaves a tenth of the error or less.
+    // A fixed-point iteration that contracts: each step leaves a tenth of the error or less.
     for _ in 0..10 {
         deviations =
-            (-2.0 * (chance * deviations * (2.0 * std::f64::consts::PI).sqrt()).ln()).sqrt();
+            (-2.0 * (probability * deviations * (2.0 * std::f64::consts::PI).sqrt()).ln()).sqrt();
     }
     deviations
 }
@@ -242,8 +251,8 @@ mod tests {
         }
     }
 
-    /// The shapes that the documents' figures are of: shards, slots of each, and
-    /// the logarithm of the buckets; to meet a budget, and for 1, 2 and 64 threads.
+    /// The shapes behind the figures in the documents, as shards, slots of each, and
+    /// logarithm of the buckets: to meet a budget, and for 1, 2 and 64 threads.
     #[test]
     fn known_shapes() {
         let objectives = [
@@ -308,7 +317,7 @@ mod tests {
         }
     }
 
-    /// By it shapes are compared before any of them is built.
+    /// Shapes are compared by the estimate.
     #[test]
     fn the_estimate_is_what_a_cache_takes() {
         for capacity in capacities() {
@@ -348,7 +357,7 @@ mod tests {
         ));
     }
 
-    /// Also where keys would not spread evenly over so many shards.
+    /// Even where keys do not spread evenly over that many shards.
     #[test]
     fn shards_asked_for_hold_at_most_three_percent_more() {
         for capacity in [10, 1_000, 10_000, 123_456] {
@@ -366,15 +375,15 @@ mod tests {
 
     #[test]
     fn deviations_of_known_chances() {
-        // The exact values are 3.29 and 4.75; the bound lies a little above.
+        // The exact values are 3.29 and 4.75; those of the bound are a little higher.
         assert!((3.29..3.36).contains(&deviations_for(0.0005)));
         assert!((4.75..4.80).contains(&deviations_for(0.000_001)));
     }
 
     #[test]
     fn keys_find_room_until_the_cache_is_nearly_full() {
-        // 400 fills of each capacity; with a chance below 1 in 1,000, eight
-        // failures are all but impossible.
+        // 400 fills of each capacity, 40 of the largest. At a probability below 1 in 1,000
+        // for each, four failures have one below 1 in 1,000, too.
         let mut random = fastrand::Rng::with_seed(11);
         for capacity in [17_000, 50_000, 500_000] {
             let geometry = Geometry::new(capacity, None, Objective::Threads(1)).unwrap();

@@ -1,12 +1,11 @@
 //! The hash table from keys to slots, which never grows.
 //!
-//! hashbrown leaves a tombstone for most removals, and a table with no room left
-//! doubles unless its entries fill at most half of it. Here it is emptied and
-//! filled again from the slots instead: no allocation, no call of the key's
-//! `Hash`, and a pause that is bounded by the size of one shard. The table is
-//! made large enough that at most [`LOAD_PERCENT_MAX`] of it is ever in use, so
-//! that this happens rarely: about once in a hundredth to a fifth of a shard's
-//! capacity of insertions.
+//! hashbrown leaves a tombstone for most removals, and a table with no room left doubles
+//! unless its entries fill at most half of it. Here the table is emptied and filled again
+//! from the slots instead: no allocation, no call of the key's `Hash`, and a pause bounded
+//! by the size of one shard. Entries take at most [`LOAD_PERCENT_MAX`] percent of the room,
+//! so that a rebuild is rare: between two of them lie as many insertions as a hundredth to
+//! a fifth of the shard's capacity.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,13 +15,16 @@ use super::key_hash::SlotHash;
 use super::slot_id::SlotId;
 use crate::error::BuildError;
 
-/// How full a table may get by design, in percent of what it takes.
+/// The highest load factor of a table, in percent of the entries that hashbrown lets it
+/// hold.
 pub(crate) const LOAD_PERCENT_MAX: usize = 96;
 
-/// A slot's number, and above it eight bits of its key's place, so that hardly any
-/// other slot has to be looked at to see that it is not the one: by hashbrown's own
-/// seven bits alone, one of ten look-ups of a key that is not there would (twelve of
-/// the sixteen buckets of a group are taken, as a rule).
+/// A slot's number and, above it, an 8-bit fingerprint of the slot hash.
+///
+/// hashbrown compares seven bits by itself. By those alone, one in ten lookups of an absent
+/// key would fetch a slot only to see that its key is another (of the sixteen buckets of a
+/// probe group, twelve are taken as a rule). The fingerprint rules out nearly all of them
+/// without leaving the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket(u32);
 
@@ -32,11 +34,12 @@ impl Bucket {
         Self(SlotId::link(Some(id)) as u32 | Self::fingerprint(slot_hash))
     }
 
-    /// The slot, if it may be one of that place.
+    /// Returns the slot if its fingerprint is that of `slot_hash`.
     #[inline]
     fn slot_if_matches(self, slot_hash: SlotHash) -> Option<SlotId> {
         let number = self.0 ^ Self::fingerprint(slot_hash);
-        // A check that differs leaves bits above the number; and no number is zero.
+        // A fingerprint that differs leaves bits above the number, and no number is zero:
+        // one comparison covers both.
         let index = number.wrapping_sub(1) as usize;
         (index < SlotId::COUNT_MAX).then(|| SlotId::new(index))
     }
@@ -49,7 +52,7 @@ impl Bucket {
 
 const _: () = assert!(SlotId::LINK_BITS + u8::BITS == u32::BITS);
 
-/// Slots by the place of their keys.
+/// The slots of a shard, by slot hash.
 #[derive(Debug)]
 pub(crate) struct Index {
     table: HashTable<Bucket>,
@@ -58,7 +61,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// A table of 2^`buckets_log2` buckets.
+    /// Allocates a table of 2^`buckets_log2` buckets.
     pub(crate) fn new(buckets_log2: u32) -> Result<Self, BuildError> {
         let buckets = 1usize << buckets_log2;
         let mut table = HashTable::new();
@@ -71,28 +74,27 @@ impl Index {
         Ok(Self { table, bucket_shift: SlotHash::bucket_shift(buckets_log2) })
     }
 
-    /// The bytes that a table of 2^`buckets_log2` buckets requests from the
-    /// allocator. Makes one to see, once for each size: a formula would have to
-    /// repeat hashbrown's.
+    /// Returns the bytes that a table of 2^`buckets_log2` buckets requests from the
+    /// allocator. Builds one to ask it, once for each size: a formula would have to repeat
+    /// hashbrown's.
     pub(crate) fn heap_bytes(buckets_log2: u32) -> Result<usize, BuildError> {
         static BYTES: [AtomicUsize; u32::BITS as usize] =
             [const { AtomicUsize::new(0) }; u32::BITS as usize];
-        let known = &BYTES[buckets_log2 as usize];
-        if known.load(Ordering::Relaxed) == 0 {
+        let cached = &BYTES[buckets_log2 as usize];
+        if cached.load(Ordering::Relaxed) == 0 {
             let bytes = Self::new(buckets_log2)?.table.allocation_size();
-            known.store(bytes, Ordering::Relaxed);
+            cached.store(bytes, Ordering::Relaxed);
         }
-        Ok(known.load(Ordering::Relaxed))
+        Ok(cached.load(Ordering::Relaxed))
     }
 
-    /// Whether the next insertion may need more room than there is, tombstones
-    /// counted.
+    /// Returns whether the table may have to grow at the next insertion. Tombstones count.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.table.capacity() == self.table.len()
     }
 
-    /// The slot in `slot_hash` that `is_match` says is the one.
+    /// Returns the first slot with this slot hash, by its bits, that `is_match` accepts.
     #[inline]
     pub(crate) fn find(
         &self,
@@ -106,13 +108,14 @@ impl Index {
             .and_then(|bucket| bucket.slot_if_matches(slot_hash))
     }
 
-    /// The first bucket that [`find`](Self::find) would look at, by the tags alone.
+    /// Returns the first bucket that [`find`](Self::find) would look at, by the tags alone.
     #[inline]
     pub(crate) fn first_bucket(&self, slot_hash: SlotHash) -> Option<usize> {
         self.table.find_bucket_index(slot_hash.table_hash(self.bucket_shift), |_| true)
     }
 
-    /// Something that depends on what is in a bucket: to fetch it from memory.
+    /// Loads a bucket into the processor's cache. The result means nothing: it depends on
+    /// the load, which the caller must not let the compiler drop.
     #[inline]
     pub(crate) fn prefetch(&self, bucket: usize) -> u32 {
         self.table.get_bucket(bucket).map_or(0, |bucket| bucket.0)
@@ -128,7 +131,7 @@ impl Index {
         );
     }
 
-    /// Takes a slot out, without looking at any key.
+    /// Removes a slot, without looking at any key.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId, slot_hash: SlotHash) {
         let bucket = Bucket::new(id, slot_hash);
@@ -141,7 +144,7 @@ impl Index {
         }
     }
 
-    /// Empties the table and fills it again, which clears it of tombstones.
+    /// Empties the table and fills it again, which removes all tombstones.
     #[cold]
     pub(crate) fn rebuild(&mut self, slots: impl Iterator<Item = (SlotId, SlotHash)>) {
         // Not `clear`, which leaves a table without entries as it is, tombstones
@@ -158,14 +161,14 @@ impl Index {
     }
 }
 
-/// The entries that hashbrown puts into so many buckets before it grows: 7/8,
-/// and all but one in the smallest tables.
+/// Returns the entries that hashbrown puts into a table of `buckets` before it grows: 7/8
+/// of them, and all but one in the smallest tables.
 fn entries_max(buckets: usize) -> usize {
     if buckets < 8 { buckets - 1 } else { buckets / 8 * 7 }
 }
 
-/// The smallest table, as the logarithm of its buckets, in which `entries` fill
-/// at most `load_percent` of the room.
+/// Returns the logarithm of the buckets of the smallest table of which `entries` take at
+/// most `load_percent` percent of the room.
 pub(crate) fn buckets_log2_for(entries: usize, load_percent: usize) -> u32 {
     (2..u32::BITS)
         .find(|&log2| entries_max(1 << log2) as u64 * load_percent as u64 / 100 >= entries as u64)
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn a_table_full_of_tombstones_is_cleared() {
         let mut index = Index::new(5).unwrap();
-        // Side by side, so that each leaves a tombstone.
+        // In neighbouring buckets, so that each leaves a tombstone.
         let entries = (0..entries_max(32)).map(|i| (SlotId::new(i), SlotHash::from_bits(i as u64)));
         for (id, slot_hash) in entries.clone() {
             index.insert(id, slot_hash);
@@ -204,9 +207,9 @@ mod tests {
         assert_eq!(index.table.capacity(), entries_max(32));
     }
 
-    /// So that it is not looked at.
+    /// So that its key is not fetched.
     #[test]
-    fn a_slot_of_another_check_is_not_the_one() {
+    fn a_slot_of_another_fingerprint_does_not_match() {
         for number in [0, 1, SlotId::COUNT_MAX - 1] {
             for bits in [0, 1, 0x80, 0x1_ff00, 0xff_ffff] {
                 let slot_hash = SlotHash::from_bits(bits);

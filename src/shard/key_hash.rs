@@ -1,4 +1,4 @@
-//! Which bits of a key's hash serve what.
+//! Which bits of a key's hash are used for what.
 //!
 //! ```text
 //!  63       57 56                               25 24      17 16               0
@@ -7,11 +7,11 @@
 //! └───────────┴───────────────────────────────────┴──────────┴──────────────────┘
 //! ```
 //!
-//! The fields do not overlap, so each is independent of the others: all keys
-//! that meet in a shard still spread over all buckets and tags. Tag and bucket
-//! stand where hashbrown looks for them; together they are the key's [`SlotHash`].
-//! An entry keeps its 24 bits, from which it can be put back into the index, and
-//! remembered by the eviction policy, without calling the key's `Hash`.
+//! The fields do not overlap, so each is independent of the others: the keys of one shard
+//! still spread over all buckets and tags. Tag and bucket are the bits where hashbrown looks
+//! for them; together they are the key's [`SlotHash`]. An entry stores its 24 bits, by which
+//! it can be inserted into the index again, and remembered by the eviction policy, without
+//! calling the key's `Hash`.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -20,7 +20,7 @@ const BUCKET_MASK: u64 = (1 << BUCKET_BITS) - 1;
 const SAMPLE_SHIFT: u32 = BUCKET_BITS;
 const SHARD_SHIFT: u32 = SAMPLE_SHIFT + u8::BITS;
 const TAG_SHIFT: u32 = SHARD_SHIFT + u32::BITS;
-/// Where hashbrown looks for it: the topmost seven bits of what fits into a `usize`.
+/// Where hashbrown looks for the tag: in the top seven bits of what fits into a `usize`.
 const TABLE_TAG_SHIFT: u32 = usize::BITS - (u64::BITS - TAG_SHIFT);
 const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == SlotHash::BITS);
 
@@ -29,11 +29,10 @@ const _: () = assert!(u64::BITS - TAG_SHIFT + BUCKET_BITS == SlotHash::BITS);
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {
-    /// Runs the key's `Hash`: the only place that does.
+    /// Runs the key's `Hash`, which nothing else in the crate does for a cache's keys.
     ///
-    /// The product spreads what a weak hasher (an identity, say) leaves in a few
-    /// bits; the halves of the 128-bit product are folded as in wyhash (Wang
-    /// Yi, 2019).
+    /// A multiplication spreads what a weak hasher (an identity, say) leaves in a few bits:
+    /// the halves of the 128-bit product are folded as in wyhash (Wang Yi, 2019).
     #[inline]
     pub(crate) fn new<Q: Hash + ?Sized>(hasher: &impl BuildHasher, key: &Q) -> Self {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -41,33 +40,33 @@ impl KeyHash {
         Self(product as u64 ^ (product >> 64) as u64)
     }
 
-    /// The key's shard, out of `shards`: 32 bits as a fraction of it.
+    /// Returns the number of the key's shard, below `shards`: 32 bits, taken as a fraction.
     #[inline]
     pub(crate) fn shard(self, shards: usize) -> usize {
         let fraction = (self.0 >> SHARD_SHIFT) as u32;
         ((u64::from(fraction) * shards as u64) >> u32::BITS) as usize
     }
 
-    /// Which keys an eviction policy may take as a sample: eight bits.
+    /// Returns the eight bits by which an eviction policy samples keys.
     #[inline]
     pub(crate) fn sample(self) -> u8 {
         (self.0 >> SAMPLE_SHIFT) as u8
     }
 
-    /// Place and sample bits together: what is left of a sampled key.
+    /// Returns slot hash and sample bits together, as which a shadow stores a sampled key.
     pub(crate) fn sample_key(self) -> u32 {
         self.slot_hash().bits() as u32 | u32::from(self.sample()) << SlotHash::BITS
     }
 
-    /// The key's place within its shard.
+    /// Returns the bits that find the key within its shard.
     #[inline]
     pub(crate) fn slot_hash(self) -> SlotHash {
         SlotHash(self.0)
     }
 }
 
-/// Where a key belongs within its shard: tag and bucket. The other bits may be
-/// anything.
+/// The bits that find a key within its shard: tag and bucket. All other bits of the word
+/// are ignored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlotHash(u64);
 
@@ -80,10 +79,10 @@ impl PartialEq for SlotHash {
 impl Eq for SlotHash {}
 
 impl SlotHash {
-    /// Bits of a place that is packed.
+    /// The bits of a packed slot hash.
     pub(crate) const BITS: u32 = 24;
 
-    /// What was packed.
+    /// Unpacks what [`bits`](Self::bits) has packed.
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
         debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a slot hash");
@@ -94,25 +93,24 @@ impl SlotHash {
         Self::from_bits(u64::from(sample_key) & ((1 << Self::BITS) - 1))
     }
 
-    /// The place, packed.
+    /// Returns tag and bucket, packed.
     #[inline]
     pub(crate) fn bits(self) -> u64 {
         (self.0 >> TAG_SHIFT << BUCKET_BITS) | (self.0 & BUCKET_MASK)
     }
 
-    /// How far the bucket's bits are moved up for a table of 2^`buckets_log2`
+    /// Returns by how many bits the bucket is shifted left in a table of 2^`buckets_log2`
     /// buckets.
     ///
-    /// In a table of more than 2^17 buckets, which only a cache of few shards
-    /// has, the 2^17 starting points are spread evenly; up to 16 times that, the
-    /// probe group behind each start makes up for it.
+    /// In a table of more than 2^17 buckets, which only a cache of few shards has, probing
+    /// can start at 2^17 buckets, evenly spread. As long as there are at most 16 times as
+    /// many, every bucket is in the probe group of one of these.
     pub(crate) fn bucket_shift(buckets_log2: u32) -> u32 {
         buckets_log2.saturating_sub(BUCKET_BITS)
     }
 
-    /// The hash for a table with that [`bucket_shift`](Self::bucket_shift):
-    /// hashbrown takes the bucket from the lowest bits and the tag from the
-    /// topmost seven.
+    /// Returns the hash for a table with that [`bucket_shift`](Self::bucket_shift):
+    /// hashbrown takes the bucket from its lowest bits and the tag from its top seven.
     #[inline]
     pub(crate) fn table_hash(self, bucket_shift: u32) -> u64 {
         if bucket_shift == 0 && TABLE_TAG_SHIFT == TAG_SHIFT {
@@ -122,29 +120,30 @@ impl SlotHash {
         }
     }
 
-    /// Out of line, since there are hardly ever tables that large.
+    /// Out of line, since tables are hardly ever that large.
     #[cold]
     #[inline(never)]
     fn shifted(self, bucket_shift: u32, tag_shift: u32) -> u64 {
         (self.0 >> TAG_SHIFT << tag_shift) | ((self.0 & BUCKET_MASK) << bucket_shift)
     }
 
-    /// Eight bits to tell keys apart that meet in one probe group, whose buckets
-    /// differ in the lowest bits, and in those that a table has not enough buckets
-    /// to use.
+    /// Returns eight bits to tell apart keys that meet in one probe group.
+    ///
+    /// Their buckets differ in the lowest bits, or in the highest ones if the table has too
+    /// few buckets to use those. Folding one end onto the other covers both.
     #[inline]
     pub(crate) fn fingerprint(self) -> u8 {
         (self.0 ^ (self.0 >> (BUCKET_BITS - u8::BITS))) as u8
     }
 
-    /// The same 24 bits in another order, one to one, for the eviction policy's
-    /// memory: its buckets depend on all bits of the place, its fingerprints on all
-    /// but the two topmost, so that keys which meet in one index bucket part there.
+    /// Returns a permutation of the 24-bit slot hashes, for the eviction policy's ghost: its
+    /// buckets depend on all bits, its fingerprints on all but the top two. So keys that
+    /// meet in one index bucket do not meet in the ghost.
     #[inline]
     pub(crate) fn permuted(self) -> u64 {
         const MASK: u64 = (1 << SlotHash::BITS) - 1;
-        // Two odd factors with a shift between: both steps can be undone, so no
-        // two places become one.
+        // Multiplying by an odd number and xoring a right shift can both be undone, so no
+        // two slot hashes become one.
         let product = (self.bits() * 0x9e_3779) & MASK;
         ((product ^ (product >> 12)) * 0x2c_1b3d) & MASK
     }
@@ -161,7 +160,7 @@ mod tests {
     /// deviation 32: six of them are allowed.
     fn assert_independent(name: &str, fields: impl Fn(KeyHash) -> (u64, u64)) {
         let hasher = foldhash::fast::FixedState::with_seed(7);
-        // Keys one after the other, and such that differ in their upper bits alone.
+        // Consecutive keys, and keys that differ in their upper bits alone.
         for shift in [0, 8, 40] {
             let mut cells = [0u32; 256];
             for key in 0..1u64 << 18 {
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn scrambling_is_one_to_one() {
+    fn permuting_is_one_to_one() {
         let mut seen = vec![false; 1 << SlotHash::BITS];
         for bits in 0..1 << SlotHash::BITS {
             let permuted = SlotHash::from_bits(bits).permuted() as usize;
@@ -262,7 +261,7 @@ mod tests {
         assert_eq!(tagged.table_hash(SlotHash::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
     }
 
-    /// As they are looked for where a `usize` has 32 bits.
+    /// Where a `usize` has 32 bits, hashbrown looks for the tag further down.
     #[test]
     fn a_tag_moves_to_where_it_is_looked_for() {
         let slot_hash = SlotHash((0x55 << TAG_SHIFT) | (0xff_ffff << SAMPLE_SHIFT) | 3);
@@ -271,10 +270,10 @@ mod tests {
         assert_eq!(slot_hash.shifted(7, TAG_SHIFT), 0x55 << TAG_SHIFT | 3 << 7);
     }
 
-    /// Those in one group of sixteen buckets, and those in one bucket of a table
-    /// of 2^9 buckets or more.
+    /// Slot hashes of one group of sixteen buckets, and of one bucket of a table of 2^9
+    /// buckets or more.
     #[test]
-    fn places_that_meet_differ_in_their_check() {
+    fn slot_hashes_that_meet_differ_in_their_fingerprint() {
         for start in [0, 0x1_5555, 0xff_ff00] {
             let near: HashSet<_> =
                 (0..256).map(|low| SlotHash::from_bits(start ^ low).fingerprint()).collect();
@@ -287,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_tells_the_place() {
+    fn a_sample_key_holds_the_slot_hash_and_the_sample() {
         let hasher = foldhash::fast::FixedState::with_seed(7);
         for key in 0..1_000u64 {
             let hash = KeyHash::new(&hasher, &key);

@@ -1,20 +1,20 @@
-//! A cache for one thread, of one piece: the only room that keeps slots, index,
-//! wheel and eviction policy in step.
+//! A cache for one thread, in one piece: the only module that keeps slots, index, wheel
+//! and eviction policy consistent with one another.
 //!
 //! It knows no clock (time comes in as ticks), no hasher (keys come in with their
-//! place), no lock and no listener: entries that leave are handed out.
+//! [`KeyHash`]), no lock and no listener: entries that leave are returned.
 //!
 //! # Ground rules
 //!
-//! - The callers' code that runs in here is their keys' `Eq`, in
-//!   [`find`](Shard::find), before anything is changed. Everything else runs to
-//!   its end, so a panic of theirs finds the shard whole.
-//! - Nothing of theirs is dropped in here: keys and values move out in a
-//!   [`Removed`].
+//! - Two kinds of callers' code run in here: their keys' `Eq`, in [`find`](Shard::find) and
+//!   [`confirm`](Shard::confirm), before anything is changed; and the predicate of
+//!   [`remove_where`](Shard::remove_where), between two removals. Either may panic, and the
+//!   shard is consistent.
+//! - No key and no value is dropped in here: they move out in a [`Removed`].
 //!
 //! # Invariants
 //!
-//! 1. A slot is occupied if and only if the index finds it at its place.
+//! 1. A slot is occupied if and only if the index finds it by its slot hash.
 //! 2. A slot is in the wheel if and only if its entry has a deadline.
 //! 3. Every occupied slot is in exactly one segment of the policy.
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
@@ -50,16 +50,16 @@ use slot_id::SlotId;
 use slots::Slots;
 use wheel::{Timers, Wheel};
 
-/// In this order: what a hit touches comes first, and with the lock of a shared shard
-/// before it fills two cache lines.
+/// The order of the fields is the layout: what a hit touches comes first and, with the lock
+/// of a shared shard before it, fills two cache lines.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Shard<K, V> {
     index: Index,
-    /// Those of `stats`, which has none.
+    /// Apart from `stats`, whose own field stays zero: every hit writes it.
     hits: u64,
     slots: Slots<K, V>,
-    /// The keys whose accesses the policy is shown.
+    /// Picks the keys whose accesses the policy observes.
     sampler: Sampler,
     wheel: Wheel,
     stats: Stats,
@@ -67,7 +67,7 @@ pub(crate) struct Shard<K, V> {
 }
 
 impl<K, V> Shard<K, V> {
-    /// Everything is allocated here.
+    /// Allocates all that the shard will ever need.
     pub(crate) fn new(
         geometry: &Geometry,
         factory: &mut PolicyFactory,
@@ -75,7 +75,7 @@ impl<K, V> Shard<K, V> {
     ) -> Result<Self, BuildError> {
         let slots = geometry.slots_per_shard;
         let policy = factory.policy(slots)?;
-        // Allocated for sure or not at all, so find out first.
+        // `Box::new` aborts where there is no memory, so try first.
         BuildError::probe(Wheel::HEAP_BYTES)?;
         let wheel = Wheel::new(now);
         Ok(Self {
@@ -89,7 +89,7 @@ impl<K, V> Shard<K, V> {
         })
     }
 
-    /// Allocates the shards of a cache, each held in what `hold` makes of it.
+    /// Allocates the shards of a cache, each wrapped by `hold`.
     pub(crate) fn allocate<T>(
         geometry: &Geometry,
         eviction: Eviction,
@@ -107,7 +107,8 @@ impl<K, V> Shard<K, V> {
         Ok(shards.into_boxed_slice())
     }
 
-    /// What the shards of that shape take, each held in `holder_bytes`.
+    /// Returns the bytes that [`allocate`](Self::allocate) requests, where a wrapped shard
+    /// takes `holder_bytes`.
     pub(crate) fn footprint(
         geometry: &Geometry,
         eviction: Eviction,
@@ -128,7 +129,7 @@ impl<K, V> Shard<K, V> {
         self.slots.len()
     }
 
-    /// The number of slots; those occupied have numbers below it.
+    /// Returns the number of slots; they are numbered from zero.
     pub(crate) fn capacity(&self) -> usize {
         self.slots.capacity()
     }
@@ -137,8 +138,8 @@ impl<K, V> Shard<K, V> {
         Stats { hits: self.hits, live: self.len() as u64, ..self.stats }
     }
 
-    /// The slot of a key, due or not. Runs the key's `Eq`, and nothing else of
-    /// the caller's.
+    /// Returns the slot of a key, due or not. Runs the key's `Eq`, and no other callers'
+    /// code.
     #[inline]
     pub(crate) fn find<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
     where
@@ -147,7 +148,7 @@ impl<K, V> Shard<K, V> {
         self.index.find(slot_hash, |id| key.equivalent(self.slots.key(id)))
     }
 
-    /// The slot of a key that is not due.
+    /// Returns the slot of a key that is not due.
     #[inline]
     pub(crate) fn find_live(
         &self,
@@ -158,8 +159,7 @@ impl<K, V> Shard<K, V> {
         self.find(slot_hash, key).filter(|&id| !self.is_due(id, now))
     }
 
-    /// [`find_live`](Self::find_live) for a look-up that counts as a use, and the
-    /// value.
+    /// Returns slot and value of a key that is not due, and counts a hit or a miss.
     #[inline(always)]
     pub(crate) fn get(
         &mut self,
@@ -171,7 +171,7 @@ impl<K, V> Shard<K, V> {
         self.record_access(found, hash, now)
     }
 
-    /// [`get`](Self::get) for a key whose slot has been found, if it has one.
+    /// The second half of [`get`](Self::get): `found` is the slot of the key, if it has one.
     #[inline(always)]
     pub(crate) fn record_access(
         &mut self,
@@ -210,7 +210,7 @@ impl<K, V> Shard<K, V> {
         self.slots.value(id)
     }
 
-    /// The tick at which an entry is due; `None` for never.
+    /// Returns the tick at which an entry is due; `None` for never.
     pub(crate) fn deadline(&self, id: SlotId) -> Option<u64> {
         self.slots.is_linked(id).then(|| self.wheel.deadline(&self.slots, id))
     }
@@ -240,11 +240,14 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Inserts an entry, or replaces the one with the same key. Returns its slot, and the
-    /// entry that left for it: `Replaced`, or `Expired` if it was due; of a full shard one
-    /// that was due, or the policy's choice if the wheel finds none within `budget`.
+    /// entry that it displaced:
+    ///
+    /// - the one with the same key, as `Replaced`, or as `Expired` if it was due;
+    /// - else, if the shard was full, a due one, or the policy's victim if the wheel finds
+    ///   none that is due within `budget`.
     ///
     /// Only the key's `Eq` runs in here, and first: if it panics, key and value are still
-    /// the caller's, who drops them with no lock held.
+    /// in their guards, and the caller drops them once it has released the lock.
     #[inline(always)]
     pub(crate) fn upsert(
         &mut self,
@@ -259,6 +262,7 @@ impl<K, V> Shard<K, V> {
         K: Eq,
     {
         let found = self.find(hash.slot_hash(), key.get());
+        // No callers' code runs from here on, so key and value may leave their guards.
         let (key, value) = (key.take(), value.take());
         let Some(id) = found else {
             return self.insert(hash, key, value, deadline, now, budget);
@@ -272,7 +276,7 @@ impl<K, V> Shard<K, V> {
         (id, Some(Removed { key, value, cause }))
     }
 
-    /// Inserts an entry whose key is not there.
+    /// Inserts an entry whose key is not in the shard.
     #[inline(always)]
     pub(crate) fn insert(
         &mut self,
@@ -296,6 +300,7 @@ impl<K, V> Shard<K, V> {
             (id, None)
         };
         if self.index.is_full() {
+            // The slots already hold the new entry, so the rebuild inserts it, too.
             self.rebuild_index();
         } else {
             self.index.insert(id, slot_hash);
@@ -304,8 +309,8 @@ impl<K, V> Shard<K, V> {
         (id, displaced)
     }
 
-    /// Makes room for an entry that is due at once, and is never found. Returns the entry
-    /// that it replaces.
+    /// Counts an entry whose TTL is zero: it expires on arrival and takes no slot. Returns
+    /// the entry that it replaces.
     pub(crate) fn expire_on_arrival(
         &mut self,
         hash: KeyHash,
@@ -329,8 +334,8 @@ impl<K, V> Shard<K, V> {
         }
     }
 
-    /// Compares the number of entries with its peak: after an insertion, once
-    /// the call has freed what was due.
+    /// Raises the peak to the number of entries. Called after an insertion once that call
+    /// has freed due entries: the peak is of live ones.
     #[inline]
     pub(crate) fn record_peak(&mut self) {
         self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
@@ -348,12 +353,11 @@ impl<K, V> Shard<K, V> {
         Some(self.remove(id, now, RemovalCause::Removed))
     }
 
-    /// Removes from these slots, highest first, what is due and what `predicate` asks for,
-    /// until `batch` is full. Returns the slots that are left to look at.
+    /// Removes from these slots the due entries, and those that `predicate` picks, until
+    /// `batch` is full. Returns the slots not looked at yet.
     ///
-    /// Highest first, since the lowest slots, which are then the first to be used again, are
-    /// those that have been touched for sure. What is in `batch` has left, even if
-    /// `predicate` panics.
+    /// If `predicate` panics, the entries in `batch` have been removed and nothing else has
+    /// changed.
     pub(crate) fn remove_where<const N: usize>(
         &mut self,
         slots: Range<usize>,
@@ -362,20 +366,27 @@ impl<K, V> Shard<K, V> {
         mut predicate: impl FnMut(&K, &V) -> bool,
         batch: &mut ArrayVec<Removed<K, V>, N>,
     ) -> Range<usize> {
-        let mut left = slots;
+        let mut unvisited = slots;
+        // One batch a call: the caller releases the lock to deliver it, and comes back for
+        // the rest. Meanwhile others may fill and vacate slots, so the rest is a range of
+        // slot numbers and not, say, a list of entries.
         while !batch.is_full() {
-            let Some(index) = left.next_back() else { break };
+            // The slot vacated last is reused first: from the highest number down, later
+            // insertions fill the slab from its low end again, in order.
+            let Some(index) = unvisited.next_back() else { break };
             let Some(id) = self.slots.get_occupied(index) else { continue };
             let (key, value) = self.slots.entry(id);
-            // What is due leaves unasked: the callers' code must not see it.
+            // A due entry is invisible to callers' code, so the predicate does not see it.
             if self.is_due(id, now) || predicate(key, value) {
+                // Into the caller's batch at once: should the predicate panic at the next
+                // entry, this one is still delivered.
                 batch.push(self.remove(id, now, cause));
             }
         }
-        left
+        unvisited
     }
 
-    /// Returns those of these slots that have a live entry.
+    /// Returns those of these slots that hold a live entry.
     pub(crate) fn live_slots(
         &self,
         slots: Range<usize>,
@@ -385,7 +396,7 @@ impl<K, V> Shard<K, V> {
         occupied.filter(move |&id| !self.is_due(id, now))
     }
 
-    /// Removes an entry, as `Expired` if it is due, else for `cause`.
+    /// Removes an entry, as `Expired` if it is due, else as `cause`.
     #[inline]
     fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
         if self.is_due(id, now) {
@@ -398,14 +409,14 @@ impl<K, V> Shard<K, V> {
         self.finish_removal(id, cause)
     }
 
-    /// Whether [`reap_one`](Self::reap_one) has anything to do.
+    /// Returns whether [`reap_one`](Self::reap_one) has anything to do.
     #[inline]
     pub(crate) fn has_work(&self, now: u64) -> bool {
         self.wheel.has_work(now)
     }
 
-    /// Takes out an entry that is due. Each entry taken out or moved within the
-    /// wheel costs one of `budget`.
+    /// Removes a due entry. Each entry removed, or moved within the wheel, costs one of
+    /// `budget`.
     #[inline]
     pub(crate) fn reap_one(&mut self, now: u64, budget: &mut usize) -> Option<Removed<K, V>> {
         let id = self.pop_expired(now, budget)?;
@@ -423,10 +434,12 @@ impl<K, V> Shard<K, V> {
         self.wheel.next_expiry()
     }
 
-    /// Of a full shard, has the index let go of an entry that is due if one is found
-    /// within the budget, else of the policy's choice; the policy has admitted the
-    /// newcomer of that place. The slot is to be filled again at once, and if it is still
-    /// in the wheel, given another deadline there.
+    /// Chooses the entry of a full shard that makes room for one with this slot hash: a due
+    /// one if the wheel finds one within the budget, else the policy's victim.
+    ///
+    /// On return the index has lost the old entry, the policy has admitted the new one, and
+    /// the slot still holds the old one: the caller reuses it. Its timer may still be
+    /// linked; the caller reschedules it, which usually touches no other timer.
     #[inline(always)]
     fn evict_one(
         &mut self,
@@ -437,6 +450,7 @@ impl<K, V> Shard<K, V> {
         let (id, cause) = if self.has_work(now) {
             self.evict_one_after_expiry(slot_hash, now, budget)
         } else {
+            // Nothing is due, so the victim is not either.
             (self.policy.replace(slot_hash, &mut self.slots), RemovalCause::Evicted)
         };
         self.count_removal(cause);
@@ -455,6 +469,8 @@ impl<K, V> Shard<K, V> {
         let (id, is_due) = if let Some(id) = self.pop_expired(now, budget) {
             (id, true)
         } else {
+            // The budget may have run out before a due entry surfaced, and the victim may
+            // be one.
             let id = self.policy.evict(&mut self.slots);
             (id, self.is_due(id, now))
         };
@@ -462,7 +478,7 @@ impl<K, V> Shard<K, V> {
         (id, if is_due { RemovalCause::Expired } else { RemovalCause::Evicted })
     }
 
-    /// An entry that is due: the wheel and the policy have let go of it.
+    /// Takes a due entry out of wheel and policy.
     #[inline]
     fn pop_expired(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
         let id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
@@ -470,7 +486,7 @@ impl<K, V> Shard<K, V> {
         Some(id)
     }
 
-    /// The last step of every removal: the wheel and the policy have let go.
+    /// The last step of every removal, once the entry is out of wheel and policy.
     #[inline]
     fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
         self.count_removal(cause);

@@ -1,27 +1,27 @@
-//! The preallocated slab of entries, and the 16 bytes that each carries beside
-//! its key and value.
+//! The preallocated slab of entries, and the 16 bytes that each has beside its key and
+//! value.
 //!
 //! ```text
 //!         63           51 50           27 26            3 2     1     0
 //!        ┌───────────────┬───────────────┬───────────────┬───────┬─────┐
-//! links  │ place, upper  │   previous    │     next      │ count │  1  │
+//! links  │  hash, upper  │   previous    │     next      │ count │  1  │
 //!        │    13 bits    │    24 bits    │    24 bits    │ 2 bits│     │
 //!        └───────────────┴───────────────┴───────────────┴───────┴─────┘
 //!         63                          21 20         11 10             0
 //!        ┌──────────────────────────────┬────────────┬────────────────┐
-//! timing │            stamp             │    list    │  place, lower  │
+//! timing │           deadline           │    list    │  hash, lower   │
 //!        │           43 bits            │  10 bits   │    11 bits     │
 //!        └──────────────────────────────┴────────────┴────────────────┘
 //! ```
 //!
-//! - `next`, `previous`: neighbours in a list of the timing wheel. All ones in
-//!   `next` means: in no list.
-//! - `count`: how often the entry was used of late, for the eviction policy.
-//! - `slot_hash`: the hash bits that the index and the policy need ([`SlotHash`]).
-//! - `packed_deadline`: the deadline ([`PackedDeadline`]).
+//! - `next`, `previous`: the neighbours in a list of the timing wheel. All ones in `next`
+//!   mean that the entry's timer is not linked.
+//! - `count`: recent uses of the entry, saturating, for the eviction policy.
+//! - `hash`: the bits that the index and the policy need ([`SlotHash`]).
+//! - `deadline`: relative to the list ([`PackedDeadline`]).
 //! - `list`: which list of the wheel ([`ListId`]).
-//! - The lowest bit of `links` is always set. The compiler marks vacant slots by
-//!   its absence, so that `Slab`'s own tag takes no memory.
+//! - The lowest bit of `links` is always set, so the word is never zero. In that niche the
+//!   compiler marks vacant slots: `Slab`'s own discriminant takes no memory.
 
 use std::mem::needs_drop;
 use std::num::NonZeroU64;
@@ -92,7 +92,8 @@ impl<K, V> Slot<K, V> {
         self.links = NonZeroU64::MIN | ((self.links.get() & !mask) | bits);
     }
 
-    /// Counts one more use. Writes nothing once the count is at its maximum.
+    /// Counts a use. Once the count is saturated, this writes nothing: hits on popular
+    /// entries leave their cache line clean.
     #[inline]
     fn increment_count(&mut self) {
         if self.links.get() & COUNT_MASK != COUNT_MASK {
@@ -101,21 +102,20 @@ impl<K, V> Slot<K, V> {
     }
 }
 
-/// What `Slab` keeps for a slot; its own type is private, so this one of the
-/// same shape tells its size. A test holds it against the allocator.
+/// What `Slab` stores for a slot. Its own type is private; this one has the same shape and
+/// so the same size, which a test compares with what the allocator is asked for.
 #[expect(dead_code, reason = "only its size is used")]
 enum SlabEntry<K, V> {
     Vacant(usize),
     Occupied(Slot<K, V>),
 }
 
-/// A fixed number of slots, each vacant or holding an entry. The slot freed last
-/// is taken first, so only as many are ever touched as were once in use
-/// together.
+/// A fixed number of slots, each vacant or holding an entry. The slot vacated last is reused
+/// first, so no more slots are ever touched than were occupied at the same time.
 #[derive(Debug)]
 pub(crate) struct Slots<K, V> {
     slab: Slab<Slot<K, V>>,
-    /// `Slab::capacity` may be more than was asked for.
+    /// `Slab::capacity` may be greater.
     capacity: usize,
 }
 
@@ -124,7 +124,7 @@ impl<K, V> Slots<K, V> {
 
     pub(crate) fn new(capacity: usize) -> Result<Self, BuildError> {
         assert!(capacity <= SlotId::COUNT_MAX, "{capacity} slots cannot be numbered");
-        // `Slab` allocates or aborts, so find out first whether it can be had.
+        // `Slab` aborts where there is no memory, so try first.
         BuildError::probe(capacity.saturating_mul(Self::SLOT_BYTES))?;
         Ok(Self { slab: Slab::with_capacity(capacity), capacity })
     }
@@ -150,9 +150,10 @@ impl<K, V> Slots<K, V> {
         SlotId::new(self.slab.insert(Slot::new(key, value, slot_hash)))
     }
 
-    /// Puts another entry, with a count of zero, into an occupied slot, which keeps
-    /// its place in the wheel and its deadline; whoever calls has taken the old entry
-    /// out of every other structure, and gives the new one its own deadline.
+    /// Replaces the entry in a slot by another, with a count of zero. Returns the old one.
+    ///
+    /// The caller has removed the old entry from index and policy. Its timer stays as it is:
+    /// the caller reschedules it for the new entry.
     #[inline]
     pub(crate) fn reuse(&mut self, id: SlotId, key: K, value: V, slot_hash: SlotHash) -> (K, V) {
         let slot = &mut self.slab[id.index()];
@@ -160,7 +161,8 @@ impl<K, V> Slots<K, V> {
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
-    /// Vacates a slot; whoever calls has taken it out of every other structure.
+    /// Vacates a slot, which the caller has removed from every other structure. Returns its
+    /// entry.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId) -> (K, V) {
         debug_assert!(!self.is_linked(id), "{id:?} is still in the wheel");
@@ -168,8 +170,8 @@ impl<K, V> Slots<K, V> {
         (slot.key, slot.value)
     }
 
-    /// Puts another key (one equal to the old one) and value into a slot, which
-    /// counts as a use.
+    /// Replaces key and value of an entry, and counts a use. Returns the old ones. The keys
+    /// are equal, so index and policy are not concerned.
     #[inline]
     pub(crate) fn replace(&mut self, id: SlotId, key: K, value: V) -> (K, V) {
         let slot = &mut self.slab[id.index()];
@@ -177,8 +179,8 @@ impl<K, V> Slots<K, V> {
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
-    /// Something that depends on all of a slot but key and value: to fetch it from
-    /// memory.
+    /// Loads a slot, all but key and value, into the processor's cache. The result means
+    /// nothing: it depends on the load, which the caller must not let the compiler drop.
     #[inline]
     pub(crate) fn prefetch(&self, id: SlotId) -> u64 {
         let slot = &self.slab[id.index()];
@@ -201,7 +203,7 @@ impl<K, V> Slots<K, V> {
         (&slot.key, &slot.value)
     }
 
-    /// The value, of which it counts one more use.
+    /// Returns the value, and counts a use of it.
     #[inline]
     pub(crate) fn access(&mut self, id: SlotId) -> &mut V {
         let slot = &mut self.slab[id.index()];
@@ -209,12 +211,12 @@ impl<K, V> Slots<K, V> {
         &mut slot.value
     }
 
-    /// The occupied slots, in order of their numbers.
+    /// Returns the occupied slots in the order of their numbers.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SlotId> + '_ {
         self.slab.iter().map(|(index, _)| SlotId::new(index))
     }
 
-    /// The slot of that number, if it is occupied.
+    /// Returns the slot of that number if it is occupied.
     #[inline]
     pub(crate) fn get_occupied(&self, index: usize) -> Option<SlotId> {
         self.slab.contains(index).then(|| SlotId::new(index))
@@ -222,8 +224,8 @@ impl<K, V> Slots<K, V> {
 }
 
 impl<K, V> Drop for Slots<K, V> {
-    /// Drops every entry, also after one has panicked: `Slab` would abort at the
-    /// second panic.
+    /// Drops every entry, even after the `Drop` of one has panicked: `Slab` would abort at
+    /// the second panic.
     fn drop(&mut self) {
         if !needs_drop::<(K, V)>() {
             return;
@@ -393,7 +395,7 @@ mod tests {
         assert_eq!(slots.slot_hash(id), SlotHash::from_bits(0xff_ffff));
     }
 
-    /// And stays where it is in the wheel.
+    /// Its timer stays linked as it was.
     #[test]
     fn a_reused_slot_starts_afresh() {
         let mut slots = Slots::<u64, u64>::new(2).unwrap();

@@ -1,24 +1,21 @@
-//! The time that the reaper keeps while calls come in thick and fast, so that they
-//! need not ask the system for it.
+//! The time, cached under load: the reaper refreshes it, calls read it instead of the
+//! system's coarse clock, to see what is due.
 //!
 //! # Ground rules
 //!
-//! - The reaper alone keeps the time, and only while it sleeps between two of its
-//!   own ticks. Before it works on a cache, and so before any callers' code that
-//!   may take its time, it stops.
-//! - A time that nobody keeps is [`STALE`], and the call reads the clock.
-//! - A child that is forked has its parent's memory, the kept time too, and nobody
-//!   who would bring it up to date. So who reads it asks a [`Guard`] whether this
-//!   is still the process that the cache was built in. (The tsc time gets too old
-//!   by itself.)
-//! - It may lag by one period, and by what the system takes to wake the
-//!   reaper: the same as the coarse clock, whose place it takes. It tells what is
-//!   due; when a TTL begins, the [`tsc_clock`](crate::time::tsc_clock) tells, which the
-//!   reaper keeps with it.
+//! - Only the reaper refreshes it, each period while it sleeps. Before it works on a cache,
+//!   and so before any callers' code that may take long, it marks the time as [`STALE`].
+//! - Where the time is stale, the call reads the system's clock.
+//! - A forked child has its parent's memory, this time included, and no reaper to refresh
+//!   it. So the reader asks a [`Guard`] whether this is still the process in which the cache
+//!   was built. (The TSC clock needs none: its samples become invalid by themselves.)
+//! - It lags by one period at most, and by what the system takes to wake the reaper: as much
+//!   as the coarse clock that it stands in for. A TTL must not count from it. That is what
+//!   the [`tsc_clock`](crate::time::tsc_clock) is for, which the reaper calibrates with it.
 //!
-//! Without calls nothing keeps the time: the reaper stops by itself after
-//! [`IDLE_PERIODS_MAX`], and begins again when [`DEMAND_READS`] readings of the clock
-//! have followed one another within [`DEMAND_WINDOW_PERIODS`].
+//! An idle process does not pay for it: the reaper stops after [`IDLE_PERIODS_MAX`] without
+//! demand, and starts again after [`DEMAND_READS`] readings of the system's clock within
+//! [`DEMAND_WINDOW_PERIODS`].
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst, fence};
@@ -30,28 +27,28 @@ use super::tsc_clock::{Sample, TscClock};
 
 const STALE: u64 = 0;
 
-/// How often it is before calls are asked anew whether it is worth it.
+/// Periods for which the clock is refreshed before demand is checked again.
 pub(crate) const IDLE_PERIODS_MAX: u32 = 16;
 
 const DEMAND_READS: u32 = 1 << 10;
 
-/// A wake-up of the reaper costs as much as some hundred readings of the clock, so
-/// there must be a multiple of that in each period: [`DEMAND_READS`] in so many.
+/// The longest time for [`DEMAND_READS`] readings that counts as demand. Waking the reaper
+/// costs as much as some hundred readings; this is a multiple of that in each period.
 const DEMAND_WINDOW_PERIODS: u64 = 2;
 
-/// The time of one process, as one thread keeps it for the others.
+/// A cached clock for all caches of a process, and the TSC clock beside it.
 pub(crate) struct CachedClock {
-    /// How often it is brought up to date: as often as the system's coarse clock
-    /// moves.
+    /// The time between two refreshes: the step of the system's coarse clock.
     period_nanos: u64,
+    /// The cached time, or [`STALE`].
     nanos: AtomicU64,
-    /// Readings of the clock, roughly: a lost one does not matter.
+    /// Readings of the system's clock. Racing threads may lose some, which does no harm.
     reads: AtomicU32,
     last_check_nanos: AtomicU64,
     is_requested: AtomicBool,
-    /// The keeper's own.
+    /// Used by the reaper only.
     periods_left: AtomicU32,
-    /// The precise time, where the processor has a counter.
+    /// `None` where the processor has no suitable counter.
     tsc: Option<(Tsc, TscClock)>,
 }
 
@@ -73,8 +70,8 @@ impl CachedClock {
         }
     }
 
-    /// The time in nanoseconds, if somebody keeps it in this process, which the
-    /// guard comes from.
+    /// Returns the cached time in nanoseconds; `None` if it is stale, or if this is a fork of
+    /// the process in which `guard` was created.
     #[inline]
     pub(crate) fn get(&self, guard: &Guard) -> Option<u64> {
         match self.nanos.load(Relaxed) {
@@ -84,22 +81,22 @@ impl CachedClock {
         }
     }
 
-    /// The precise time in nanoseconds, if it can be told without the clock: never ahead
-    /// of the clock, and behind it by [`max_lag`](crate::time::tsc_clock::max_lag)
-    /// at most.
+    /// Returns the time by the TSC clock in nanoseconds, if there is a valid one: never ahead
+    /// of the system's precise clock, and behind it by at most
+    /// [`max_lag`](crate::time::tsc_clock::max_lag).
     #[inline]
     pub(crate) fn precise(&self) -> Option<u64> {
-        let (counter, time) = self.tsc.as_ref()?;
-        time.nanos_at(counter.read())
+        let (counter, tsc_clock) = self.tsc.as_ref()?;
+        tsc_clock.nanos_at(counter.read())
     }
 
-    /// Whether the precise time can be told at all.
+    /// Returns whether there is a TSC clock on this machine.
     pub(crate) fn has_tsc(&self) -> bool {
         self.tsc.is_some()
     }
 
-    /// Notes that a call has read the clock itself. Says whether the keeper should
-    /// be woken: once each time that there are many.
+    /// Counts a reading of the system's clock. Returns whether to wake the reaper: once
+    /// whenever demand arises.
     #[inline]
     pub(crate) fn count_read(&self, now_nanos: u64) -> bool {
         let reads = self.reads.load(Relaxed).wrapping_add(1);
@@ -113,16 +110,18 @@ impl CachedClock {
         now_nanos.saturating_sub(last_nanos) <= DEMAND_WINDOW_PERIODS * self.period_nanos
             && !self.is_requested.swap(true, Relaxed)
             && {
-                // Either this sees that the reaper has stopped, or the reaper sees the request.
+                // With the fence after `stop` in `publish_for_one_period`: either this sees
+                // the reaper's `STALE`, or the reaper sees this request.
                 fence(SeqCst);
                 self.nanos.load(Relaxed) == STALE
             }
     }
 
-    /// For the keeper before it goes to sleep: reads the clock. Returns its time, and when
-    /// to come back for the next tick, if the time is to be kept meanwhile.
+    /// Reads the system's precise clock and, if there is demand, publishes the time and
+    /// calibrates the TSC clock. Returns the time, and when to refresh next. For the reaper,
+    /// before it goes to sleep.
     pub(crate) fn refresh(&self, read_clock: impl Fn() -> u64) -> (u64, Option<u64>) {
-        let Some((counter, tsc)) = &self.tsc else {
+        let Some((counter, tsc_clock)) = &self.tsc else {
             let now_nanos = read_clock();
             return (now_nanos, self.publish_for_one_period(now_nanos));
         };
@@ -131,7 +130,7 @@ impl CachedClock {
         let sample = Sample { nanos: now_nanos, tsc_before, tsc_after: counter.read() };
         let next_nanos = self.publish_for_one_period(now_nanos);
         if next_nanos.is_some() {
-            tsc.calibrate(sample);
+            tsc_clock.calibrate(sample);
         }
         (now_nanos, next_nanos)
     }
@@ -143,6 +142,8 @@ impl CachedClock {
         }
         let mut left = self.periods_left.load(Relaxed);
         if left == 0 {
+            // Stop first, then look once more: a call whose request was too late for the
+            // look above sees `STALE` and wakes the reaper, or is seen here.
             self.stop();
             fence(SeqCst);
             if !is_requested() {
@@ -155,7 +156,7 @@ impl CachedClock {
         Some(now_nanos + self.period_nanos)
     }
 
-    /// From now on nobody trusts it.
+    /// Marks the time as stale: until the next refresh, calls read the system's clock.
     #[inline]
     pub(crate) fn stop(&self) {
         self.nanos.store(STALE, Relaxed);
@@ -168,53 +169,54 @@ mod tests {
 
     const PERIOD_NANOS: u64 = 4_000_000;
 
-    fn read_often(time: &CachedClock, nanos_apart: u64, start_nanos: u64) -> u32 {
+    /// Returns how often the reaper would have been woken.
+    fn read_often(clock: &CachedClock, nanos_apart: u64, start_nanos: u64) -> u32 {
         (1..=4 * u64::from(DEMAND_READS))
-            .map(|number| u32::from(time.count_read(start_nanos + number * nanos_apart)))
+            .map(|number| u32::from(clock.count_read(start_nanos + number * nanos_apart)))
             .sum()
     }
 
     #[test]
-    fn it_is_kept_for_many_calls_and_no_longer() {
-        let (time, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
-        assert_eq!(time.refresh(|| 5), (5, None));
-        assert_eq!(time.get(&guard), None);
-        assert_eq!(read_often(&time, 100, 1_000_000_000), 1, "the keeper is woken once");
+    fn it_is_refreshed_under_load_and_no_longer() {
+        let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
+        assert_eq!(clock.refresh(|| 5), (5, None));
+        assert_eq!(clock.get(&guard), None);
+        assert_eq!(read_often(&clock, 100, 1_000_000_000), 1, "the reaper is woken once");
         for now in 1..=u64::from(IDLE_PERIODS_MAX) {
-            assert_eq!(time.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
-            assert_eq!(time.get(&guard), Some(now));
+            assert_eq!(clock.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
+            assert_eq!(clock.get(&guard), Some(now));
         }
-        assert_eq!(time.refresh(|| 99), (99, None));
-        assert_eq!(time.get(&guard), None);
+        assert_eq!(clock.refresh(|| 99), (99, None));
+        assert_eq!(clock.get(&guard), None);
     }
 
     #[test]
-    fn a_keeper_that_is_up_is_not_woken() {
-        let (time, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
-        assert_eq!(read_often(&time, 100, 1_000_000_000), 1);
+    fn a_reaper_that_refreshes_it_is_not_woken() {
+        let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
+        assert_eq!(read_often(&clock, 100, 1_000_000_000), 1);
         for period in 1..=u64::from(3 * IDLE_PERIODS_MAX) {
             let now = 1_000_000_000 + period * PERIOD_NANOS;
-            assert_eq!(time.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
-            assert_eq!(read_often(&time, 100, now), 0, "it goes on by itself");
+            assert_eq!(clock.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
+            assert_eq!(read_often(&clock, 100, now), 0, "the reaper is not asleep for long");
         }
-        assert!(time.get(&guard).is_some());
+        assert!(clock.get(&guard).is_some());
     }
 
     #[test]
-    fn few_calls_wake_nobody() {
-        let time = CachedClock::new(PERIOD_NANOS);
+    fn few_calls_do_not_wake_the_reaper() {
+        let clock = CachedClock::new(PERIOD_NANOS);
         let sparse = 2 * DEMAND_WINDOW_PERIODS * PERIOD_NANOS / u64::from(DEMAND_READS);
-        assert_eq!(read_often(&time, sparse, 1_000_000_000), 0);
+        assert_eq!(read_often(&clock, sparse, 1_000_000_000), 0);
     }
 
     #[test]
-    fn what_is_stopped_is_not_trusted() {
-        let (time, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
-        time.is_requested.store(true, Relaxed);
-        assert!(time.refresh(|| 7).1.is_some());
-        time.stop();
-        assert_eq!(time.get(&guard), None);
-        assert!(time.refresh(|| 8).1.is_some(), "it goes on after the work");
-        assert_eq!(time.get(&guard), Some(8));
+    fn a_stopped_clock_is_stale() {
+        let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
+        clock.is_requested.store(true, Relaxed);
+        assert!(clock.refresh(|| 7).1.is_some());
+        clock.stop();
+        assert_eq!(clock.get(&guard), None);
+        assert!(clock.refresh(|| 8).1.is_some(), "it is refreshed after the work");
+        assert_eq!(clock.get(&guard), Some(8));
     }
 }

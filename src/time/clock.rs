@@ -1,4 +1,4 @@
-//! Where the time comes from.
+//! Clocks: the trait, the system's coarse and precise clocks, and one moved by hand.
 
 use std::any::Any;
 use std::fmt;
@@ -12,11 +12,12 @@ use super::tsc_clock::max_lag;
 
 /// A source of time for a cache.
 ///
-/// Implement it to drive a cache by a clock of your own, say that of a
-/// simulation. [`ManualClock`] does for most tests.
+/// Implement it to drive a cache by a clock of your own, for example that of a simulation.
+/// For tests there is [`ManualClock`].
 ///
-/// A clock should never go back. If it does, the cache goes on as if time stood
-/// still until the clock has caught up: nothing is freed early, nothing breaks.
+/// A clock should be monotonic. If it goes back, the cache behaves as if time stood still
+/// until the clock has caught up; no entry expires early. If [`now`](Self::now) panics, the
+/// panic reaches the caller of the cache, which stays consistent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,16 +33,16 @@ use super::tsc_clock::max_lag;
 /// }
 /// ```
 pub trait Clock {
-    /// The time passed since an origin that stays the same as long as the clock
-    /// lives.
+    /// Returns the time since an origin that never changes.
+    ///
+    /// Called once or twice by most of a cache's methods, so it should be cheap.
     fn now(&self) -> Duration;
 
-    /// The most by which [`now`](Clock::now) may be behind the true time; zero
-    /// for an exact clock.
+    /// Returns the greatest time by which [`now`](Clock::now) may be behind the true time.
+    /// The default is zero, for an exact clock.
     ///
-    /// A cache adds it to every deadline, so that no entry leaves early, and
-    /// takes it from the resolution, so that none leaves late. It is asked for
-    /// once, when the cache is built.
+    /// A cache adds it to every deadline, so that no entry expires early, and subtracts it
+    /// from the resolution, so that none expires late. Called once, when the cache is built.
     fn lag(&self) -> Duration {
         Duration::ZERO
     }
@@ -61,19 +62,30 @@ macro_rules! forward_clock {
 }
 forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 
-/// The system's monotonic clock, and the default of every cache.
+/// The system's monotonic clock, the default of every cache.
 ///
-/// On Linux it is the coarse one (`CLOCK_MONOTONIC_COARSE`), which is several
-/// times cheaper to read than [`Instant::now`](std::time::Instant::now) and moves
-/// in steps of a timer interrupt: 1 to 10 ms, see [`lag`](Clock::lag). By it a
-/// cache sees what is due, or by the time that the reaper keeps in its place while
-/// calls come in thick and fast; the TTL of an entry that is put in counts from
-/// the precise clock, or from what the processor's time-stamp counter tells meanwhile
-/// (at most an eighth of a step before, for which its deadline makes up). A cache
-/// whose resolution is finer than twice the step reads the precise clock alone.
-/// Elsewhere there is only that one.
+/// Time during which the machine is suspended does not count: an entry with a TTL of an hour
+/// that was inserted before a night's suspension has the rest of its hour left afterwards.
 ///
-/// Time during which the machine is suspended does not count.
+/// # Which clock a cache reads
+///
+/// On Linux there are two: a precise clock (`CLOCK_MONOTONIC`, which
+/// [`Instant::now`](std::time::Instant::now) reads), and a coarse clock
+/// (`CLOCK_MONOTONIC_COARSE`). The coarse one is several times cheaper to read, and advances
+/// in steps of 1 to 10 ms. [`now`](Clock::now) reads the coarse clock, and
+/// [`lag`](Clock::lag) is its step.
+///
+/// - Whether an entry is due is decided by the coarse clock. Under load, the thread of
+///   [`Reaper::Thread`](crate::Reaper::Thread) refreshes a cached clock once a step, and
+///   that decides.
+/// - A TTL counts from the precise clock, so that no entry expires early. Under load, and
+///   where the processor and the system allow, it counts from a clock computed from the
+///   processor's time-stamp counter (TSC), which is at most an eighth of a step behind the
+///   precise one; deadlines are that much later.
+/// - A cache whose resolution is finer than two steps of the coarse clock reads the precise
+///   clock for both.
+///
+/// On other systems there is only the precise clock.
 ///
 /// ```
 /// use punctual::{Clock, SystemClock};
@@ -99,14 +111,13 @@ mod platform {
     use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
     use std::time::Duration;
 
-    /// The monotonic clocks count from the start of the machine, so neither
-    /// field is ever negative.
+    /// The monotonic clocks count from boot, so neither field is ever negative.
     #[inline]
     fn duration(time: Timespec) -> Duration {
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 
-    /// For 584 years after the start of the machine.
+    /// Correct for 584 years after boot.
     #[inline]
     fn nanos(time: Timespec) -> u64 {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -155,11 +166,10 @@ mod platform {
     }
 }
 
-/// A clock that stands still until it is told to move: for tests and
-/// simulations.
+/// A clock that stands still until it is moved, for tests and simulations.
 ///
-/// Clones share one time, so keep one and give the other to the cache. It may
-/// be read and moved from any thread.
+/// Clones share one time: keep one, and give the other to the cache. Any thread may read and
+/// move it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -184,12 +194,12 @@ pub struct ManualClock {
     time: Arc<ManualTime>,
 }
 
-/// What the clones of a [`ManualClock`] share.
+/// The time that the clones of a [`ManualClock`] share.
 #[derive(Default)]
 struct ManualTime {
-    /// The time, for whoever moves it.
-    exact: Mutex<Duration>,
-    /// The same, to be read without the lock: up to 584 years, and beyond that
+    /// Written under the lock, and read where `nanos` is out of range.
+    time: Mutex<Duration>,
+    /// The same in nanoseconds, to be read without the lock. From 584 years on,
     /// [`OUT_OF_RANGE`](Self::OUT_OF_RANGE).
     nanos: AtomicU64,
 }
@@ -198,9 +208,9 @@ impl ManualTime {
     const OUT_OF_RANGE: u64 = UNKNOWN_NANOS;
 
     fn change(&self, change: impl FnOnce(&mut Duration)) {
-        let mut exact = self.exact();
-        change(&mut exact);
-        let nanos = u64::try_from(exact.as_nanos()).unwrap_or(Self::OUT_OF_RANGE);
+        let mut time = self.lock();
+        change(&mut time);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(Self::OUT_OF_RANGE);
         self.nanos.store(nanos, Ordering::Release);
     }
 
@@ -212,20 +222,20 @@ impl ManualTime {
         }
     }
 
-    fn exact(&self) -> MutexGuard<'_, Duration> {
-        // Whole, whatever happens: nothing panics while it is locked.
-        self.exact.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Duration> {
+        // Never poisoned: nothing panics while it is locked.
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ManualClock {
-    /// A clock that stands at zero.
+    /// Returns a clock that stands at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Moves the clock ahead; it stops at [`Duration::MAX`].
+    /// Advances the clock and all its clones, at most to [`Duration::MAX`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -239,7 +249,9 @@ impl ManualClock {
         self.time.change(|now| *now = now.saturating_add(by));
     }
 
-    /// Sets the clock, back too.
+    /// Sets the clock and all its clones to a time, which may be in the past.
+    ///
+    /// A cache that has seen a later time goes on with that until the clock has caught up.
     ///
     /// ```
     /// use std::time::Duration;
@@ -258,7 +270,7 @@ impl ManualClock {
 impl Clock for ManualClock {
     #[inline]
     fn now(&self) -> Duration {
-        self.time.nanos().map_or_else(|| *self.time.exact(), Duration::from_nanos)
+        self.time.nanos().map_or_else(|| *self.time.lock(), Duration::from_nanos)
     }
 }
 
@@ -268,11 +280,11 @@ impl fmt::Debug for ManualClock {
     }
 }
 
-/// No number of nanoseconds.
+/// Stands for a time that is not known in nanoseconds.
 pub(crate) const UNKNOWN_NANOS: u64 = u64::MAX;
 
-/// The clock of one cache. The usual ones are called directly, without a
-/// virtual call and without an allocation; `D` is the trait object of the rest.
+/// The clock of one cache. The clocks of this crate are called directly and need no
+/// allocation; `D` is the trait object of all others.
 pub(crate) enum ClockSource<D: ?Sized> {
     SystemCoarse,
     SystemPrecise,
@@ -281,7 +293,7 @@ pub(crate) enum ClockSource<D: ?Sized> {
 }
 
 impl<D: Clock + ?Sized> ClockSource<D> {
-    /// Tells the known clocks from the rest, which `boxed` wraps.
+    /// Recognizes the clocks of this crate. `boxed` wraps any other one.
     pub(crate) fn new<C: Clock + 'static>(clock: C, boxed: impl FnOnce(C) -> Box<D>) -> Self {
         let any: &dyn Any = &clock;
         if any.is::<SystemClock>() {
@@ -293,8 +305,8 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    /// The same clock in the form that suits a resolution: precise where the
-    /// coarse one would use up more than half of it.
+    /// Replaces the coarse clock by the precise one where its step is more than half of the
+    /// resolution.
     pub(crate) fn for_resolution(self, resolution: Duration) -> Self {
         match self {
             Self::SystemCoarse if resolution < platform::coarse_lag() * 2 => Self::SystemPrecise,
@@ -302,7 +314,7 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    /// The time to see by what is due. May be behind the true time.
+    /// Returns the time by which to decide what is due. May be behind the true time.
     #[inline]
     pub(crate) fn now(&self, base: &Timebase) -> Moment {
         match self {
@@ -316,23 +328,23 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    /// The same in nanoseconds, or [`UNKNOWN_NANOS`], if [`now`](Self::now) has to be asked.
+    /// Returns the same in nanoseconds if that is cheap to read and often unchanged;
+    /// [`UNKNOWN_NANOS`] means: call [`now`](Self::now).
     #[inline(always)]
     pub(crate) fn nanos(&self) -> u64 {
         match self {
-            // Elsewhere it is the precise one, which has always gone on.
+            // Elsewhere it is the precise clock, which has advanced at every reading.
             Self::SystemCoarse if cfg!(target_os = "linux") => platform::coarse_nanos(),
             Self::Manual(clock) => clock.time.nanos.load(Ordering::Acquire),
             _ => UNKNOWN_NANOS,
         }
     }
 
-    /// The time to count a TTL from: not behind the true time, but for the lag
-    /// that a clock of the caller admits to.
+    /// Returns the time from which a TTL counts: not behind the true time, except by the
+    /// [`lag`](Clock::lag) of a caller's clock.
     ///
-    /// The coarse clock will not do here. Its step of 4 ms bounds its lag on an
-    /// idle machine only; on a virtual one 2 to 8 ms were measured, and entries
-    /// would leave before their time.
+    /// The coarse clock will not do here. Its step of 4 ms bounds its lag on an idle machine
+    /// only; on a virtual one 2 to 8 ms were measured, and entries would expire early.
     #[inline]
     pub(crate) fn now_precise(&self, base: &Timebase) -> Moment {
         match self {
@@ -341,12 +353,12 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    /// The ticks for a resolution.
+    /// Returns the ticks for a resolution.
     pub(crate) fn timebase(&self, resolution: Duration) -> Timebase {
         match self {
             Self::SystemCoarse => {
                 let lag = platform::coarse_lag();
-                // What a TTL is counted from may be told without the clock.
+                // Under load a TTL counts from the TSC clock, which may lag by this.
                 let deadline_lag = max_lag(lag);
                 Timebase::new(resolution, lag + deadline_lag, deadline_lag)
             }
@@ -360,7 +372,7 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         }
     }
 
-    /// Bytes on the heap that belong to the cache alone.
+    /// Returns the bytes on the heap that this cache alone owns.
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Custom(clock) => size_of_val(&**clock),
@@ -380,18 +392,18 @@ impl<D: ?Sized> fmt::Debug for ClockSource<D> {
     }
 }
 
-/// The system's coarse monotonic clock, on the same scale as the precise one.
+/// Reads the system's coarse monotonic clock, on the same scale as the precise one.
 #[inline]
 pub(crate) fn system_coarse_nanos() -> u64 {
     platform::coarse_nanos()
 }
 
-/// The step of that clock; zero where the system has none.
+/// Returns the step of the coarse clock; zero where the system has none.
 pub(crate) fn system_coarse_step_nanos() -> u64 {
     platform::coarse_lag().as_nanos() as u64
 }
 
-/// The system's precise monotonic clock, by which the reaper sleeps.
+/// Reads the system's precise monotonic clock, by which the reaper sleeps.
 pub(crate) fn system_nanos() -> u64 {
     platform::precise_nanos()
 }
@@ -437,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_too_coarse_for_the_resolution_is_not_gone_by() {
+    fn a_clock_too_coarse_for_the_resolution_is_replaced() {
         let step = SystemClock.lag();
         let is_coarse = |resolution| {
             let source: ClockSource<dyn Clock> = ClockSource::SystemCoarse;
@@ -448,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_tells_any_time() {
+    fn a_manual_clock_holds_any_time() {
         let clock = ManualClock::new();
         let last_in_nanos = Duration::from_nanos(u64::MAX - 1);
         for now in [Duration::ZERO, last_in_nanos, Duration::from_nanos(u64::MAX), Duration::MAX] {

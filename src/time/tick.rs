@@ -1,21 +1,20 @@
-//! Time in ticks: how a clock's reading and a TTL become a deadline.
+//! Time in ticks: how a reading of a clock and a TTL become a deadline.
 
 use std::time::Duration;
 
-/// A longer TTL never ends: a little more than 30 years.
+/// An entry with a longer TTL never expires: a little more than 30 years.
 pub(crate) const TTL_MAX: Duration = Duration::from_secs(1_000_000_000);
 
-/// Readings beyond this many ticks count as this, so that a deadline never
-/// overflows.
+/// A later reading counts as this tick, so that a deadline never overflows.
 const NOW_TICKS_MAX: u64 = 1 << 62;
 
-/// Ticks are no longer than this, over 30 years: so a tick, a lag and a TTL
-/// together are less than 2^64 nanoseconds.
+/// The longest tick, more than 30 years: so a tick, a lag and a TTL together are less than
+/// 2^64 nanoseconds.
 const TICK_NANOS_LOG2_MAX: u32 = 60;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A time: the tick, and how far it has gone on.
+/// A time: a tick, and the nanoseconds since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment {
     pub(crate) tick: u64,
@@ -23,7 +22,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// The start of a tick.
+    /// Returns the start of a tick.
     #[inline]
     pub(crate) fn start_of(tick: u64) -> Self {
         Self { tick, nanos_into_tick: 0 }
@@ -35,13 +34,13 @@ impl Moment {
 pub(crate) enum Deadline {
     /// At once: its TTL is zero.
     Now,
-    /// When this tick starts.
+    /// From the start of this tick on.
     At(u64),
     Never,
 }
 
-/// Ticks of a power of two nanoseconds, so that a reading becomes a tick with a
-/// shift, and what to add to a deadline for the clock's lag.
+/// The length of a tick, a power of two nanoseconds so that a reading becomes a tick by a
+/// shift, and the lag to add to deadlines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timebase {
     tick_nanos_log2: u32,
@@ -49,13 +48,13 @@ pub(crate) struct Timebase {
 }
 
 impl Timebase {
-    /// The finest resolution, one microsecond: in its ticks [`TTL_MAX`] is
-    /// just below 2^52, half of what a stamp of the wheel tells apart.
+    /// The finest resolution, one microsecond: in its ticks [`TTL_MAX`] is just below 2^52,
+    /// half of what a packed deadline of the wheel can hold.
     pub(crate) const FINEST_RESOLUTION: Duration = Duration::from_micros(1);
 
-    /// Ticks such that one of them and the lag of the clock that expiry is seen
-    /// by fit into `resolution`. Deadlines are moved back by the lag of the clock
-    /// that TTLs are counted from.
+    /// Returns the longest ticks of which one fits into `resolution` together with `lag`,
+    /// that of the clock that decides what is due. Deadlines will be later by
+    /// `deadline_lag`, that of the clock from which TTLs count.
     pub(crate) fn new(resolution: Duration, lag: Duration, deadline_lag: Duration) -> Self {
         let tick_nanos_max = (resolution - lag.min(resolution / 2)).as_nanos().max(1);
         Self {
@@ -64,7 +63,7 @@ impl Timebase {
         }
     }
 
-    /// The moment of a clock's reading.
+    /// Returns the moment of a reading.
     #[inline(never)]
     pub(crate) fn moment(&self, reading: Duration) -> Moment {
         let reading_nanos = reading.as_nanos();
@@ -76,7 +75,7 @@ impl Timebase {
         Moment { tick: tick as u64, nanos_into_tick }
     }
 
-    /// The moment of a reading in nanoseconds.
+    /// Returns the moment of a reading in nanoseconds.
     #[inline]
     pub(crate) fn moment_of_nanos(&self, reading_nanos: u64) -> Moment {
         Moment {
@@ -85,11 +84,11 @@ impl Timebase {
         }
     }
 
-    /// Returns the deadline of an entry inserted at `now`; without a TTL, or with one above
-    /// [`TTL_MAX`], it is never.
+    /// Returns the deadline of an entry inserted at `now`: never without a TTL, or with one
+    /// above [`TTL_MAX`].
     ///
-    /// Not before the TTL has passed, however far the clock lagged when it was read, and
-    /// in a later tick than `now`, unless the TTL is zero.
+    /// It is not before the TTL has passed, even if the clock lagged when `now` was read, and
+    /// in a later tick than `now` unless the TTL is zero.
     #[inline]
     pub(crate) fn deadline(&self, now: Moment, ttl: Option<Duration>) -> Deadline {
         match ttl {
@@ -103,12 +102,12 @@ impl Timebase {
         }
     }
 
-    /// When a tick starts, in nanoseconds; `u64::MAX` for all later than that.
+    /// Returns the start of a tick in nanoseconds, saturating at `u64::MAX`.
     pub(crate) fn nanos(&self, tick: u64) -> u64 {
         u64::try_from(u128::from(tick) << self.tick_nanos_log2).unwrap_or(u64::MAX)
     }
 
-    /// How long after `now` a tick starts; zero if it has.
+    /// Returns the time from `now` to the start of a tick; zero if it has started.
     pub(crate) fn until(&self, tick: u64, now: Moment) -> Duration {
         let ticks = u128::from(tick.saturating_sub(now.tick));
         let nanos = (ticks << self.tick_nanos_log2).saturating_sub(now.nanos_into_tick.into());
@@ -125,7 +124,7 @@ impl Timebase {
     }
 }
 
-/// Of at most [`TTL_MAX`].
+/// Returns the nanoseconds of a duration of at most [`TTL_MAX`].
 #[inline]
 fn nanos(duration: Duration) -> u64 {
     duration.as_secs() * NANOS_PER_SECOND + u64::from(duration.subsec_nanos())
@@ -135,7 +134,7 @@ fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// No TTL, with the lag of a clock, takes more ticks than a stamp tells apart.
+    /// The most ticks to a deadline that a packed deadline can hold.
     const TTL_TICKS_MAX: u64 = (1 << 53) - 1;
 
     const MILLISECOND: Duration = Duration::from_millis(1);

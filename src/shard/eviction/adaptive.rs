@@ -1,20 +1,16 @@
-//! Four sets of parameters for one policy, and the choice between them.
+//! Four candidates for the parameters of one policy, and the choice between them.
 //!
-//! No single set is best everywhere: loops want a main segment that gives way
-//! slowly, keys that are seen twice want room for newcomers, pure recency wants no
-//! segments at all. So for each set there is a shadow, a miniature of the cache
-//! that holds tags instead of entries and is fed a sample of the keys. Whose shadow
-//! hits most lately, its set is used. This is set duelling (Qureshi et al., ISCA 2007) on
-//! sampled miniatures (Waldspurger et al., USENIX ATC 2017).
+//! No candidate is best for all loads: loops want a main segment that is replaced slowly,
+//! keys that are seen twice want room for newcomers, pure recency wants no segments at all.
+//! So each candidate has a shadow, a miniature cache of sampled keys instead of entries. The
+//! candidate whose shadow has had the most hits recently is selected. This is set duelling
+//! (Qureshi et al., ISCA 2007) on sampled miniatures (Waldspurger et al., USENIX ATC 2017).
 //!
 //! ```text
-//!   every call ── sampled? ──▷ a shadow of each set ──▷ scores ──▷ choice
-//!                                                                           │
-//!   all shards of the cache ◁───────── read at each eviction ───────────────┘
+//!   every call ── sampled? ──▷ a shadow of each candidate ──▷ scores ──▷ selection
+//!                                                                            │
+//!   all shards of the cache ◁───────── read at each eviction ────────────────┘
 //! ```
-//!
-//! One shard's keys are a sample of all keys already, so one chooser, in the first
-//! shard, serves the whole cache.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -28,11 +24,11 @@ use crate::shard::index::{Index, buckets_log2_for};
 use crate::shard::key_hash::{KeyHash, SlotHash};
 use crate::shard::slot_id::SlotId;
 
-/// The sets to choose from, the best single one first.
+/// The candidates. The first is the default: the best single one.
 const CANDIDATES: [Parameters; 4] = [
     Parameters::USUAL,
-    // For loops and scans: what is in the main segment stays unless misses pay
-    // for its eviction.
+    // For loops and scans: entries of the main segment stay unless misses have paid for
+    // their eviction.
     Parameters {
         small_percent: 2,
         small_min: 2,
@@ -41,7 +37,7 @@ const CANDIDATES: [Parameters; 4] = [
         clears_counts: false,
         demotes: false,
     },
-    // For keys that are seen twice and no more: all but first in, first out.
+    // For keys that are seen twice and never again: nearly FIFO.
     Parameters {
         small_percent: 90,
         small_min: 1,
@@ -50,7 +46,7 @@ const CANDIDATES: [Parameters; 4] = [
         clears_counts: false,
         demotes: false,
     },
-    // For what was used last being used next: CLOCK, which comes close to LRU.
+    // For recency: CLOCK, which comes close to LRU.
     Parameters {
         small_percent: 0,
         small_min: 0,
@@ -61,41 +57,44 @@ const CANDIDATES: [Parameters; 4] = [
     },
 ];
 
-/// A shadow has at least so many slots, if the cache has.
+/// A shadow has at least this number of slots, or as many as the shard if that has fewer.
 const SHADOW_SLOTS_MIN: usize = 52;
 
-/// A set is given up when it is behind by more than so many eighths of a shadow's
-/// slots; and at once for the first one, if that is the best. The first set, which is
-/// right most of the time, is harder to leave: each change costs some entries.
+/// Hysteresis, in eighths of a shadow's slots: the active candidate is replaced when its
+/// score is behind the best one's by more than this.
+///
+/// It is greater where the default is active, which is right for most loads: each change
+/// costs some hits. In return there is none where the default is the best again.
 const HYSTERESIS_DEFAULT_EIGHTHS: i64 = 3;
 const HYSTERESIS_EIGHTHS: i64 = 2;
 
-/// Load of a shadow's index at most: it is put in order often, but is small, and looked
-/// at seldom.
+/// The highest load factor of a shadow's index, in percent. So it is rebuilt often, but it
+/// is small and seldom used.
 const LOAD_PERCENT: usize = 95;
 
-/// Which set is used, for all shards of a cache.
+/// The number of the active candidate, shared by all shards of a cache.
 type Selection = Arc<AtomicUsize>;
 
-/// What a shadow is fed.
+/// What a shadow observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// A look-up that found an entry.
+    /// A lookup that found a live entry.
     Hit,
-    /// One that did not.
+    /// A lookup that did not.
     Miss,
-    /// An entry put in.
+    /// An insertion.
     Insert,
 }
 
-/// The policies of a cache's shards, which follow one choice.
+/// Makes the policies of a cache's shards, which share one selection.
 #[derive(Debug, Default)]
 pub(crate) struct AdaptiveGroup {
     selection: Option<Selection>,
 }
 
 impl AdaptiveGroup {
-    /// The policy of the next shard; the first one gets the chooser.
+    /// Allocates the policy of the next shard. The first one gets the chooser: the keys of
+    /// one shard are a random sample of all keys already.
     pub(crate) fn policy(&mut self, slots: usize) -> Result<Adaptive, BuildError> {
         let (selection, chooser) = if let Some(selection) = &self.selection {
             (Selection::clone(selection), None)
@@ -108,7 +107,7 @@ impl AdaptiveGroup {
         Ok(Adaptive { policy, selection, active: 0, chooser })
     }
 
-    /// Bytes that the first shard's policy requests beyond those of the others.
+    /// Returns the bytes that the first shard's policy requests beyond those of the others.
     pub(crate) fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
         let shadow_bytes = Shadow::heap_bytes(Sampler::for_shard(slots).shadow_slots(slots))?;
         Ok(SELECTION_BYTES
@@ -117,15 +116,16 @@ impl AdaptiveGroup {
     }
 }
 
-/// Two counters of the `Arc`, and the number.
+/// The `Arc`'s two counters, and the number.
 const SELECTION_BYTES: usize = 3 * size_of::<usize>();
 
-/// The policy of one shard, under the set that was chosen.
+/// The policy of one shard, with the parameters of the active candidate.
 #[derive(Debug)]
 pub(crate) struct Adaptive {
     policy: S3Clock,
     selection: Selection,
-    /// The set that the policy has.
+    /// The candidate whose parameters `policy` has; it follows `selection` at the next
+    /// eviction.
     active: usize,
     chooser: Option<Chooser>,
 }
@@ -135,7 +135,7 @@ impl Adaptive {
         S3Clock::heap_bytes(slots)
     }
 
-    /// Which keys shall be shown to [`observe`](Self::observe).
+    /// Returns what picks the keys to be shown to [`observe`](Self::observe).
     pub(crate) fn sampler(&self, slots: usize) -> Sampler {
         match self.chooser {
             Some(_) => Sampler::for_shard(slots),
@@ -145,16 +145,16 @@ impl Adaptive {
 
     pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
         let Some(chooser) = &mut self.chooser else { return };
-        let chosen = chooser.observe(hash, access, self.selection.load(Ordering::Relaxed));
-        self.selection.store(chosen, Ordering::Relaxed);
+        let selected = chooser.observe(hash, access, self.selection.load(Ordering::Relaxed));
+        self.selection.store(selected, Ordering::Relaxed);
     }
 
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
-        let chosen = self.selection.load(Ordering::Relaxed);
-        if chosen != self.active {
-            self.active = chosen;
-            self.policy.set_parameters(CANDIDATES[chosen]);
+        let selected = self.selection.load(Ordering::Relaxed);
+        if selected != self.active {
+            self.active = selected;
+            self.policy.set_parameters(CANDIDATES[selected]);
         }
         self.policy.evict(counts)
     }
@@ -176,23 +176,24 @@ impl DerefMut for Adaptive {
     }
 }
 
-/// Picks the keys that the shadows are shown: so many in 256.
+/// Picks the keys that the shadows observe, by their sample bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampler {
+    /// Of 256 keys.
     picked: u16,
 }
 
 impl Sampler {
-    /// No key.
+    /// Picks no key.
     pub(crate) const NONE: Self = Self { picked: 0 };
 
-    /// As many keys as a shadow of [`SHADOW_SLOTS_MIN`] slots stands for, in a
-    /// shard with so many; all keys, if it has fewer.
+    /// Returns a sampler that picks the part of the keys that a shadow of at least
+    /// [`SHADOW_SLOTS_MIN`] slots is of a shard's; all keys if the shard has fewer.
     fn for_shard(slots: usize) -> Self {
         Self { picked: (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u16 }
     }
 
-    /// The slots of a shadow, in proportion.
+    /// Returns the number of a shadow's slots, which is the same part of the shard's.
     fn shadow_slots(self, slots: usize) -> usize {
         slots * usize::from(self.picked) / 256
     }
@@ -203,11 +204,12 @@ impl Sampler {
     }
 }
 
-/// The shadows of the sets, and how well each did of late.
+/// The shadows of the candidates, and their scores.
 #[derive(Debug)]
 struct Chooser {
     shadows: Box<[Shadow]>,
-    /// Hits less the best one's, and not less than minus a shadow's slots.
+    /// Hits relative to the best shadow's, so at most zero. Clamped at minus the number of a
+    /// shadow's slots: what lies further back is forgotten.
     scores: [i64; CANDIDATES.len()],
 }
 
@@ -217,13 +219,13 @@ impl Chooser {
         let mut shadows = Vec::new();
         BuildError::probe(size_of::<[Shadow; CANDIDATES.len()]>())?;
         shadows.reserve_exact(CANDIDATES.len());
-        for set in CANDIDATES {
-            shadows.push(Shadow::new(slots, set)?);
+        for parameters in CANDIDATES {
+            shadows.push(Shadow::new(slots, parameters)?);
         }
         Ok(Self { shadows: shadows.into_boxed_slice(), scores: [0; CANDIDATES.len()] })
     }
 
-    /// Shows a key to all shadows; the choice, which was `active` before.
+    /// Shows an access to all shadows. Returns the candidate to be active from now on.
     fn observe(&mut self, hash: KeyHash, access: Access, active: usize) -> usize {
         for (shadow, score) in self.shadows.iter_mut().zip(&mut self.scores) {
             *score += i64::from(shadow.observe(hash, access));
@@ -233,29 +235,30 @@ impl Chooser {
         for score in &mut self.scores {
             *score = (*score - best).max(floor);
         }
-        let eighths = match (active, self.scores[0]) {
+        let hysteresis_eighths = match (active, self.scores[0]) {
             (0, _) => HYSTERESIS_DEFAULT_EIGHTHS,
             (_, 0) => 0,
             _ => HYSTERESIS_EIGHTHS,
         };
-        if self.scores[active] * 8 >= floor * eighths {
+        if self.scores[active] * 8 >= floor * hysteresis_eighths {
             return active;
         }
         self.scores.iter().position(|&score| score == 0).unwrap_or(active)
     }
 }
 
-/// A miniature cache of tags, under one set of parameters.
+/// A miniature cache of sampled keys, under the parameters of one candidate.
 #[derive(Debug)]
 struct Shadow {
     index: Index,
     slots: SampledKeys,
-    /// Slots are filled one after the other; later, a victim's is taken at once.
+    /// The number of occupied slots. They are filled in order; once all are, a newcomer
+    /// reuses its victim's.
     used: usize,
     policy: S3Clock,
 }
 
-/// The shadow's slots.
+/// The slots of a shadow: sample keys instead of entries.
 #[derive(Debug)]
 struct SampledKeys {
     keys: Box<[u32]>,
@@ -290,7 +293,7 @@ impl Shadow {
         Ok(index_bytes + sample_keys_bytes + S3Clock::heap_bytes(slots))
     }
 
-    /// Whether it would have answered.
+    /// Returns whether this cache would have had a hit.
     fn observe(&mut self, hash: KeyHash, access: Access) -> bool {
         let sample_keys = &self.slots.keys;
         let found =
@@ -302,7 +305,7 @@ impl Shadow {
                 *count = (*count + 1).min(COUNT_MAX);
                 true
             }
-            // After a hit of the cache nobody will put in what is missing here.
+            // The real cache had a hit, so no insertion will follow: insert the key now.
             (None, Access::Hit | Access::Insert) => {
                 self.insert(hash);
                 false
@@ -321,6 +324,7 @@ impl Shadow {
             victim
         };
         if self.index.is_full() {
+            // The slot still has its old key, or none, so it is left out.
             let others = (0..self.used).map(SlotId::new).filter(|&other| other != id);
             self.index.rebuild(others.map(|id| (id, self.slots.slot_hash(id))));
         }
@@ -337,14 +341,17 @@ mod tests {
 
     const SLOTS: usize = 1_000;
 
-    /// The hit ratio of the last third of the accesses, read through.
-    fn hit_ratio(accesses: impl Iterator<Item = u64>, sets: &[usize]) -> Vec<f64> {
+    /// Returns the hit ratio of each candidate over the last third of the accesses, where
+    /// each miss is followed by an insertion.
+    fn hit_ratio(accesses: impl Iterator<Item = u64>, candidates: &[usize]) -> Vec<f64> {
         let hasher = foldhash::fast::FixedState::with_seed(5);
         let accesses: Vec<_> = accesses.collect();
         let from = accesses.len() / 3 * 2;
-        let mut shadows: Vec<_> =
-            sets.iter().map(|&set| Shadow::new(SLOTS, CANDIDATES[set]).unwrap()).collect();
-        let mut hits = vec![0u32; sets.len()];
+        let mut shadows: Vec<_> = candidates
+            .iter()
+            .map(|&candidate| Shadow::new(SLOTS, CANDIDATES[candidate]).unwrap())
+            .collect();
+        let mut hits = vec![0u32; candidates.len()];
         for (number, key) in accesses.iter().enumerate() {
             for (shadow, hits) in shadows.iter_mut().zip(&mut hits) {
                 let found = shadow.observe(KeyHash::new(&hasher, key), Access::Hit);
@@ -368,17 +375,17 @@ mod tests {
         selection
     }
 
-    /// A loop over half as many keys again as there are slots.
+    /// A loop over one and a half times as many keys as there are slots.
     fn a_loop() -> impl Iterator<Item = u64> {
         (0..200 * SLOTS as u64).map(|i| i % (SLOTS as u64 * 3 / 2))
     }
 
-    /// Every key twice, with eight tenths as many others between as there are slots.
+    /// Every key twice; between the two come 0.8 times as many others as there are slots.
     fn pairs() -> impl Iterator<Item = u64> {
         (0..100 * SLOTS as u64).flat_map(|i| [i, i.saturating_sub(SLOTS as u64 * 8 / 10)])
     }
 
-    /// The deeper a key lies in the order of last use, the less likely it is next.
+    /// The longer ago a key's last use, the less likely it is next.
     fn recency() -> impl Iterator<Item = u64> {
         let mut random = fastrand::Rng::with_seed(9);
         let mut order: Vec<u64> = (0..4 * SLOTS as u64).collect();
@@ -391,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn each_set_has_a_load_that_it_is_there_for() {
+    fn each_candidate_is_best_for_some_load() {
         let looped = hit_ratio(a_loop(), &[0, 1, 2, 3]);
         let best = |ratios: &[f64]| (0..4).max_by(|&a, &b| ratios[a].total_cmp(&ratios[b]));
         assert!(best(&looped) == Some(1) && looped[1] > looped[0] + 0.1, "{looped:?}");
@@ -402,16 +409,16 @@ mod tests {
     }
 
     #[test]
-    fn the_best_set_is_chosen() {
+    fn the_best_candidate_is_selected() {
         assert_eq!(choice_after(pairs()), 2);
         let others = |key: u64| key | 1 << 40;
         assert_eq!(choice_after(pairs().chain(a_loop().map(others))), 1);
         assert_eq!(choice_after(a_loop().chain(recency().map(others))), 3);
     }
 
-    /// A set is not given up for one that is hardly better.
+    /// The active candidate is not replaced by one that is hardly better.
     #[test]
-    fn a_little_behind_is_good_enough() {
+    fn hysteresis_keeps_a_candidate_that_is_a_little_behind() {
         let hasher = foldhash::fast::FixedState::with_seed(5);
         let mut chooser = Chooser::new(SLOTS).unwrap();
         let floor = -(chooser.shadows[0].slots.keys.len() as i64);

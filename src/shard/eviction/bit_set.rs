@@ -1,4 +1,4 @@
-//! Sets of slots: one that finds its next member in constant time, and a plain one.
+//! Sets of slots: one that finds the next member in constant time, and a plain one.
 
 use crate::error::BuildError;
 use crate::shard::slot_id::SlotId;
@@ -8,8 +8,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Levels of 64 bits each: enough for every slot number.
 const LEVELS: usize = SlotId::LINK_BITS.div_ceil(u64::BITS.ilog2()) as usize;
 
-/// A bit for each slot, and above it levels of summary: a bit of level `n + 1`
-/// says that a word of level `n` is not zero.
+/// A bit for each slot, and levels of summary above: a bit of level `n + 1` is set if and
+/// only if its word of level `n` is not zero.
 #[derive(Debug)]
 pub(crate) struct HierarchicalBitSet {
     levels: [Box<[u64]>; LEVELS],
@@ -26,7 +26,7 @@ impl HierarchicalBitSet {
         Ok(Self { levels: levels.map(|level| level.expect("every level was made")) })
     }
 
-    /// Bytes requested from the allocator for so many slots.
+    /// Returns the bytes that [`new`](Self::new) requests from the allocator.
     pub(crate) fn heap_bytes(slots: usize) -> usize {
         let mut words = slots;
         let mut bytes = 0;
@@ -70,8 +70,8 @@ impl HierarchicalBitSet {
         }
     }
 
-    /// The first member at or after slot number `from`, and from the beginning
-    /// again where there is none. Looks at no more than 14 words.
+    /// Returns the first member at or after slot number `from` or, if there is none, the
+    /// first of all. Reads no more than 14 words.
     #[inline]
     pub(crate) fn next_wrapping(&self, from: usize) -> Option<SlotId> {
         self.at_or_after(from).or_else(|| self.at_or_after(0))
@@ -100,7 +100,7 @@ impl HierarchicalBitSet {
     }
 }
 
-/// A bit for each slot, and nothing to find the next one by.
+/// A bit for each slot, without summaries.
 #[derive(Debug)]
 pub(crate) struct BitSet {
     words: Box<[u64]>,
@@ -111,7 +111,7 @@ impl BitSet {
         Ok(Self { words: zeroed(slots.div_ceil(WORD_BITS))? })
     }
 
-    /// Bytes requested from the allocator for so many slots.
+    /// Returns the bytes that [`new`](Self::new) requests from the allocator.
     pub(crate) fn heap_bytes(slots: usize) -> usize {
         slots.div_ceil(WORD_BITS) * size_of::<u64>()
     }
@@ -121,11 +121,12 @@ impl BitSet {
         self.words[id.index() / WORD_BITS] |= 1 << (id.index() % WORD_BITS);
     }
 
-    /// Clears the mark of a slot, and says whether there was one.
+    /// Removes a slot. Returns whether it was in the set.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId) -> bool {
         let (word, bit) = (&mut self.words[id.index() / WORD_BITS], 1 << (id.index() % WORD_BITS));
         let was_set = *word & bit != 0;
+        // Most slots are not in the set: leave their cache line clean.
         if was_set {
             *word &= !bit;
         }
@@ -138,8 +139,8 @@ impl BitSet {
     }
 }
 
-/// A slice of zeros, or an error where the memory cannot be had. Asked for as
-/// zeros, so that pages are not touched before they are used.
+/// Allocates a slice of zeros. They are requested as zeros from the allocator, so that pages
+/// do not become resident before they are used.
 pub(crate) fn zeroed<T: Clone + Default>(len: usize) -> Result<Box<[T]>, BuildError> {
     BuildError::probe(len.saturating_mul(size_of::<T>()))?;
     Ok(vec![T::default(); len].into_boxed_slice())
@@ -172,7 +173,7 @@ mod tests {
             let mut set = BTreeSet::new();
             for _ in 0..4_000 {
                 let slot = random.usize(..slots);
-                // Now a crowded set, now one with a few members far apart.
+                // More removals than insertions: small sets, of members far apart.
                 if random.u8(..8) < 3 {
                     bitmap.insert(SlotId::new(slot));
                     set.insert(slot);

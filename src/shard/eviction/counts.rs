@@ -1,15 +1,15 @@
-//! What a policy knows of the slots: how often each was used.
+//! What a policy sees of the slots: how often each was used, and its slot hash.
 
 use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
-/// Bits that a count has.
+/// The bits of a count.
 pub(crate) const COUNT_BITS: u32 = 2;
 
-/// A count stops here.
+/// A count saturates here.
 pub(crate) const COUNT_MAX: u8 = (1 << COUNT_BITS) - 1;
 
-/// The counts of use that a policy decides by.
+/// Storage for the use counts that a policy decides by.
 pub(crate) trait Counts {
     fn count(&self, id: SlotId) -> u8;
     fn set_count(&mut self, id: SlotId, count: u8);

@@ -6,7 +6,7 @@ use crate::error::BuildError;
 use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
-/// The order of insertion, exactly: an entry that is overwritten keeps its turn.
+/// The exact order of insertion. An entry that is overwritten keeps its position.
 #[derive(Debug)]
 pub(crate) struct Fifo {
     queue: Queue,
@@ -22,7 +22,7 @@ impl Fifo {
         Links::heap_bytes(slots)
     }
 
-    #[expect(clippy::unused_self, reason = "the factory' common shape")]
+    #[expect(clippy::unused_self, reason = "the policies' common shape")]
     pub(crate) fn take_ghost(&self, _: SlotHash) -> bool {
         false
     }

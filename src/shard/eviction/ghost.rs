@@ -1,4 +1,5 @@
-//! A memory of evicted keys: fingerprints in buckets, no keys and no order.
+//! The ghost, a memory of evicted keys: fingerprints in buckets, no keys and no order
+//! between buckets.
 
 use super::bit_set::zeroed;
 use crate::error::BuildError;
@@ -9,22 +10,30 @@ const LANE_BITS: u32 = 10;
 const LANE_MASK: u64 = (1 << LANE_BITS) - 1;
 const BUCKET_MASK: u64 = (1 << (LANES * LANE_BITS)) - 1;
 
-/// The lowest bit of each lane, and the highest.
+/// The lowest bit of each lane, and the highest one.
 const LOW_BITS: u64 = BUCKET_MASK / LANE_MASK;
 const HIGH_BITS: u64 = LOW_BITS << (LANE_BITS - 1);
 
-/// Buckets of six 10-bit fingerprints in 64 bits, the newest in the lowest lane;
-/// a new one pushes the oldest of its bucket out. A zero is an empty lane.
+/// Buckets of six 10-bit fingerprints each:
 ///
-/// Since fingerprints are shared, a key may be taken for another: one in 340
-/// where three lanes are looked at, one in 170 for all six.
+/// ```text
+///  63  60 59      50 49      40     …     19      10 9        0
+/// ┌──────┬──────────┬──────────┬─────────┬──────────┬──────────┐
+/// │ zero │  oldest  │          │         │          │  newest  │   six lanes
+/// └──────┴──────────┴──────────┴─────────┴──────────┴──────────┘
+/// ```
+///
+/// A new fingerprint shifts the oldest one out. Zero is an empty lane.
+///
+/// Keys share fingerprints, so there are false ghost hits: one in 340 lookups of three
+/// lanes, one in 170 of all six.
 #[derive(Debug)]
 pub(crate) struct Ghost {
     buckets: Box<[u64]>,
 }
 
 impl Ghost {
-    /// A memory of about `keys` keys.
+    /// Allocates a ghost of about `keys` keys.
     pub(crate) fn new(keys: usize) -> Result<Self, BuildError> {
         Ok(Self { buckets: zeroed(buckets_for(keys))? })
     }
@@ -33,9 +42,9 @@ impl Ghost {
         buckets_for(keys) * size_of::<u64>()
     }
 
-    /// Bucket and fingerprint: the bucket from the place's upper bits, the
-    /// fingerprint from its lowest, after scrambling. Both from 24 bits: more
-    /// than 2^14 buckets, in shards of 44,000 entries, share bits with it.
+    /// Returns bucket and fingerprint: the upper and the lowest bits of the permuted slot
+    /// hash. It has 24 bits, so beyond 2^14 buckets, in shards of more than 44,000 entries,
+    /// the two overlap.
     #[inline]
     fn bucket_and_fingerprint(&self, slot_hash: SlotHash) -> (usize, u64) {
         let bits = slot_hash.permuted();
@@ -44,6 +53,7 @@ impl Ghost {
         (bucket, (bits & LANE_MASK).max(1))
     }
 
+    /// Adds a key as the newest of its bucket.
     #[inline]
     pub(crate) fn remember(&mut self, slot_hash: SlotHash) {
         let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);
@@ -51,20 +61,24 @@ impl Ghost {
         *lanes = ((*lanes << LANE_BITS) | fingerprint) & BUCKET_MASK;
     }
 
-    /// Looks a key up in the `lanes` newest lanes of its bucket, and forgets it.
+    /// Removes a key from the `lanes` newest lanes of its bucket. Returns whether it was
+    /// there.
     #[inline]
     pub(crate) fn take(&mut self, slot_hash: SlotHash, lanes: u32) -> bool {
         debug_assert!(lanes <= LANES, "there are {LANES} lanes, not {lanes}");
         let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);
         let bucket = &mut self.buckets[bucket];
-        // All lanes at once: the lowest bit set is the highest of the first lane whose
-        // subtraction borrows, which is one that does not differ.
+        // All lanes at once. A lane of `different` is zero where the fingerprints are equal,
+        // and subtracting one there borrows, which sets the lane's highest bit. A borrow may
+        // set that bit of a higher lane by mistake, but never of a lower one: the lowest bit
+        // of `equal` is right, and no other is used.
         let different = *bucket ^ (fingerprint * LOW_BITS);
         let equal = different.wrapping_sub(LOW_BITS) & !different & HIGH_BITS;
         let equal = equal & ((1 << (lanes * LANE_BITS)) - 1);
         if equal == 0 {
             return false;
         }
+        // Older lanes move down, so that no gap takes room from the next fingerprints.
         let shift = equal.trailing_zeros() / LANE_BITS * LANE_BITS;
         let newer = *bucket & ((1 << shift) - 1);
         let older = *bucket >> (shift + LANE_BITS) << shift;
@@ -82,16 +96,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remembers_the_newest_and_forgets_what_it_recalls() {
+    fn remembers_the_newest_and_forgets_what_it_has_found() {
         let mut ghost = Ghost::new(6).unwrap();
         let slot_hashes: Vec<_> = (1..=7).map(|i| SlotHash::from_bits(i * 0x01_2345)).collect();
         for &slot_hash in &slot_hashes {
             ghost.remember(slot_hash);
         }
-        assert!(!ghost.take(slot_hashes[0], LANES), "pushed out");
+        assert!(!ghost.take(slot_hashes[0], LANES), "shifted out");
         assert!(!ghost.take(slot_hashes[3], 3), "the fourth newest");
         assert!(ghost.take(slot_hashes[3], 4));
-        assert!(!ghost.take(slot_hashes[3], LANES), "taken out");
+        assert!(!ghost.take(slot_hashes[3], LANES), "removed");
         for &slot_hash in
             [&slot_hashes[1], &slot_hashes[2], &slot_hashes[4], &slot_hashes[5], &slot_hashes[6]]
         {
@@ -107,10 +121,10 @@ mod tests {
         for _ in 0..100_000 {
             ghost.remember(SlotHash::from_bits(random.u64(..1 << SlotHash::BITS)));
         }
-        let strangers = 100_000;
-        let taken = (0..strangers)
+        let lookups = 100_000;
+        let false_hits = (0..lookups)
             .filter(|_| ghost.take(SlotHash::from_bits(random.u64(..1 << SlotHash::BITS)), 3))
             .count();
-        assert!(taken < strangers / 250, "{taken} of {strangers}");
+        assert!(false_hits < lookups / 250, "{false_hits} of {lookups}");
     }
 }

@@ -1,8 +1,8 @@
-//! Which entry makes room when a shard is full.
+//! Eviction policies: which entry makes room when a shard is full.
 //!
-//! A policy knows slots and how often each was used, not keys, locks or time.
-//! The shard raises a slot's count on every use, which is all that a hit costs,
-//! and calls the policy when a slot is filled or vacated.
+//! A policy knows slots and how often each was used, not keys, locks or time. On a hit the
+//! shard increments the slot's count, and that is all a hit costs; the policy is called when
+//! a slot is filled or vacated.
 
 mod adaptive;
 mod bit_set;
@@ -27,10 +27,11 @@ use s3_fifo::S3Fifo;
 
 pub(crate) use adaptive::{Access, Sampler};
 
-/// Which entry a full cache evicts.
+/// The policy that chooses which entry a full cache evicts.
 ///
-/// All of them cost a hit nothing but raising the entry's count, which stops at
-/// three.
+/// Entries that are due leave first: a policy is asked only where none is found within the
+/// builder's `reap_limit`. With any of them, a hit costs no more than incrementing the
+/// entry's count, which saturates at three.
 ///
 /// ```
 /// use punctual::{Eviction, unsync::Cache};
@@ -46,20 +47,19 @@ pub(crate) use adaptive::{Access, Sampler};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Eviction {
-    /// First in, first out, whatever has been used: what the cache that this
-    /// crate replaces did. 8 bytes an entry.
+    /// First in, first out, whatever has been used: the policy of the cache that this crate
+    /// replaces. 8 bytes an entry.
     Fifo,
-    /// S3-FIFO as published (Yang et al., SOSP 2023): a small queue for
-    /// newcomers, a main queue for those used again, and a memory of the keys
-    /// evicted from the small one. 9.3 bytes an entry.
+    /// S3-FIFO as published (Yang et al., SOSP 2023): a small queue for new entries, a main
+    /// queue for those used again, and a ghost of the keys evicted from the small one. 9.3
+    /// bytes an entry.
     S3Fifo,
-    /// The segments of S3-FIFO, kept by two clock hands that walk the slots
-    /// instead of by linked queues, with a longer memory and the main segment
-    /// filled first. 3.4 bytes an entry.
+    /// The segments of S3-FIFO, with two clock hands that sweep the slots instead of linked
+    /// queues, a longer ghost, and the main segment filled first. 3.4 bytes an entry.
     S3Clock,
-    /// The default: `S3Clock` under the one of four sets of parameters that does
-    /// best just now, on a sample of the keys of one shard. As much memory, and
-    /// some 5 kB a cache for the samples.
+    /// The default: `S3Clock` with the best of four sets of parameters, chosen while the
+    /// cache runs by simulating all four on a sample of the keys of one shard. As much
+    /// memory as `S3Clock`, and some 5 kB a cache for the simulations.
     #[default]
     Adaptive,
 }
@@ -85,7 +85,7 @@ pub(crate) enum Policy {
     Adaptive(Adaptive),
 }
 
-/// Runs the same call on whichever policy there is.
+/// Calls the same method of whichever policy it is.
 macro_rules! each {
     ($policy:expr, $inner:ident => $call:expr) => {
         match $policy {
@@ -109,7 +109,7 @@ impl PolicyFactory {
         Self { eviction, group: AdaptiveGroup::default() }
     }
 
-    /// The policy of the next shard, with all that it allocates.
+    /// Allocates the policy of the next shard.
     pub(crate) fn policy(&mut self, slots: usize) -> Result<Policy, BuildError> {
         Ok(match self.eviction {
             Eviction::Fifo => Policy::Fifo(Fifo::new(slots)?),
@@ -119,7 +119,7 @@ impl PolicyFactory {
         })
     }
 
-    /// Bytes that the policies of so many shards request from the allocator.
+    /// Returns the bytes that the policies of `shards` shards request from the allocator.
     pub(crate) fn heap_bytes(
         eviction: Eviction,
         shards: usize,
@@ -136,7 +136,7 @@ impl PolicyFactory {
 }
 
 impl Policy {
-    /// Which keys this policy wants to observe.
+    /// Returns what picks the keys to be shown to [`observe`](Self::observe).
     pub(crate) fn sampler(&self, slots: usize) -> Sampler {
         match self {
             Self::Adaptive(policy) => policy.sampler(slots),
@@ -144,7 +144,7 @@ impl Policy {
         }
     }
 
-    /// Shows the policy an access to one of those keys.
+    /// Shows the policy an access to a sampled key.
     #[cold]
     pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
         if let Self::Adaptive(policy) = self {
@@ -152,29 +152,31 @@ impl Policy {
         }
     }
 
-    /// Whether a key that is not in the cache was evicted of late. Asked once for
-    /// each newcomer, before room is made for it; the answer goes to `admit`.
+    /// Returns whether a new key is a ghost hit, that is, was evicted recently; the ghost
+    /// forgets it. Called once for each newcomer, before room is made for it; the answer
+    /// goes to [`admit`](Self::admit).
     #[inline]
     pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
         each!(self, policy => policy.take_ghost(slot_hash))
     }
 
-    /// A newcomer has taken slot `id`.
+    /// Admits a newcomer, which is in slot `id`.
     #[inline]
     pub(crate) fn admit(&mut self, id: SlotId, is_ghost_hit: bool) {
         each!(self, policy => policy.admit(id, is_ghost_hit));
     }
 
-    /// Chooses the entry to evict, of a full shard. The next to be
-    /// [admitted](Self::admit) is its slot's successor. Looks at a bounded number of
+    /// Evicts an entry of a full shard and returns its slot. The next entry to be
+    /// [admitted](Self::admit) is the one that reuses that slot. Visits a bounded number of
     /// slots.
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
         each!(self, policy => policy.evict(counts))
     }
 
-    /// [`take_ghost`](Self::take_ghost), [`evict`](Self::evict) and [`admit`](Self::admit) in one
-    /// go: the slot in which a newcomer displaces the policy's choice.
+    /// Evicts an entry of a full shard, and admits a newcomer into its slot, which is
+    /// returned: [`take_ghost`](Self::take_ghost), [`evict`](Self::evict) and
+    /// [`admit`](Self::admit) in one.
     #[inline]
     pub(crate) fn replace(&mut self, slot_hash: SlotHash, counts: &mut impl Counts) -> SlotId {
         each!(self, policy => {
@@ -185,7 +187,7 @@ impl Policy {
         })
     }
 
-    /// An entry has left because its time was up.
+    /// Removes an entry that has expired.
     #[inline]
     pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
         match self {
@@ -195,13 +197,13 @@ impl Policy {
         }
     }
 
-    /// An entry has left for another reason.
+    /// Removes an entry for any other reason.
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId) {
         each!(self, policy => policy.remove(id));
     }
 
-    /// Holds the policy's structures against the occupied slots.
+    /// Compares the policy's structures with the occupied slots: invariant 3 of the shard.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
         each!(self, policy => policy.check(occupied));
@@ -212,7 +214,7 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// So many uses of each slot; the place is the slot's number.
+    /// The use count of each slot. The slot hash is the slot's number.
     pub(super) struct Used(pub(super) Vec<u8>);
 
     impl Counts for Used {

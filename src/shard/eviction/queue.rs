@@ -1,4 +1,4 @@
-//! First-in-first-out queues over slots, linked so that any member can leave.
+//! FIFO queues over slots, doubly linked so that any member can be removed.
 
 use super::bit_set::zeroed;
 use crate::error::BuildError;
@@ -11,8 +11,7 @@ struct Link {
     newer: Option<SlotId>,
 }
 
-/// The links of all slots, for any number of queues that share them: a slot is
-/// in one queue at most.
+/// The links of all slots, shared by any number of queues: a slot is in one queue at most.
 #[derive(Debug)]
 pub(crate) struct Links(Box<[Link]>);
 
@@ -26,7 +25,7 @@ impl Links {
     }
 }
 
-/// One queue.
+/// The ends of a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     oldest: Option<SlotId>,
@@ -53,7 +52,7 @@ impl Queue {
         self.oldest
     }
 
-    /// Takes a member out.
+    /// Removes a member.
     pub(crate) fn remove(&mut self, links: &mut Links, id: SlotId) {
         let Link { older, newer } = links.0[id.index()];
         match older {
@@ -67,7 +66,7 @@ impl Queue {
         self.len -= 1;
     }
 
-    /// The members' slot numbers, oldest first.
+    /// Returns the members' slot numbers, oldest first.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn members(&self, links: &Links) -> Vec<usize> {
         let members: Vec<_> =

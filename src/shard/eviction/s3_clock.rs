@@ -1,24 +1,27 @@
-//! S3-FIFO's segments without its queues: two clock hands over the slots.
+//! S3-FIFO's segments without its queues: two clock hands sweep the slots.
 //!
 //! ```text
 //!             slots    0 1 2 3 4 5 6 7 8 9 …
-//!             small    . x . . . . x . . .        hand: at its oldest newcomer
-//!             main     x . x x x . . x x x        hand: at the next to be judged
+//!             small    . x . . . . x . . .        hand: at its oldest entry
+//!             main     x . x x x . . x x x        hand: at the next candidate
 //! ```
 //!
-//! A FIFO queue needs an order, not links. `Slab` gives the slot freed last to
-//! the next newcomer, so in a full cache each newcomer stands just behind the
-//! hand that has made room for it, and the order of the slots is the order of
-//! the queue, as the hand sees it. Each segment is a bitmap and a position.
+//! A FIFO queue needs an order, not links. In a full cache each newcomer reuses the slot
+//! that was just evicted, so it is right behind the hand that has made room for it: the
+//! order of the slots, as the hand meets them, is the order of the queue. Each segment is a
+//! bit set and a position.
 //!
-//! After S3-FIFO (Yang et al., SOSP 2023) and CLOCK (Corbató, 1968), with five
-//! changes that carry the gain in hit ratio: the main segment is filled before
-//! anything is judged, so that a loop a little larger than the cache does not
-//! wash it out; the ghost remembers 2.25 times the capacity, unevenly (its
-//! buckets age at different speeds, which beats an exact queue of the same
-//! length); a sweep is bounded; uses in one burst with the insertion don't count;
-//! and what makes room in the main segment for a recalled key gets another stay
-//! in the small one.
+//! After S3-FIFO (Yang et al., SOSP 2023) and CLOCK (Corbató, 1968), with five changes that
+//! raise the hit ratio:
+//!
+//! - The main segment is filled before any entry has to prove itself, so that a loop a
+//!   little larger than the cache does not replace all of it.
+//! - The ghost remembers 2.25 times the capacity, unevenly: its buckets age at different
+//!   speeds, which beats an exact queue of the same length.
+//! - A sweep is bounded.
+//! - Uses in one burst with the insertion do not count.
+//! - The main segment's victim that makes room for a ghost hit is demoted to the small
+//!   segment instead of leaving at once.
 
 use super::bit_set::{BitSet, HierarchicalBitSet};
 use super::counts::Counts;
@@ -27,31 +30,30 @@ use crate::error::BuildError;
 use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
-/// What the behaviour depends on. Another set may be put in at any time, since
-/// nothing has to be moved for it.
+/// The parameters of the policy. They may change at any time: no entry has to be moved.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parameters {
-    /// The small segment's target, in percent of the slots; at zero newcomers go to
-    /// the main segment at once, which then is a plain CLOCK.
+    /// The small segment's target, in percent of the slots. At zero, newcomers are admitted
+    /// to the main segment at once, and the policy is a plain CLOCK.
     pub(crate) small_percent: usize,
-    /// And at least so many slots: in a tiny segment nobody stays for long enough to
-    /// be used twice.
+    /// The target's minimum in slots: in a tiny segment no entry stays long enough to be
+    /// used again.
     pub(crate) small_min: usize,
-    /// A newcomer among so many of its ghost bucket's newest lanes was evicted
-    /// too early.
+    /// A newcomer in this number of its ghost bucket's newest lanes is a ghost hit: it was
+    /// evicted too early.
     pub(crate) ghost_lanes: u32,
-    /// Whether the main hand's steps have to be earned by misses.
+    /// Whether misses have to earn the steps of the main hand.
     pub(crate) budgeted_sweep: bool,
-    /// Whether the main hand clears the counts that it passes, rather than lower
-    /// them: then a use buys one round, however many there were.
+    /// Whether the main hand clears the counts that it passes, rather than decrement them:
+    /// then any number of uses protects from one pass only.
     pub(crate) clears_counts: bool,
-    /// Whether what makes room in the main segment for a recalled key gets another
-    /// stay in the small one.
+    /// Whether the main segment's victim that makes room for a ghost hit is demoted to the
+    /// small segment.
     pub(crate) demotes: bool,
 }
 
 impl Parameters {
-    /// The best single set.
+    /// The best parameters for most loads.
     pub(crate) const USUAL: Self = Self {
         small_percent: 10,
         small_min: 5,
@@ -62,16 +64,17 @@ impl Parameters {
     };
 }
 
-/// Used at least so often in the small segment, after the burst that brought it, an
-/// entry is worth a place in the main one.
+/// An entry is promoted to the main segment from this number of uses on, made in the small
+/// segment after the burst of its insertion.
 const PROMOTE_FROM: u8 = 1;
 
-/// Steps of a hand at one eviction, after which it takes what it stands on.
+/// The steps of a hand at one eviction, after which it takes the next entry, whatever its
+/// count. This bounds the time of an eviction.
 const STEPS_MAX: usize = 32;
 
-/// In a strict sweep: what a miss earns, what a step costs, and what can be
-/// saved. So what has been idle for long goes, and what is used about as often as
-/// there are misses stays.
+/// In a budgeted sweep: what a miss earns, what a step costs, and what can be saved. So
+/// entries that have long been idle are evicted, and those used about as often as there are
+/// misses stay.
 const CREDIT_PER_MISS: u32 = 1;
 const CREDIT_PER_STEP: u32 = 2;
 const CREDIT_MAX: u32 = 16;
@@ -79,7 +82,7 @@ const CREDIT_MAX: u32 = 16;
 /// The ghost's size, in quarters of the capacity.
 const GHOST_QUARTERS: usize = 9;
 
-/// Some of the slots, and the hand that goes round them.
+/// A subset of the slots, and the hand that sweeps it.
 #[derive(Debug)]
 struct Segment {
     slots: HierarchicalBitSet,
@@ -104,7 +107,7 @@ impl Segment {
         self.len -= 1;
     }
 
-    /// The member that the hand comes to; the hand then stands behind it.
+    /// Advances the hand past the next member, which it returns.
     #[inline]
     fn step(&mut self) -> Option<SlotId> {
         let next = self.slots.next_wrapping(self.hand);
@@ -115,21 +118,21 @@ impl Segment {
     }
 }
 
-/// Newcomers, those that have proved themselves, and the memory of those that
-/// have not.
+/// The small segment of newcomers, the main segment of entries that were used again, and
+/// the ghost of those that were not.
 #[derive(Debug)]
 pub(crate) struct S3Clock {
     small: Segment,
     main: Segment,
-    /// Those of the small segment that come from the main one.
+    /// The entries of the small segment that come from the main one.
     demoted: BitSet,
-    /// The latest newcomer: its uses up to the next one's arrival are one burst.
+    /// The latest newcomer: its uses until the next one arrives are one burst with its
+    /// insertion.
     newest: Option<SlotId>,
-    /// The slot of the latest victim is still in the small segment, where the newcomer
-    /// that takes it most likely belongs.
+    /// The latest victim's slot is still in the small segment, where the newcomer that
+    /// reuses it most likely belongs.
     victim_slot_stays_small: bool,
-    /// The latest victim, to be remembered: at the next miss, whose own look into the
-    /// ghost its cache miss then overlaps.
+    /// The latest victim that the ghost has yet to remember.
     victim: Option<SlotHash>,
     parameters: Parameters,
     slots: usize,
@@ -172,6 +175,8 @@ impl S3Clock {
     #[inline]
     pub(crate) fn take_ghost(&mut self, slot_hash: SlotHash) -> bool {
         self.credit = (self.credit + CREDIT_PER_MISS).min(CREDIT_MAX);
+        // The last eviction left this for now: both accesses to the ghost miss the
+        // processor's cache, and side by side the two misses overlap.
         if let Some(victim) = self.victim.take() {
             self.ghost.remember(victim);
         }
@@ -183,6 +188,8 @@ impl S3Clock {
         self.newest = Some(id);
         let has_refused = std::mem::take(&mut self.has_refused);
         let is_small = std::mem::take(&mut self.victim_slot_stays_small);
+        // Where main has refused, not even a ghost hit gets in: main would grow at the cost
+        // of the small segment.
         if (is_ghost_hit && !has_refused) || self.small_target == 0 {
             if is_small {
                 self.small.remove(id);
@@ -193,27 +200,34 @@ impl S3Clock {
         }
     }
 
-    /// The slot whose entry goes. Its successor is the next to be admitted.
+    /// Evicts an entry of a full shard and returns its slot, in which the next one to be
+    /// admitted will be.
     #[inline]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
-        // Of a full shard, so it is still there, or the one that has its slot.
+        // The burst of the latest newcomer ends here. It is still in its slot, since the
+        // shard is full: had it left, a later one would have filled the shard and be `newest`.
         if let Some(newest) = self.newest.take() {
             counts.set_count(newest, 0);
         }
+        // Ghost hits have taken slots from the small segment for main: main gives one back.
         if self.small.len < self.small_target || self.small.len == 0 {
             if let Some(victim) = self.sweep_main(counts) {
                 if !self.parameters.demotes {
                     return victim;
                 }
+                // Its second stay fills the small segment, whose oldest leaves instead.
                 self.demote(victim);
             }
         }
         for _ in 0..STEPS_MAX {
             let Some(oldest) = self.small.step() else { break };
+            // Main is filled first: until it has its share, entries are promoted unused.
             if self.main.len < self.slots - self.small_target {
                 self.promote(oldest, counts);
                 continue;
             }
+            // Used again: promoted, but main is full, so it is main's victim that leaves.
+            // Where main refuses, being used does not help.
             if counts.count(oldest) >= PROMOTE_FROM {
                 if let Some(victim) = self.sweep_main(counts) {
                     self.promote(oldest, counts);
@@ -222,14 +236,16 @@ impl S3Clock {
             }
             return self.evict_small(oldest, counts);
         }
+        // The small segment is empty, or this call has promoted as many as it may: the next
+        // entry leaves, whatever its count.
         match self.small.step() {
             Some(oldest) => self.evict_small(oldest, counts),
             None => self.take_main(),
         }
     }
 
-    /// A popular entry whose time is up will be asked for again: it is
-    /// remembered, so that its next copy goes to the main segment at once.
+    /// Removes an entry that has expired. A popular one will be asked for again, so the
+    /// ghost remembers it: its next copy is admitted to the main segment at once.
     #[inline]
     pub(crate) fn expire(&mut self, id: SlotId, counts: &impl Counts) {
         if self.main.slots.contains(id) || counts.count(id) >= PROMOTE_FROM {
@@ -254,17 +270,17 @@ impl S3Clock {
         self.main.insert(id);
     }
 
-    /// Gives what the main hand has let go another stay in the small segment.
+    /// Gives the main segment's victim a second stay in the small one.
     #[inline]
     fn demote(&mut self, id: SlotId) {
         self.small.insert(id);
         self.demoted.insert(id);
     }
 
-    /// What has had its time in the main segment is not remembered: in a loop all
-    /// would come back to it, each driving another out.
     #[inline]
     fn evict_small(&mut self, id: SlotId, counts: &impl Counts) -> SlotId {
+        // A demoted entry is not remembered: in a loop, all of them would return to the main
+        // segment, each evicting another.
         if !self.demoted.remove(id) {
             self.victim = Some(counts.slot_hash(id));
         }
@@ -278,12 +294,16 @@ impl S3Clock {
         self.demoted.remove(id);
     }
 
-    /// The hand lowers the counts that it passes and takes the first zero. In a
-    /// strict sweep it may not get there, and then refuses.
+    /// Advances the main hand to the next entry with a count of zero and removes that from
+    /// the segment; the counts on the way are decremented. Returns `None` if the segment is
+    /// empty, or if a budgeted sweep runs out of credit: then the segment refuses.
     #[inline]
     fn sweep_main(&mut self, counts: &mut impl Counts) -> Option<SlotId> {
         for _ in 0..STEPS_MAX {
             if self.parameters.budgeted_sweep {
+                // A miss has earned half a step, so the hand moves more slowly than misses
+                // come in, and main keeps its entries meanwhile. Steps that meet no zero are
+                // charged, too: they decrement counts, so the next sweep gets further.
                 if self.credit < CREDIT_PER_STEP {
                     self.has_refused = true;
                     return None;
@@ -298,10 +318,11 @@ impl S3Clock {
             }
             counts.set_count(id, if self.parameters.clears_counts { 0 } else { count - 1 });
         }
+        // All of them were used: the bound on an eviction is worth one popular entry.
         Some(self.take_main())
     }
 
-    /// Takes what the main hand comes to.
+    /// Removes the next entry that the main hand meets, whatever its count.
     fn take_main(&mut self) -> SlotId {
         let id = self.main.step().expect("a full shard has entries in one segment");
         self.main.remove(id);
@@ -343,10 +364,10 @@ mod tests {
         policy
     }
 
-    /// Two misses pay for a step, up to eight steps can be saved up, and the
-    /// newcomer of a miss that cannot pay does not get into the main segment.
+    /// Two misses pay for a step, up to eight steps can be saved up, and a newcomer for
+    /// which the sweep was refused is not admitted to the main segment.
     #[test]
-    fn a_strict_sweep_goes_as_far_as_misses_have_paid() {
+    fn a_budgeted_sweep_goes_as_far_as_misses_have_paid() {
         for (misses, steps) in [(0, 0), (1, 0), (2, 1), (3, 1), (8, 4), (16, 8), (99, 8)] {
             let mut policy =
                 all_in_main(20, Parameters { budgeted_sweep: true, ..Parameters::USUAL });
@@ -358,11 +379,11 @@ mod tests {
                 std::iter::from_fn(|| policy.sweep_main(&mut counts).map(SlotId::index)).collect();
             assert_eq!(victims, (0..steps).collect::<Vec<_>>(), "after {misses} misses");
             policy.admit(id(0), true);
-            assert!(policy.small.slots.contains(id(0)), "refused, and admitted all the same");
+            assert!(policy.small.slots.contains(id(0)), "refused, and still admitted to main");
         }
     }
 
-    /// The hand lowers the counts that it passes, or clears them; and it stops.
+    /// The hand decrements the counts that it passes, or clears them; and it stops.
     #[test]
     fn a_sweep_lowers_counts_and_ends() {
         for clears_counts in [false, true] {
@@ -375,15 +396,15 @@ mod tests {
         }
     }
 
-    /// Slots 0 to 4 are in the main segment, which is full, and the others in the small
-    /// one, which has its target.
+    /// Returns a policy with slots 0 to 4 in the main segment, which has its share, and the
+    /// others in the small one, which has its target.
     fn half_in_main() -> S3Clock {
         let mut policy = S3Clock::new(10, Parameters::USUAL).unwrap();
         (0..10).for_each(|slot| policy.admit(id(slot), slot < 5));
         policy
     }
 
-    /// Each of these slots is vacated next, and taken by a newcomer.
+    /// Asserts that these slots are evicted next, in this order; a newcomer reuses each.
     fn replace(policy: &mut S3Clock, counts: &mut Used, slots: &[usize]) {
         for &slot in slots {
             assert_eq!(policy.evict(counts), id(slot));
@@ -391,8 +412,8 @@ mod tests {
         }
     }
 
-    /// One use in the small segment is worth a place in the main one, but not if it was
-    /// made before the next newcomer came.
+    /// One use in the small segment promotes an entry, but not if it was made before the
+    /// next newcomer came.
     #[test]
     fn uses_in_one_burst_with_the_insertion_do_not_count() {
         for (used_before, used_after, stays) in [(0, 0, false), (3, 0, false), (0, 1, true)] {
@@ -402,15 +423,15 @@ mod tests {
             counts.0[5] = used_before;
             replace(&mut policy, &mut counts, &[6, 7, 8, 9]);
             counts.0[5] += used_after;
-            // If it stays, the main segment gives its first.
+            // If it stays, the main segment evicts its first.
             let expected = if stays { id(0) } else { id(5) };
             assert_eq!(policy.evict(&mut counts), expected, "{used_before}, {used_after}");
             assert_eq!(policy.main.slots.contains(id(5)), stays);
         }
     }
 
-    /// The small segment has lost one to a recalled key; what the main segment gives for
-    /// it, slot 0, goes there.
+    /// Returns a policy whose small segment has lost a slot to a ghost hit; in return the
+    /// main segment has demoted slot 0.
     fn with_one_demoted(counts: &mut Used) -> S3Clock {
         let mut policy = half_in_main();
         assert_eq!(policy.evict(counts), id(5));
@@ -420,21 +441,22 @@ mod tests {
         policy
     }
 
-    /// It stays among the newcomers, and is not remembered if it goes from there.
+    /// It stays among the newcomers, and the ghost does not remember it if it is evicted
+    /// from there.
     #[test]
-    fn what_made_room_for_a_recalled_key_gets_another_stay() {
+    fn what_made_room_for_a_ghost_hit_gets_a_second_stay() {
         let mut counts = Used(vec![0; 10]);
         let mut policy = with_one_demoted(&mut counts);
         replace(&mut policy, &mut counts, &[7, 8, 9, 0]);
-        assert!(!policy.demoted.contains(id(0)), "the next one in its slot is a newcomer");
+        assert!(!policy.demoted.contains(id(0)), "the next entry in its slot is a newcomer");
         assert!(
             policy.take_ghost(SlotHash::from_bits(9)) && !policy.take_ghost(SlotHash::from_bits(0))
         );
     }
 
-    /// Once it is used there, it goes back, in the place of the next one.
+    /// If it is used there, it is promoted again, and the main segment evicts its next one.
     #[test]
-    fn what_is_used_in_its_other_stay_goes_back() {
+    fn what_is_used_in_its_second_stay_is_promoted() {
         let mut counts = Used(vec![0; 10]);
         let mut policy = with_one_demoted(&mut counts);
         counts.0[0] = 1;
@@ -443,9 +465,9 @@ mod tests {
         assert!(policy.main.slots.contains(id(0)) && !policy.demoted.contains(id(0)));
     }
 
-    /// Without that, it goes at once.
+    /// Without a second stay, it is evicted at once.
     #[test]
-    fn some_sets_give_no_other_stay() {
+    fn some_parameters_do_not_demote() {
         let mut policy = all_in_main(10, Parameters { demotes: false, ..Parameters::USUAL });
         assert_eq!(policy.evict(&mut Used(vec![0; 10])), id(0));
         assert_eq!((policy.main.len, policy.small.len), (9, 0));

@@ -9,22 +9,22 @@ use crate::error::BuildError;
 use crate::shard::key_hash::SlotHash;
 use crate::shard::slot_id::SlotId;
 
-/// The small queue gets one slot in ten.
+/// The small queue's target is one slot in this number.
 const SMALL_SHARE: usize = 10;
 
-/// Used more often than this in the small queue, an entry goes to the main one.
+/// An entry used more often than this in the small queue is promoted to the main one.
 const PROMOTE_ABOVE: u8 = 1;
 
-/// After this many entries given another turn, the next is evicted whatever its
-/// count: what bounds a single eviction.
-const TURNS_MAX: usize = 64;
+/// The most entries that one eviction promotes or reinserts. The next one is evicted
+/// whatever its count, which bounds the time of an eviction.
+const REINSERTIONS_MAX: usize = 64;
 
-/// All lanes of the ghost count.
+/// A key is looked for in all lanes of its ghost bucket.
 const GHOST_LANES: u32 = 6;
 
-/// Newcomers wait in `small`. Whoever is used twice there moves to `main`, where
-/// each use buys another turn; whoever is not leaves, and `ghost` remembers it:
-/// if it comes back soon, it goes to `main` at once.
+/// Newcomers are admitted to `small`. An entry used twice there is promoted to `main`, where
+/// each use has it reinserted once; one that is not leaves, and `ghost` remembers it: if its
+/// key returns soon, it is admitted to `main` at once.
 #[derive(Debug)]
 pub(crate) struct S3Fifo {
     small: Queue,
@@ -66,27 +66,27 @@ impl S3Fifo {
     }
 
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
-        let mut turns = TURNS_MAX;
+        let mut reinsertions_left = REINSERTIONS_MAX;
         while self.small.len() >= self.small_target || self.main.len() == 0 {
             let oldest = self.small.oldest().expect("a full shard has entries");
             self.small.remove(&mut self.links, oldest);
-            if counts.count(oldest) <= PROMOTE_ABOVE || turns == 0 {
+            if counts.count(oldest) <= PROMOTE_ABOVE || reinsertions_left == 0 {
                 self.ghost.remember(counts.slot_hash(oldest));
                 return oldest;
             }
-            turns -= 1;
+            reinsertions_left -= 1;
             counts.set_count(oldest, 0);
             self.push_main(oldest);
         }
         loop {
-            let oldest = self.main.oldest().expect("not empty, says the loop above");
+            let oldest = self.main.oldest().expect("the loop above ends with entries in main");
             self.main.remove(&mut self.links, oldest);
             let count = counts.count(oldest);
-            if count == 0 || turns == 0 {
+            if count == 0 || reinsertions_left == 0 {
                 self.in_main.remove(oldest);
                 return oldest;
             }
-            turns -= 1;
+            reinsertions_left -= 1;
             counts.set_count(oldest, count - 1);
             self.main.push(&mut self.links, oldest);
         }
@@ -137,9 +137,9 @@ mod tests {
         }
     }
 
-    /// A use in the main queue buys a turn, and is used up by it.
+    /// Each use in the main queue has the entry reinserted once.
     #[test]
-    fn a_use_buys_a_turn_in_the_main_queue() {
+    fn a_use_in_the_main_queue_reinserts_once() {
         let mut policy = S3Fifo::new(10).unwrap();
         let mut counts = Used(vec![1, 0, 2, 0]);
         (0..4).for_each(|slot| policy.admit(id(slot), true));
@@ -148,16 +148,16 @@ mod tests {
         assert_eq!(counts.0, [0; 4]);
     }
 
-    /// However much all of them were used, one eviction looks at so many.
+    /// However often all of them were used, one eviction visits a bounded number.
     #[test]
     fn an_eviction_ends() {
         for in_main in [false, true] {
             let mut policy = S3Fifo::new(200).unwrap();
             let mut counts = Used(vec![3; 200]);
             (0..200).for_each(|slot| policy.admit(id(slot), in_main));
-            assert_eq!(policy.evict(&mut counts).index(), TURNS_MAX);
+            assert_eq!(policy.evict(&mut counts).index(), REINSERTIONS_MAX);
             let lowered = counts.0.iter().filter(|&&count| count < 3).count();
-            assert_eq!(lowered, TURNS_MAX);
+            assert_eq!(lowered, REINSERTIONS_MAX);
         }
     }
 }

@@ -12,7 +12,7 @@ impl Wheel {
         let mut walk = |head: Option<TimerId>, own: Option<ListId>| {
             let (mut previous, mut next) = (None, head);
             while let Some(id) = next {
-                assert!(timers.is_linked(id), "{id:?} is in a list, and not linked");
+                assert!(timers.is_linked(id), "{id:?} is in a list, but not linked");
                 assert_eq!(timers.previous(id), previous, "{id:?} has another predecessor");
                 let (list, deadline) = (timers.list(id), self.deadline(timers, id));
                 assert!(

@@ -1,10 +1,17 @@
-//! How a timer stores its deadline.
+//! How a timer's deadline is packed.
 
 /// A deadline in 43 bits, relative to the start of the timer's list.
 ///
-/// Bit 0 clear: the other 42 bits are the low bits of the tick, exact. Bit 0 set: they are
-/// the low bits of the tick divided by 2,048, rounded up, for deadlines 2^42 ticks or more
-/// after the start.
+/// ```text
+///  42                                1   0
+/// ┌────────────────────────────────────┬───┐
+/// │    low 42 bits of the tick         │ 0 │   exact: less than 2^42 ticks after the start
+/// ├────────────────────────────────────┼───┤
+/// │    low 42 bits of tick / 2,048     │ 1 │   rounded up: any later deadline
+/// └────────────────────────────────────┴───┘
+/// ```
+///
+/// The high bits follow from the start, since the deadline is not before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedDeadline(u64);
 
@@ -17,10 +24,11 @@ impl PackedDeadline {
 
     /// Deadlines up to this many ticks ahead of now are exact.
     const EXACT_TICKS: u64 = 1 << 36;
-    /// Once `elapsed` is further behind than this, the wheel has to catch up for that.
+    /// That holds while `elapsed` is no further behind now than this; from there on, the
+    /// wheel has to [catch up](super::Wheel::catch_up) first.
     pub(super) const CATCH_UP_TICKS: u64 = Self::COUNT_MASK - Self::EXACT_TICKS;
 
-    /// `None` where it would not be exact, or the deadline is before the start.
+    /// Returns `None` if the deadline is too far ahead to be exact, or before the start.
     #[inline]
     pub(super) fn exact(deadline: u64, start: u64) -> Option<Self> {
         let is_exact = deadline.wrapping_sub(start) <= Self::COUNT_MASK;
@@ -37,7 +45,7 @@ impl PackedDeadline {
 
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
-        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a packed_deadline");
+        debug_assert!(bits >> Self::BITS == 0, "{bits:#x} is wider than a packed deadline");
         Self(bits)
     }
 
@@ -53,7 +61,7 @@ impl PackedDeadline {
         if self.0 & 1 == 0 {
             after(start)
         } else {
-            // The very last one would overflow: time ends there.
+            // Saturates: of the last units of time, rounding up would overflow.
             after(start >> Self::COARSE_TICKS_LOG2).saturating_mul(Self::COARSE_TICKS)
         }
     }

@@ -1,4 +1,4 @@
-//! Scripts for a wheel, held against a sorted map of deadlines.
+//! Runs scripts on a wheel and compares it with a sorted set of deadlines.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(crate) struct Script {
 #[derive(Arbitrary, Debug)]
 enum Origin {
     Zero,
-    /// So many ticks before a bit turns over.
+    /// This number of ticks before a carry into a bit.
     Before {
         bit: u8,
         ticks: u16,
@@ -40,7 +40,7 @@ enum Step {
     GoBack { ticks: u16 },
 }
 
-/// A tick beside something that a wheel could get wrong.
+/// A tick at or beside one that a wheel could get wrong.
 #[derive(Arbitrary, Debug)]
 enum Tick {
     After(u16),
@@ -96,7 +96,7 @@ impl Timers for Table {
         self.0[id.index()].is_linked
     }
     fn set_unlinked(&mut self, id: TimerId) {
-        assert!(self.is_linked(id), "{id:?} is unfiled twice");
+        assert!(self.is_linked(id), "{id:?} is unlinked twice");
         self.0[id.index()].is_linked = false;
     }
 }
@@ -107,7 +107,7 @@ struct Run {
     now: u64,
     /// The latest that `now` has been: it may go back.
     latest: u64,
-    /// What each timer was last linked for, and the same in order.
+    /// The deadline of each linked timer, and the same in order.
     deadlines: [Option<u64>; TIMERS],
     sorted: BTreeSet<(u64, usize)>,
 }
@@ -202,7 +202,7 @@ impl Run {
         }
     }
 
-    /// One that a cache could come to: not after the horizon.
+    /// Returns a deadline that a cache could come to: not after the horizon.
     fn deadline(&self, tick: &Tick) -> u64 {
         self.tick(tick).min(self.now.saturating_add(HORIZON))
     }
@@ -215,7 +215,7 @@ impl Run {
 
     fn note(&mut self, timer: usize, deadline: u64, (had_work, elapsed): (bool, u64)) {
         self.deadlines[timer] = Some(deadline);
-        // Where it has caught up, what is far ahead may have been rounded.
+        // Where it has caught up, deadlines far ahead may have been rounded up.
         if had_work && self.wheel.elapsed != elapsed {
             (0..TIMERS).for_each(|timer| self.round(timer));
         } else {
@@ -237,20 +237,20 @@ impl Run {
         let popped = self.wheel.pop_expired(&mut self.table, self.now, budget);
         assert!(*budget <= before, "{before} became {budget}");
         if let Some(id) = popped {
-            let deadline = self.deadlines[id.index()].expect("a timer that is in");
-            assert!(deadline <= self.now, "{id:?} leaves early");
-            assert!(*budget < before, "{id:?} was free");
+            let deadline = self.deadlines[id.index()].expect("only linked timers are popped");
+            assert!(deadline <= self.now, "{id:?} is popped early");
+            assert!(*budget < before, "{id:?} cost nothing");
             self.forget(id.index());
         } else if *budget > 0 {
             assert!(!self.wheel.has_work(self.now), "work is left undone");
-            assert!(self.first().is_none_or(|first| first > self.now), "one is left");
+            assert!(self.first().is_none_or(|first| first > self.now), "a due timer is left");
         }
         self.check();
         popped.is_some()
     }
 
-    /// The first deadline as the wheel knows it: one from before `elapsed` has
-    /// become due then.
+    /// Returns the first deadline as the wheel has it: one before `elapsed` counts as
+    /// `elapsed`.
     fn first(&self) -> Option<u64> {
         self.sorted.first().map(|&(deadline, _)| deadline.max(self.wheel.elapsed))
     }
@@ -259,7 +259,7 @@ impl Run {
         let linked = self.wheel.check(&self.table);
         assert!(linked.iter().copied().eq((0..TIMERS).filter(|&it| self.deadlines[it].is_some())));
         let elapsed = self.wheel.elapsed;
-        assert!(elapsed <= self.latest, "worked off up to {elapsed}");
+        assert!(elapsed <= self.latest, "advanced to {elapsed}, beyond {}", self.latest);
         for &(deadline, timer) in &self.sorted {
             let id = TimerId::new(timer);
             let deadline = deadline.max(elapsed);
@@ -269,11 +269,10 @@ impl Run {
         let (wake_up, first) = (self.wheel.next_expiry(), self.first());
         assert_eq!(wake_up.is_some(), first.is_some());
         assert!(wake_up <= first, "woken up at {wake_up:?} for {first:?}");
-        assert!(wake_up.is_none_or(|tick| self.wheel.has_work(tick)), "for nothing");
+        assert!(wake_up.is_none_or(|tick| self.wheel.has_work(tick)), "woken up for nothing");
     }
 
-    /// Whoever gets up when actual to, with the smallest budget, gets every timer
-    /// out in time.
+    /// Waking up at each `next_expiry`, with the smallest budget, pops every timer in time.
     fn end(&mut self) {
         self.now = self.latest;
         while let Some(wake_up) = self.wheel.next_expiry().filter(|&tick| tick != u64::MAX) {

@@ -5,7 +5,7 @@ pub(super) const SLOTS: usize = 1 << LEVEL_BITS;
 pub(super) const LEVELS: usize = u64::BITS.div_ceil(LEVEL_BITS) as usize;
 const _: () = assert!(LEVELS as u32 * LEVEL_BITS >= u64::BITS, "every tick has a slot");
 
-/// The number of a list: level and slot.
+/// The number of a list: its level and its wheel slot there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListId(u16);
 
@@ -39,16 +39,16 @@ impl ListId {
     }
 }
 
-/// The level of a deadline that is not before `elapsed`: that of the highest bit
-/// in which the two differ.
+/// Returns the level of a deadline that is not before `elapsed`: that of the highest bit in
+/// which the two differ.
 #[inline]
 pub(super) fn level_for(elapsed: u64, deadline: u64) -> usize {
     debug_assert!(elapsed <= deadline, "deadline {deadline} is before {elapsed}");
-    // Or 1: equal ticks belong to level 0 too.
+    // `| 1`: equal ticks belong to level 0, too.
     LEVEL_OF_BIT[((elapsed ^ deadline) | 1).ilog2() as usize].into()
 }
 
-/// The level that each bit of a tick belongs to.
+/// The level of each bit of a tick.
 const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
     let mut levels = [0; u64::BITS as usize];
     let mut bit = 0;
@@ -59,13 +59,13 @@ const LEVEL_OF_BIT: [u8; u64::BITS as usize] = {
     levels
 };
 
-/// The slot of a tick on a level.
+/// Returns the slot of a tick on a level: its digit there.
 #[inline]
 pub(super) fn slot_index(tick: u64, level: usize) -> usize {
     (tick >> (level as u32 * LEVEL_BITS)) as usize % SLOTS
 }
 
-/// The first tick of a level's slot, in the rotation that `elapsed` is in.
+/// Returns the first tick of a level's slot, in the rotation that `elapsed` is in.
 #[inline]
 pub(super) fn slot_start(elapsed: u64, level: usize, slot: usize) -> u64 {
     let shift = level as u32 * LEVEL_BITS;

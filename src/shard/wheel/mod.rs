@@ -1,13 +1,14 @@
 //! A hierarchical timing wheel (Varghese and Lauck, 1987) over numbered timers.
 //!
-//! It knows nothing of caches: timers are numbers whose links and deadlines
-//! somebody else stores ([`Timers`]), so that they cost no memory of their own.
+//! It knows nothing of caches: timers are numbers, and the caller stores their links and
+//! deadlines ([`Timers`]), so that they cost no memory of their own.
 //!
 //! # Geometry
 //!
-//! Time is a 64-bit number of ticks. Each level cuts six of its bits into 64
-//! slots; eleven levels cover all 64 bits, so that there is no horizon, and no
-//! top level that could wrap.
+//! Time is a 64-bit number of ticks. Each level has 64 slots, one for each value of six of
+//! these bits, its digit. Eleven levels cover all 64 bits, so that there is no horizon and
+//! no top level that could wrap. ("Slot" means a wheel slot here; what the cache calls a
+//! slot is a timer, [`TimerId`].)
 //!
 //! ```text
 //! tick  63..60  59..54  53..48   …   17..12  11..6   5..0
@@ -23,17 +24,17 @@
 //!                      ^^^^^^ first digit that differs
 //! ```
 //!
-//! A timer whose deadline is postponed stays where it is, so that no other timer is
-//! touched: it bears its list's number, and is linked again only when that list's time
-//! has come, however often it was postponed until then. Most timers of a cache never
-//! fire: sessions are used again, values are renewed, and what is evicted leaves its
-//! slot, with its place in the wheel, to an entry that is due later.
+//! A timer whose deadline is postponed stays in its list, so that no other timer is
+//! touched: it stores the number of that list, and is relinked only when the list starts,
+//! however often it was postponed until then. Most timers of a cache never fire: sessions
+//! are used again, values are renewed, and an evicted entry leaves its linked timer to an
+//! entry that is due later.
 //!
 //! # Invariants
 //!
 //! 1. Every timer's list starts at or after `elapsed`, and its deadline is at or after
-//!    that, by less than 2^53 ticks: a [`PackedDeadline`] tells it.
-//! 2. A timer is in exactly one list: the one whose number it bears, or `cascading`,
+//!    that start, by less than 2^53 ticks, as a [`PackedDeadline`] requires.
+//! 2. A timer is in exactly one list: the one whose number it stores, or `cascading`,
 //!    which starts at `elapsed`.
 //! 3. An occupied slot's digit is above `elapsed`'s digit of that level, except
 //!    on level 0, where it may be equal. So the first slot of the lowest
@@ -42,10 +43,10 @@
 //! 5. `next_event` is not later than the start of any occupied slot, and not
 //!    later than `elapsed` while `cascading` is not empty.
 //!
-//! `elapsed` is how far the wheel has been worked off, not the time: what is due
-//! is handed out one timer at a time by [`pop_expired`](Wheel::pop_expired), within a
-//! budget that moves between levels (cascades) use up too, and the next call
-//! goes on where the last one stopped.
+//! `elapsed` is how far the wheel has advanced, not the time. Expired timers are popped one
+//! at a time by [`pop_expired`](Wheel::pop_expired), within a budget that is also charged
+//! for moves between levels (cascades), and the next call goes on where the last one
+//! stopped.
 
 #[cfg(any(test, fuzzing))]
 mod check;
@@ -62,7 +63,7 @@ use super::slot_id::SlotId as TimerId;
 use deadline::PackedDeadline;
 use level::{LEVELS, ListId, SLOTS, level_for, slot_index, slot_start};
 
-/// Who stores the timers' links, lists and deadlines.
+/// Storage for the links, lists and deadlines of timers.
 ///
 /// Those of a timer that is not linked mean nothing.
 pub(crate) trait Timers {
@@ -72,10 +73,10 @@ pub(crate) trait Timers {
     fn set_list(&mut self, id: TimerId, list: ListId);
     fn next(&self, id: TimerId) -> Option<TimerId>;
     fn previous(&self, id: TimerId) -> Option<TimerId>;
-    /// Also makes the timer a linked one.
+    /// Also marks the timer as linked.
     fn set_next(&mut self, id: TimerId, next: Option<TimerId>);
     fn set_previous(&mut self, id: TimerId, previous: Option<TimerId>);
-    /// Both at once.
+    /// Sets both links and marks the timer as linked.
     fn set_links(&mut self, id: TimerId, previous: Option<TimerId>, next: Option<TimerId>) {
         self.set_next(id, next);
         self.set_previous(id, previous);
@@ -84,27 +85,26 @@ pub(crate) trait Timers {
     fn set_unlinked(&mut self, id: TimerId);
 }
 
-/// The lists' heads; the rest of the lists runs through the timers.
+/// A timing wheel: the heads of its lists. The timers themselves link the rest of each list.
 #[repr(C)]
 pub(crate) struct Wheel {
     /// No timer is due, and none has to be moved, before this tick.
     next_event: u64,
-    /// Worked off up to here.
+    /// The wheel has advanced to this tick: all lists that start before it are empty.
     elapsed: u64,
-    /// Timers taken off a slot of a higher level whose start has come, and not
-    /// yet linked again.
+    /// The list of a slot that has just started: its timers are yet to be popped or relinked.
     cascading: Option<TimerId>,
     /// A bit for each slot of each level: its list is not empty.
     occupied: [u64; LEVELS],
-    /// Apart from the rest, so that what every call of a cache looks at, of all its
-    /// shards, lies close together.
+    /// On the heap, so that the fields which every call of a cache reads, in all its shards,
+    /// lie close together.
     heads: Box<Heads>,
 }
 
 type Heads = [[Option<TimerId>; SLOTS]; LEVELS];
 
 impl Wheel {
-    /// Bytes that a wheel requests from the allocator.
+    /// The bytes that a wheel requests from the allocator.
     pub(crate) const HEAP_BYTES: usize = size_of::<Heads>();
 
     pub(crate) fn new(now: u64) -> Self {
@@ -117,21 +117,22 @@ impl Wheel {
         }
     }
 
-    /// A tick before which nothing is due and nothing has to be moved;
-    /// `u64::MAX` if there is no such tick. May be too early, never too late.
+    /// Returns a tick before which no timer is due and none has to be moved; `u64::MAX` if
+    /// there will be none. May be too early, never too late.
     #[inline]
     pub(crate) fn next_event(&self) -> u64 {
         self.next_event
     }
 
-    /// Whether [`pop_expired`](Self::pop_expired) has anything to do.
+    /// Returns whether [`pop_expired`](Self::pop_expired) has anything to do.
     #[inline]
     pub(crate) fn has_work(&self, now: u64) -> bool {
         self.next_event <= now
     }
 
-    /// The tick at which to look again: never after the first deadline, and
-    /// before it only if a cascade comes first. `None` without timers.
+    /// Returns the tick at which to call [`pop_expired`](Self::pop_expired) next: never after
+    /// the first deadline, and before it only where a list has to be relinked first. `None`
+    /// without timers.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
         if self.cascading.is_some() {
             return Some(self.elapsed);
@@ -139,10 +140,10 @@ impl Wheel {
         self.first_occupied().map(|(_, _, start)| start)
     }
 
-    /// Whether a linked timer is due; correct even if `elapsed` is far behind.
+    /// Returns whether a timer is linked and due. Correct even if `elapsed` is far behind.
     #[inline]
     pub(crate) fn is_due(&self, timers: &impl Timers, id: TimerId, now: u64) -> bool {
-        // As a rule nothing is, and the timer need not be looked at.
+        // Usually none is, and the timer itself need not be fetched.
         self.has_work(now) && self.is_past(timers, id, now)
     }
 
@@ -151,14 +152,14 @@ impl Wheel {
         timers.is_linked(id) && self.deadline(timers, id) <= now
     }
 
-    /// A linked timer's deadline.
+    /// Returns a linked timer's deadline.
     #[inline]
     pub(crate) fn deadline(&self, timers: &impl Timers, id: TimerId) -> u64 {
         timers.packed_deadline(id).deadline(self.start(timers.list(id)))
     }
 
-    /// Links a timer that is in no list, for a deadline at most 2^52 ticks or so after
-    /// `now`; one that is past already is due at once. O(1), unless it has to
+    /// Links a timer that is in no list, for a deadline at most about 2^52 ticks after
+    /// `now`. If that has passed, the timer is due at once. O(1), unless the wheel has to
     /// [catch up](Self::catch_up).
     #[inline]
     pub(crate) fn insert(
@@ -196,8 +197,8 @@ impl Wheel {
         self.link(timers, id, list, start);
     }
 
-    /// Moves a timer's deadline, or links it if it is in no list. As long as its list
-    /// starts early enough for the new one, this is O(1) and touches no other timer.
+    /// Changes a timer's deadline, or links the timer if it is in no list. O(1); touches no
+    /// other timer as long as the list starts early enough for the new deadline.
     #[inline]
     pub(crate) fn reschedule(
         &mut self,
@@ -223,7 +224,7 @@ impl Wheel {
         self.insert(timers, id, deadline, now);
     }
 
-    /// Takes a timer out, if it is linked. O(1).
+    /// Unlinks a timer if it is linked. O(1).
     #[inline]
     pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: TimerId) {
         if !timers.is_linked(id) {
@@ -250,11 +251,11 @@ impl Wheel {
         timers.set_unlinked(id);
     }
 
-    /// Takes out a timer that is due at `now`, moving others down a level where
-    /// the time has come for it. Each timer moved or taken out costs one of
-    /// `budget`; at zero this stops, and [`has_work`](Self::has_work) stays true.
+    /// Unlinks a timer that is due at `now` and returns it, having moved others down to
+    /// lower levels where their lists have started. Each timer moved or returned costs one
+    /// of `budget`; at zero this stops, and [`has_work`](Self::has_work) stays true.
     ///
-    /// Looks at occupied slots only, however far `now` is from the last call.
+    /// Visits occupied slots only, however much time has passed since the last call.
     pub(crate) fn pop_expired(
         &mut self,
         timers: &mut impl Timers,
@@ -262,24 +263,34 @@ impl Wheel {
         budget: &mut usize,
     ) -> Option<TimerId> {
         while self.next_event <= now && *budget > 0 {
+            // Timers of a list that has started, one at a time. Where the budget runs out,
+            // the rest stays in `cascading`, still linked: each can be removed, rescheduled
+            // and asked for its deadline between two calls.
             if let Some(id) = self.cascading {
                 *budget -= 1;
-                // Its list starts now.
+                // `elapsed` is its list's start, and stays so until `cascading` is empty.
                 let deadline = timers.packed_deadline(id).deadline(self.elapsed);
                 self.cascading = Self::take_head(timers, id);
                 if deadline <= now {
                     return Some(id);
                 }
+                // Relinked lower than before, since the digit of its old level now agrees
+                // with that of `elapsed`: no timer is moved more than once a level. One that
+                // was postponed may go up again.
                 let list = self.list_for(deadline);
                 self.link(timers, id, list, self.start(list));
                 continue;
             }
             match self.first_occupied() {
+                // The next list in time, of any level. Jumping to its start skips nothing:
+                // all slots before it are empty.
                 Some((level, slot, start)) if start <= now => {
                     self.elapsed = start;
                     self.occupied[level] &= !(1 << slot);
                     self.cascading = self.heads[level][slot].take();
                 }
+                // Nothing is left up to `now`. Advancing that far links later timers as low
+                // as possible. `max`: the clock may have gone back, the wheel never does.
                 later => {
                     self.elapsed = self.elapsed.max(now);
                     self.next_event = later.map_or(u64::MAX, |(_, _, start)| start);
@@ -289,8 +300,8 @@ impl Wheel {
         None
     }
 
-    /// Catches up with the time if nothing lies between: then it is free, and
-    /// timers are linked as low as can be.
+    /// Advances to `now` if no list starts up to then. That is free, and timers are linked
+    /// as low as possible.
     #[inline]
     fn advance_if_idle(&mut self, now: u64) {
         if now > self.elapsed && now < self.next_event {
@@ -298,13 +309,13 @@ impl Wheel {
         }
     }
 
-    /// When a list's time comes. That of a timer which is cascading is `elapsed`.
+    /// Returns the tick at which a list starts; `elapsed` for the list of a cascading timer.
     #[inline]
     fn start(&self, list: ListId) -> u64 {
         slot_start(self.elapsed, list.level(), list.slot())
     }
 
-    /// The list of a deadline that is not before `elapsed`.
+    /// Returns the list for a deadline that is not before `elapsed`.
     #[inline]
     fn list_for(&self, deadline: u64) -> ListId {
         let level = level_for(self.elapsed, deadline);
@@ -323,7 +334,7 @@ impl Wheel {
         self.next_event = self.next_event.min(start);
     }
 
-    /// Unlinks the first timer of a list, which stays a list without it.
+    /// Unlinks the first timer of a list. Returns the new head.
     #[inline]
     fn take_head(timers: &mut impl Timers, id: TimerId) -> Option<TimerId> {
         let next = timers.next(id);
@@ -334,35 +345,45 @@ impl Wheel {
         next
     }
 
-    /// The next occupied slot: level, slot and start.
+    /// Returns level, slot and start of the next list in time.
     #[inline]
     fn first_occupied(&self) -> Option<(usize, usize, u64)> {
+        // By invariant 3, on the lowest occupied level.
         let level = self.occupied.iter().position(|&slots| slots != 0)?;
         let slot = self.occupied[level].trailing_zeros() as usize;
         Some((level, slot, slot_start(self.elapsed, level, slot)))
     }
 
-    /// Moves `elapsed` to `now` at one go, where a deadline would else not be as exact as
-    /// it has to be: all that is due becomes due now.
+    /// Advances `elapsed` to `now` in one step and relinks every timer, where the new one's
+    /// deadline could not be packed exactly otherwise. Timers that are due become due now.
     ///
-    /// O(timers), and reached only where what was due has not been worked off for nearly
-    /// 2^42 ticks (26 days at the finest resolution of the system's clock, 584 years at the
-    /// default one), and the clock has passed a multiple of 2^48 (64 times as long) since.
+    /// O(timers). Reached only where due timers have not been popped for nearly 2^42 ticks
+    /// (26 days at the finest resolution of the system's clock, 584 years at the default
+    /// one) and the clock has passed a multiple of 2^48 ticks since.
     #[cold]
     fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
+        // Detach all lists first: `insert_rounded` below links into the emptied heads.
         let heads = std::mem::replace(&mut *self.heads, [[None; SLOTS]; LEVELS]);
         let cascading = self.cascading.take();
         let elapsed = std::mem::replace(&mut self.elapsed, now);
         self.occupied = [0; LEVELS];
         for mut next in heads.into_iter().flatten().chain([cascading]) {
             while let Some(id) = next {
+                // Relinking overwrites the link to the next one.
                 next = timers.next(id);
+                // The deadline is relative to the list's start as of the old `elapsed`. That
+                // holds for a cascading timer, too: its list started at that very tick.
                 let list = timers.list(id);
                 let start = slot_start(elapsed, list.level(), list.slot());
+                // `elapsed` is `now` already, and no list may start before it. A timer that
+                // was due earlier is due either way.
                 let deadline = timers.packed_deadline(id).deadline(start).max(now);
+                // Far ahead, this may round an exact deadline up. One that has been rounded
+                // before is a multiple of the unit and stays the same.
                 self.insert_rounded(timers, id, deadline);
             }
         }
+        // `next_event` may be too early now, which the next pop corrects.
     }
 }
 

@@ -1,6 +1,6 @@
-//! All tests but those of the pure functions go through a [`Simulation`], which
-//! holds the wheel against a list of deadlines after every step. The `fault_`
-//! tests are for what timing wheels have got wrong before, one for each.
+//! All tests but those of the pure functions go through a [`Simulation`], which compares
+//! the wheel with a list of deadlines after every step. The `fault_` tests cover the
+//! mistakes that timing wheels are known for, one each.
 
 use std::cell::Cell;
 
@@ -15,8 +15,7 @@ const HORIZON: u64 = 1 << 52;
 
 const UNLIMITED: usize = usize::MAX;
 
-/// The most that the wheel may ask of the timers to insert, remove, move or take
-/// out one of them.
+/// The most calls of [`Timers`] for inserting, removing, moving or popping one timer.
 const CALLS_MAX: usize = 9;
 
 #[derive(Clone)]
@@ -26,20 +25,20 @@ struct Timer {
     next: Option<TimerId>,
     previous: Option<TimerId>,
     is_linked: bool,
-    /// How often it was put into a list.
+    /// How often it was linked.
     linked_count: usize,
 }
 
-/// Timers that count what is done with them.
+/// Timers that count the calls of the wheel.
 struct Table {
     timers: Vec<Timer>,
     call_count: Cell<usize>,
     linked_count: usize,
-    unfiled_count: usize,
+    unlinked_count: usize,
 }
 
 impl Table {
-    /// No timer has this number, so whoever follows it panics.
+    /// A link to no timer: following it panics.
     fn poison() -> Option<TimerId> {
         Some(TimerId::new(TimerId::COUNT_MAX - 1))
     }
@@ -57,7 +56,7 @@ impl Table {
             timers: vec![timer; count],
             call_count: Cell::new(0),
             linked_count: 0,
-            unfiled_count: 0,
+            unlinked_count: 0,
         }
     }
 
@@ -123,22 +122,22 @@ impl Timers for Table {
 
     fn set_unlinked(&mut self, id: TimerId) {
         let timer = self.get_mut(id);
-        assert!(timer.is_linked, "{id:?} is unfiled twice");
+        assert!(timer.is_linked, "{id:?} is unlinked twice");
         timer.is_linked = false;
         timer.next = Self::poison();
         timer.previous = Self::poison();
-        self.unfiled_count += 1;
+        self.unlinked_count += 1;
     }
 }
 
-/// A wheel, its timers, the time, and what the wheel should know.
+/// A wheel, its timers, the time, and the deadlines that the wheel should have.
 struct Simulation {
     wheel: Wheel,
     timers: Table,
     now: u64,
     /// The latest that `now` has been: it may go back.
     latest: u64,
-    /// What each timer was last inserted with; `None` if it is out.
+    /// The deadline of each timer; `None` if it is not linked.
     deadlines: Vec<Option<u64>>,
     origin: u64,
     seed: Option<u64>,
@@ -178,12 +177,12 @@ impl Simulation {
         let call_count = self.timers.call_count.get() - call_count;
         self.note(timer, deadline, had_work, elapsed);
 
-        // Only a wheel that catches up has to touch other timers.
+        // Only a wheel that catches up may touch other timers.
         let is_late = self.now.saturating_sub(elapsed) > PackedDeadline::CATCH_UP_TICKS;
         let touched_max = if is_late { linked_count + 1 } else { 1 };
         assert!(call_count <= CALLS_MAX * touched_max, "{call_count} calls");
         let has_work = self.wheel.has_work(self.now);
-        assert!(had_work || deadline <= self.now || !has_work, "there is no work as yet");
+        assert!(had_work || deadline <= self.now || !has_work, "work before the deadline");
         self.catch_up_count += usize::from(is_any_due && self.wheel.elapsed != elapsed);
         self.check();
     }
@@ -202,10 +201,10 @@ impl Simulation {
         self.insert(timer, deadline);
     }
 
-    /// A timer has been given a deadline.
+    /// Records the deadline that a timer has been given.
     fn note(&mut self, timer: usize, deadline: u64, had_work: bool, elapsed: u64) {
         self.deadlines[timer] = Some(deadline);
-        // Where it has caught up, what is far ahead may have been rounded.
+        // Where it has caught up, deadlines far ahead may have been rounded up.
         let has_caught_up = had_work && self.wheel.elapsed != elapsed;
         for (other, deadline) in self.deadlines.iter_mut().enumerate() {
             if let Some(deadline) = deadline.as_mut().filter(|_| has_caught_up || other == timer) {
@@ -215,8 +214,8 @@ impl Simulation {
         }
     }
 
-    /// Moves a timer's deadline, which touches no other timer as long as its list
-    /// starts early enough.
+    /// Changes a timer's deadline. The timer must stay in its list if that starts early
+    /// enough.
     fn reschedule(&mut self, timer: usize, deadline: u64) {
         let id = TimerId::new(timer);
         let list = self.deadlines[timer].map(|_| self.timers.list(id));
@@ -232,7 +231,7 @@ impl Simulation {
             let reach = |start: u64| start..=start.saturating_add(PackedDeadline::COUNT_MASK);
             let stays = list.is_some_and(|list| reach(start(list)).contains(&deadline));
             let linked_count = self.timers.linked_count - linked_count;
-            assert_eq!(linked_count, usize::from(!stays), "linked again");
+            assert_eq!(linked_count, usize::from(!stays), "relinked");
         }
         self.check();
     }
@@ -240,14 +239,14 @@ impl Simulation {
     fn pop(&mut self, budget: &mut usize) -> Option<usize> {
         let budget_before = *budget;
         let call_count = self.timers.call_count.get();
-        let (linked_count, unfiled_count) = (self.timers.linked_count, self.timers.unfiled_count);
+        let (linked_count, unlinked_count) = (self.timers.linked_count, self.timers.unlinked_count);
 
         let popped = self.wheel.pop_expired(&mut self.timers, self.now, budget).map(TimerId::index);
 
         let used = budget_before - *budget;
         let moved_count = self.timers.linked_count - linked_count;
         assert_eq!(used, moved_count + usize::from(popped.is_some()), "budget used");
-        assert_eq!(used, self.timers.unfiled_count - unfiled_count, "taken out of lists");
+        assert_eq!(used, self.timers.unlinked_count - unlinked_count, "unlinked");
         let call_count = self.timers.call_count.get() - call_count;
         assert!(call_count <= CALLS_MAX * used, "{call_count} calls for a budget of {used}");
         if let Some(timer) = popped {
@@ -255,21 +254,22 @@ impl Simulation {
             assert!(deadline.is_some_and(|deadline| deadline <= self.now), "{timer}: {deadline:?}");
         } else if *budget > 0 {
             assert!(!self.wheel.has_work(self.now), "work is left undone");
-            assert!(self.wheel_deadlines().all(|deadline| deadline > self.now), "one is left");
+            let is_any_due = self.wheel_deadlines().any(|deadline| deadline <= self.now);
+            assert!(!is_any_due, "a due timer is left");
         }
         self.check();
         popped
     }
 
-    /// All that is due, in order of number.
+    /// Pops all due timers. Returns them in the order of their numbers.
     fn pop_all(&mut self) -> Vec<usize> {
         let mut popped: Vec<_> = std::iter::from_fn(|| self.pop(&mut { UNLIMITED })).collect();
         popped.sort_unstable();
         popped
     }
 
-    /// The deadlines as the wheel should know them: one from before `elapsed`
-    /// has become due then.
+    /// Returns the deadlines as the wheel should have them: one before `elapsed` counts as
+    /// `elapsed`.
     fn wheel_deadlines(&self) -> impl Iterator<Item = u64> + '_ {
         self.deadlines.iter().flatten().map(|&deadline| deadline.max(self.wheel.elapsed))
     }
@@ -277,14 +277,14 @@ impl Simulation {
     fn check(&mut self) {
         let linked = self.wheel.check(&self.timers);
         let expected = self.deadlines.iter().enumerate().filter(|(_, deadline)| deadline.is_some());
-        assert!(linked.into_iter().eq(expected.map(|(timer, _)| timer)), "others are linked");
+        assert!(linked.into_iter().eq(expected.map(|(timer, _)| timer)), "wrong timers are linked");
         self.check_answers();
     }
 
     fn check_answers(&mut self) {
         self.step_count += 1;
         let elapsed = self.wheel.elapsed;
-        assert!(elapsed <= self.latest, "worked off up to {elapsed}");
+        assert!(elapsed <= self.latest, "advanced to {elapsed}, beyond {}", self.latest);
         for (timer, deadline) in self.deadlines.iter().enumerate() {
             let id = TimerId::new(timer);
             let deadline = deadline.map(|deadline| deadline.max(elapsed));
@@ -318,11 +318,11 @@ impl Drop for Simulation {
     }
 }
 
-/// Ticks where digits carry, where stamps wrap, and where time nearly ends, and
+/// Ticks where digits carry, where packed deadlines wrap, and where time nearly ends, and
 /// some just before each of them.
 fn origins() -> impl Iterator<Item = u64> {
     let carries = (1..LEVELS as u32).map(|level| 1 << (level * LEVEL_BITS));
-    let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|turn: u64| turn << PackedDeadline::BITS);
+    let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|wrap: u64| wrap << PackedDeadline::BITS);
     let ends = [1 << 62, 1 << 63, u64::MAX - 2 * HORIZON];
     let before = [0, 1, 2, 63, 64, 65, 4_097, HORIZON];
     carries
@@ -355,21 +355,21 @@ fn assert_due_exactly_at(deadline: u64, origin: u64) {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum List {
-    /// A slot of level 0, due.
+    /// A slot of level 0; its timers are due.
     Lowest,
-    /// A slot of level 2, not due.
+    /// A slot of level 2; its timers are not due.
     Higher,
-    /// What was that slot, being linked again, when it is due.
+    /// The list of that slot while it cascades; its timers are due.
     CascadingDue,
-    /// The same, not due.
+    /// The same; its timers are not due.
     CascadingEarly,
 }
 
 const LISTS: [List; 4] = [List::Lowest, List::Higher, List::CascadingDue, List::CascadingEarly];
 const DUE_LISTS: [List; 2] = [List::Lowest, List::CascadingDue];
 
-/// A wheel with the timers `0..count` in one list, in this order and with one
-/// deadline, and nothing else. It is returned too.
+/// Returns a wheel of the timers `0..count` in one list, in this order, and their common
+/// deadline.
 fn one_list(list: List, count: usize) -> (Simulation, u64) {
     let mut sim = Simulation::new(0, count + 1);
     let deadline = if list == List::Lowest { 5 } else { 0o2_01_06 };
@@ -380,7 +380,7 @@ fn one_list(list: List, count: usize) -> (Simulation, u64) {
         List::Lowest => sim.set_now(deadline),
         List::Higher => {}
         List::CascadingDue | List::CascadingEarly => {
-            // The first one leaves the list, and the budget is used up.
+            // The first one leaves the list and uses up the budget.
             sim.insert(count, deadline);
             sim.set_now(if list == List::CascadingDue { deadline } else { 0o2_00_00 });
             sim.pop(&mut 1);
@@ -392,14 +392,14 @@ fn one_list(list: List, count: usize) -> (Simulation, u64) {
 }
 
 #[test]
-fn fault_01_a_deadline_a_turn_ahead_is_not_in_the_current_slot() {
+fn fault_01_a_deadline_a_rotation_ahead_is_not_in_the_current_slot() {
     for level in 1..LEVELS_BELOW_HORIZON as u32 {
         let width = 1 << (level * LEVEL_BITS);
         for slot in [0, 1, 31, 62, 63] {
-            // Less than a turn ahead, and yet the digit is the same again.
+            // Less than a rotation ahead, and yet the digit is the same again.
             let end_of_slot = slot * width + width - 1;
-            let slot_a_turn_ahead = (slot + SLOTS as u64) * width;
-            for deadline in [slot_a_turn_ahead, slot_a_turn_ahead + 1] {
+            let slot_a_rotation_ahead = (slot + SLOTS as u64) * width;
+            for deadline in [slot_a_rotation_ahead, slot_a_rotation_ahead + 1] {
                 if deadline - end_of_slot <= HORIZON {
                     assert_due_exactly_at(deadline, end_of_slot);
                 }
@@ -433,7 +433,7 @@ fn fault_03_a_deadline_already_past_is_due_at_once() {
             sim.insert(0, deadline);
             sim.insert(1, origin + 1_000);
             assert_eq!(sim.pop_all(), [0]);
-            // Past, but after what has been worked off.
+            // Past, but after `elapsed`.
             sim.set_now(origin + 2_000);
             sim.insert(2, origin + 500);
             sim.insert(0, deadline);
@@ -477,7 +477,7 @@ fn catching_up_keeps_every_list() {
             let (mut sim, _) = one_list(list, 3);
             sim.timers.timers.extend(Table::new(4).timers);
             sim.deadlines.extend([None; 4]);
-            // Later than the moment at which it catches up, long after a carry.
+            // It catches up long after a carry; these deadlines are later than that.
             let catch_up = sim.wheel.elapsed + HORIZON + (1 << 43);
             sim.set_now(catch_up - 100);
             sim.insert(4, catch_up + 1);
@@ -501,7 +501,7 @@ fn catching_up_keeps_every_list() {
 fn fault_05_no_level_wraps() {
     for origin in origins() {
         let mut sim = Simulation::new(origin, LEVELS_BELOW_HORIZON);
-        // A timer for each level, again and again.
+        // A timer for each level, ten times.
         for _ in 0..10 {
             for level in 0..LEVELS_BELOW_HORIZON {
                 sim.reset(level, sim.now + (1 << (level as u32 * LEVEL_BITS)) + 1);
@@ -526,13 +526,13 @@ fn fault_06_the_clock_stands_still_goes_back_and_jumps() {
         sim.insert(1, HORIZON);
         assert_eq!((sim.pop_all(), sim.pop_all()), (vec![], vec![]));
 
-        // A jump passes years of empty slots, and the occupied one on the way.
+        // A jump over years of empty slots, and an occupied one.
         sim.set_now(1_000 + jump);
         assert_eq!(sim.pop(&mut UNLIMITED.clone()), Some(0));
         assert_eq!(sim.pop_all(), if jump < HORIZON { vec![] } else { vec![1] });
 
-        // Back in time nothing is due, not even what is past already: the wheel
-        // never turns back.
+        // Before that time nothing is due, not even a deadline in the past: the wheel never
+        // turns back.
         sim.set_now(1_005);
         sim.insert(2, 1_000);
         sim.insert(3, 1_000 + jump + 5);
@@ -560,8 +560,8 @@ fn fault_07_mass_expiry_and_cascades_keep_to_the_budget() {
                     sim.insert(timer, spread(timer as u64));
                 }
                 sim.set_now(jump);
-                // `pop` asserts that each call stays within what it is given, and
-                // that every timer is due or not as it should be meanwhile.
+                // `pop` asserts that each call stays within its budget, and that in between
+                // exactly the timers are due that should be.
                 let mut used_total = 0;
                 while sim.wheel.has_work(jump) {
                     let mut left = budget;
@@ -683,17 +683,17 @@ fn fault_12_next_expiry_follows_resets_and_removals() {
     }
     sim.remove(2);
     assert_eq!(sim.wheel.next_expiry(), Some(35));
-    // Of a higher level it is the start of the slot.
+    // On a higher level it is the start of the slot.
     sim.remove(1);
     sim.reset(0, 0o3_00_17);
     assert_eq!(sim.wheel.next_expiry(), Some(0o3_00_00));
-    // The call that the removed timer would have been due for finds that out.
+    // At the removed timer's deadline, the wheel finds that there is nothing to do.
     sim.set_now(20);
     assert_eq!(sim.pop_all(), [0usize; 0]);
     assert!(!sim.wheel.has_work(0o3_00_00 - 1));
 
-    // Whoever sleeps until then comes to the first deadline soon, whatever has
-    // been reset and removed. `check_answers` compares it with the first deadline.
+    // Sleeping until `next_expiry` leads to the first deadline within a few wake-ups,
+    // whatever has been reset and removed. `check_answers` compares the two each time.
     let mut rng = Rng::with_seed(12);
     for origin in origins() {
         let mut sim = Simulation::new(origin, 12);
@@ -706,7 +706,7 @@ fn fault_12_next_expiry_follows_resets_and_removals() {
             for wake_up_count in 1.. {
                 assert!(wake_up_count <= LEVELS, "still before {first:#x}");
                 let wake_up = sim.wheel.next_expiry().unwrap();
-                assert!(wake_up > sim.now, "it is {wake_up} already");
+                assert!(wake_up > sim.now, "woken up at {wake_up}, which is not ahead");
                 sim.set_now(wake_up);
                 if !sim.pop_all().is_empty() {
                     assert_eq!(wake_up, first);
@@ -736,8 +736,8 @@ fn inserting_costs_the_same_however_many_there_are() {
     }
 }
 
-/// As a session does that is used again: the usual move of a deadline. `reschedule`
-/// asserts that no list changes while the timer's own starts early enough.
+/// As the deadline of a session that stays in use. `reschedule` asserts that no list changes
+/// while the timer's own starts early enough.
 #[test]
 fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed() {
     let mut sim = Simulation::new(0, 3);
@@ -758,7 +758,7 @@ fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed() {
     assert_eq!(sim.pop_all(), [1]);
 }
 
-/// On the lowest level too, where a list's time is its timers' as a rule.
+/// On the lowest level, a list's start is usually the deadline of its timers.
 #[test]
 fn what_is_postponed_on_the_lowest_level_is_not_due() {
     let mut sim = Simulation::new(0, 2);
@@ -772,7 +772,7 @@ fn what_is_postponed_on_the_lowest_level_is_not_due() {
 }
 
 #[test]
-fn a_deadline_moved_to_before_its_list_is_filed_again() {
+fn a_deadline_moved_to_before_its_list_is_relinked() {
     let mut sim = Simulation::new(0, 2);
     sim.insert(0, 0o5_00_00);
     sim.reschedule(0, 0o4_77_77);
@@ -781,8 +781,8 @@ fn a_deadline_moved_to_before_its_list_is_filed_again() {
 }
 
 #[test]
-fn an_idle_wheel_files_no_higher_than_a_busy_one() {
-    // Nobody calls `pop_expired` as long as there is no work.
+fn an_idle_wheel_links_no_higher_than_a_busy_one() {
+    // `pop_expired` is not called as long as there is no work.
     for idle in [1_000, 1 << 40, HORIZON - 2] {
         let mut sim = Simulation::new(0, 2);
         sim.insert(0, HORIZON);
@@ -794,16 +794,16 @@ fn an_idle_wheel_files_no_higher_than_a_busy_one() {
 }
 
 #[test]
-fn a_timer_is_filed_at_most_once_a_level() {
-    // The most there is: a carry through all digits, then a one in each.
+fn a_timer_is_linked_at_most_once_a_level() {
+    // The worst case: a carry through all digits, then a one in each.
     let carry = 1 << 60;
-    let mut life = vec![(carry - 1, carry + 0o1_11_11_11_11_11_11_11_11 % HORIZON)];
+    let mut cases = vec![(carry - 1, carry + 0o1_11_11_11_11_11_11_11_11 % HORIZON)];
     let mut rng = Rng::with_seed(0);
     for origin in origins() {
-        life.push((origin, origin + rng.u64(..=HORIZON)));
+        cases.push((origin, origin + rng.u64(..=HORIZON)));
     }
     let mut most = 0;
-    for (origin, deadline) in life {
+    for (origin, deadline) in cases {
         let mut sim = Simulation::new(origin, 1);
         sim.insert(0, deadline);
         while let Some(wake_up) = sim.wheel.next_expiry() {
@@ -815,7 +815,7 @@ fn a_timer_is_filed_at_most_once_a_level() {
     assert!((LEVELS_BELOW_HORIZON..=LEVELS).contains(&most), "{most}");
 }
 
-/// A tick after `now`, or just before: often beside a boundary, or a deadline.
+/// Returns a tick after `now`, or just before it, often beside a boundary or a deadline.
 fn random_tick(rng: &mut Rng, sim: &Simulation, span_bits: u32) -> u64 {
     let span = 1 << rng.u32(..=span_bits);
     let tick = match rng.u8(..8) {
@@ -833,8 +833,8 @@ fn random_tick(rng: &mut Rng, sim: &Simulation, span_bits: u32) -> u64 {
     }
 }
 
-/// Runs of random operations, each run of a character of its own. Returns how
-/// often a wheel had to catch up.
+/// Runs random operations, with parameters of its own for each seed. Returns how often a
+/// wheel had to catch up.
 fn model(seeds: std::ops::Range<u64>) -> usize {
     const STEPS: usize = 500;
     let origins: Vec<_> = origins().chain([0]).collect();
@@ -845,7 +845,7 @@ fn model(seeds: std::ops::Range<u64>) -> usize {
         let origin = rng.choice(&origins).unwrap().saturating_sub(rng.u64(..80));
         let jump_bits = rng.choice([3, 7, 13, 25, 43, 54]).unwrap();
         let deadline_bits = rng.choice([jump_bits.min(52), 8, 52]).unwrap();
-        // Seldom popped, or with small budgets, it falls far behind.
+        // With few pops, or small budgets, the wheel falls far behind.
         let pop_percent = rng.choice([2, 30]).unwrap();
         let budgets = rng.choice([&[0, 1][..], &[0, 1, 2, 3, 9], &[UNLIMITED]]).unwrap();
         let goes_back = rng.u8(..4) == 0;
@@ -879,7 +879,7 @@ fn model(seeds: std::ops::Range<u64>) -> usize {
                 }
             }
         }
-        // The end of time itself never comes.
+        // `u64::MAX` never comes.
         let last = sim.wheel_deadlines().filter(|&deadline| deadline != u64::MAX).max();
         sim.set_now(last.unwrap_or(0).max(sim.latest));
         while sim.wheel.has_work(sim.now) {
@@ -891,7 +891,7 @@ fn model(seeds: std::ops::Range<u64>) -> usize {
     catch_up_count
 }
 
-// Two halves, so that they run side by side.
+// Two halves, so that they run in parallel.
 #[test]
 fn model_first_half_million_steps() {
     assert!(model(0..1_000) > 100);
@@ -947,14 +947,14 @@ fn a_slot_starts_where_its_digit_begins() {
     for tick in ticks() {
         for level in 0..LEVELS {
             let width = (SLOTS as u128).pow(level as u32);
-            let turn = width * SLOTS as u128;
+            let rotation = width * SLOTS as u128;
             assert_eq!(
                 slot_index(tick, level) as u128,
-                u128::from(tick) % turn / width,
+                u128::from(tick) % rotation / width,
                 "{tick:#o}"
             );
             for slot in [0, 1, 15, 16, 62, 63] {
-                let expected = u128::from(tick) / turn * turn + slot as u128 * width;
+                let expected = u128::from(tick) / rotation * rotation + slot as u128 * width;
                 if expected <= u128::from(u64::MAX) {
                     let start = slot_start(tick, level, slot);
                     assert_eq!(u128::from(start), expected, "{tick:#o}, {level}, {slot}");
@@ -965,7 +965,7 @@ fn a_slot_starts_where_its_digit_begins() {
 }
 
 #[test]
-fn a_stamp_tells_any_deadline_within_reach() {
+fn a_packed_deadline_holds_any_deadline_within_reach() {
     for start in ticks() {
         let exact_max = PackedDeadline::COUNT_MASK;
         let furthest = 2 * HORIZON - 2 * PackedDeadline::COARSE_TICKS;
@@ -1006,7 +1006,7 @@ fn what_is_up_to_2_to_the_36_ahead_is_exact() {
     }
 }
 
-/// To be far behind is no reason to touch every timer, unless a carry is as far behind.
+/// Being far behind is no reason to touch every timer, unless a carry lies as far back.
 #[test]
 fn an_idle_wheel_does_not_catch_up_where_it_need_not() {
     for (origin, lag, catches_up) in [
