@@ -41,37 +41,32 @@ const RUN_MIN: usize = 4;
 const SORT_BUCKETS_LOG2: u32 = 8;
 const SORT_BUCKETS: usize = 1 << SORT_BUCKETS_LOG2;
 
-/// The entries of a chunk by shard, and as they came within a shard.
-struct ShardOrder<const N: usize>(ArrayVec<u16, N>);
-
-impl<const N: usize> ShardOrder<N> {
-    fn new() -> Self {
-        const { assert!(N <= 1 << u16::BITS) };
-        Self(ArrayVec::new())
+/// Orders the entries of a chunk by shard, and as they came within a shard: a counting sort.
+#[inline(never)]
+fn sort_by_shard<const N: usize>(
+    order: &mut ArrayVec<u16, N>,
+    hashes: impl ExactSizeIterator<Item = KeyHash> + Clone,
+    shards: usize,
+) {
+    const { assert!(N <= 1 << u16::BITS) };
+    let shards_log2 = usize::BITS - (shards - 1).leading_zeros();
+    let shift = shards_log2.saturating_sub(SORT_BUCKETS_LOG2);
+    // Less than that anyway; so the compiler sees it too.
+    let bucket = |hash: KeyHash| (hash.shard(shards) >> shift) % SORT_BUCKETS;
+    let mut starts = [0_u16; SORT_BUCKETS];
+    for hash in hashes.clone() {
+        starts[bucket(hash)] += 1;
     }
-
-    /// A counting sort.
-    #[inline(never)]
-    fn sort(&mut self, hashes: impl ExactSizeIterator<Item = KeyHash> + Clone, shards: usize) {
-        let shards_log2 = usize::BITS - (shards - 1).leading_zeros();
-        let shift = shards_log2.saturating_sub(SORT_BUCKETS_LOG2);
-        // Less than that anyway; so the compiler sees it too.
-        let bucket = |hash: KeyHash| (hash.shard(shards) >> shift) % SORT_BUCKETS;
-        let mut starts = [0_u16; SORT_BUCKETS];
-        for hash in hashes.clone() {
-            starts[bucket(hash)] += 1;
-        }
-        let mut sum = 0;
-        for start in &mut starts[..((shards - 1) >> shift) + 1] {
-            sum += std::mem::replace(start, sum);
-        }
-        self.0.clear();
-        self.0.extend(std::iter::repeat_n(0, hashes.len()));
-        for (position, hash) in hashes.enumerate() {
-            let start = &mut starts[bucket(hash)];
-            self.0[usize::from(*start)] = position as u16;
-            *start += 1;
-        }
+    let mut sum = 0;
+    for start in &mut starts[..((shards - 1) >> shift) + 1] {
+        sum += std::mem::replace(start, sum);
+    }
+    order.clear();
+    order.extend(std::iter::repeat_n(0, hashes.len()));
+    for (position, hash) in hashes.enumerate() {
+        let start = &mut starts[bucket(hash)];
+        order[usize::from(*start)] = position as u16;
+        *start += 1;
     }
 }
 
@@ -116,13 +111,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized + 'a,
     {
         let mut chunk = Keys::new();
-        let mut order = ShardOrder::<KEYS_PER_CHUNK>::new();
+        let mut order = ArrayVec::<u16, KEYS_PER_CHUNK>::new();
         let mut found = ArrayVec::<Option<SlotId>, KEYS_PER_CHUNK>::new();
         let mut done = 0;
         while next_keys(&mut chunk, &mut keys, &self.hasher) {
-            order.sort(chunk.iter().map(|&(hash, _)| hash), self.shards.len());
+            let hashes = chunk.iter().map(|&(hash, _)| hash);
+            sort_by_shard(&mut order, hashes, self.shards.len());
             let shard_of = |&position: &u16| self.shard_of(chunk[usize::from(position)].0);
-            for run in order.0.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
+            for run in order.chunk_by(|one, other| shard_of(one) == shard_of(other)) {
                 let number = shard_of(&run[0]);
                 let keys = run.iter().map(|&position| chunk[usize::from(position)]);
                 let positions = run.iter().map(|&position| done + usize::from(position));
@@ -185,10 +181,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         ttl: Option<Duration>,
     ) {
         let mut chunk = ArrayVec::<Entry<K, V>, N>::new();
-        let mut order = ShardOrder::<N>::new();
+        let mut order = ArrayVec::<u16, N>::new();
         while Entry::next_chunk(&mut chunk, &mut entries, &self.hasher) {
-            order.sort(chunk.iter().map(|entry| entry.hash), self.shards.len());
-            let mut left = &*order.0;
+            let hashes = chunk.iter().map(|entry| entry.hash);
+            sort_by_shard(&mut order, hashes, self.shards.len());
+            let mut left = &*order;
             while !left.is_empty() {
                 let inserted = self.insert_run(&mut chunk, left, ttl);
                 left = &left[inserted..];

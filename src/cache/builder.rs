@@ -4,17 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
+
 use super::Cache;
 use super::inner::{CloseOnDrop, Inner, Listener, SharedClock};
+use super::locked_shard::LockedShard;
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
+use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{self, Reapable, ReaperThread, process_reaper};
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
+use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
+use crate::shim::AtomicBool;
 use crate::time::clock::{Clock, ClockSource};
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
@@ -177,66 +183,6 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::<u64, u64>::builder().capacity(100).build()?;
-    /// assert!(cache.is_empty());
-    /// # Ok::<(), punctual::BuildError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// A [`BuildError`] that says what to change, if the configuration is
-    /// impossible, the memory cannot be allocated or the reaper's thread cannot be started.
-    pub fn build(self) -> Result<Cache<K, V, S>, BuildError>
-    where
-        K: Send + 'static,
-        V: Send + 'static,
-        S: Send + Sync + 'static,
-    {
-        let mode = self.resolve_reaper()?;
-        let cache = self.build_with_reaper((mode == Reaper::Thread).then(process_reaper))?;
-        if mode == Reaper::Thread {
-            reaper::start()
-                .map_err(|error| BuildError::ThreadNotStarted { reason: error.kind() })?;
-        }
-        Ok(cache)
-    }
-
-    /// [`build`](Self::build) with any reaper, whose thread it does not start.
-    pub(crate) fn build_with_reaper(
-        self,
-        reaper: Option<&'static ReaperThread>,
-    ) -> Result<Cache<K, V, S>, BuildError>
-    where
-        K: Send + 'static,
-        V: Send + 'static,
-        S: Send + Sync + 'static,
-    {
-        let (geometry, footprint) = self.plan()?;
-        BuildError::probe(footprint.total())?;
-        let source = self.clock.for_resolution(self.settings.resolution);
-        let inner = Inner::new(
-            &geometry,
-            &self.settings,
-            source,
-            reaper,
-            self.hasher,
-            self.listener,
-            footprint,
-        )?;
-        BuildError::probe(CloseOnDrop::<K, V, S>::HANDLE_BYTES)?;
-        let inner = Arc::new(inner);
-        let registered = inner.reaper.thread.map(|thread| {
-            let cache: Arc<dyn Reapable> = inner.clone();
-            thread.register(cache.clone());
-            cache
-        });
-        let close_guard = Arc::new(CloseOnDrop::new(inner.clone(), registered));
-        Ok(Cache { inner, close_guard })
-    }
-
     fn resolve_reaper(&self) -> Result<Reaper, BuildError> {
         let is_system =
             matches!(self.clock, ClockSource::SystemCoarse | ClockSource::SystemPrecise);
@@ -254,6 +200,68 @@ impl<K, V, S> Builder<K, V, S> {
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
         let other_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
         self.settings.plan::<K, V>(Inner::<K, V, S>::SHARD_BYTES, other_bytes)
+    }
+}
+
+impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, V, S> {
+    /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::<u64, u64>::builder().capacity(100).build()?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`BuildError`] that says what to change, if the configuration is
+    /// impossible, the memory cannot be allocated or the reaper's thread cannot be started.
+    pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
+        let mode = self.resolve_reaper()?;
+        let cache = self.build_with_reaper((mode == Reaper::Thread).then(process_reaper))?;
+        if mode == Reaper::Thread {
+            reaper::start()
+                .map_err(|error| BuildError::ThreadNotStarted { reason: error.kind() })?;
+        }
+        Ok(cache)
+    }
+
+    /// [`build`](Self::build) with any reaper, whose thread it does not start.
+    pub(crate) fn build_with_reaper(
+        self,
+        reaper: Option<&'static ReaperThread>,
+    ) -> Result<Cache<K, V, S>, BuildError> {
+        let (geometry, footprint) = self.plan()?;
+        BuildError::probe(footprint.total())?;
+        let source = self.clock.for_resolution(self.settings.resolution);
+        let timebase = source.timebase(self.settings.resolution);
+        let now = source.now(&timebase).tick;
+        let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| {
+            CachePadded::new(LockedShard::new(shard, now))
+        })?;
+        let is_coarse = matches!(source, ClockSource::SystemCoarse);
+        let inner = Inner {
+            shards,
+            hasher: self.hasher,
+            reaper: ReaperHandle::new(reaper, timebase, is_coarse),
+            source,
+            timebase,
+            ttl: self.settings.ttl,
+            reap_limit: self.settings.reap_limit,
+            listener: self.listener,
+            footprint,
+            capacity: geometry.capacity(),
+            is_closed: AtomicBool::new(false),
+        };
+        BuildError::probe(CloseOnDrop::<K, V, S>::HANDLE_BYTES)?;
+        let inner = Arc::new(inner);
+        let registered = inner.reaper.thread.map(|thread| {
+            let cache: Arc<dyn Reapable> = inner.clone();
+            thread.register(cache.clone());
+            cache
+        });
+        let close_guard = Arc::new(CloseOnDrop { inner: inner.clone(), registered });
+        Ok(Cache { inner, close_guard })
     }
 }
 

@@ -8,16 +8,12 @@ use crossbeam_utils::CachePadded;
 use super::load::waiters::SharedLoads;
 use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
-use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::panic::FirstPanic;
+use crate::reaper::Reapable;
 use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
-use crate::reaper::{Reapable, ReaperThread};
 use crate::removal::{RemovalCause, Removed};
-use crate::settings::Settings;
-use crate::shard::Shard;
-use crate::shard::geometry::Geometry;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::AtomicBool;
 use crate::time::clock::{Clock, ClockSource};
@@ -34,7 +30,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) timebase: Timebase,
     pub(super) ttl: Option<Duration>,
     pub(super) reap_limit: usize,
-    listener: Option<Listener<K, V>>,
+    pub(super) listener: Option<Listener<K, V>>,
     pub(super) footprint: Footprint,
     pub(super) capacity: usize,
     /// The last handle is gone: the reaper begins no further batch.
@@ -43,19 +39,15 @@ pub(super) struct Inner<K, V, S> {
 
 /// What the handles share and the reaper does not: dropped with the last handle.
 pub(super) struct CloseOnDrop<K, V, S> {
-    inner: Arc<Inner<K, V, S>>,
+    pub(super) inner: Arc<Inner<K, V, S>>,
     /// The cache as it is in the reaper's list.
-    registered: Option<Arc<dyn Reapable>>,
+    pub(super) registered: Option<Arc<dyn Reapable>>,
 }
 
 impl<K, V, S> CloseOnDrop<K, V, S> {
     /// What the two `Arc`s of the handles point at: two counters before each.
     pub(super) const HANDLE_BYTES: usize =
         4 * size_of::<usize>() + size_of::<Inner<K, V, S>>() + size_of::<Self>();
-
-    pub(super) fn new(inner: Arc<Inner<K, V, S>>, registered: Option<Arc<dyn Reapable>>) -> Self {
-        Self { inner, registered }
-    }
 }
 
 impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
@@ -69,36 +61,6 @@ impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
 
 impl<K, V, S> Inner<K, V, S> {
     pub(super) const SHARD_BYTES: usize = size_of::<CachePadded<LockedShard<K, V>>>();
-
-    pub(super) fn new(
-        geometry: &Geometry,
-        settings: &Settings,
-        source: ClockSource<SharedClock>,
-        reaper: Option<&'static ReaperThread>,
-        hasher: S,
-        listener: Option<Listener<K, V>>,
-        footprint: Footprint,
-    ) -> Result<Self, BuildError> {
-        let timebase = source.timebase(settings.resolution);
-        let now = source.now(&timebase).tick;
-        let shards = Shard::allocate(geometry, settings.eviction, now, |shard| {
-            CachePadded::new(LockedShard::new(shard, now))
-        })?;
-        let is_coarse = matches!(source, ClockSource::SystemCoarse);
-        Ok(Self {
-            shards,
-            hasher,
-            reaper: ReaperHandle::new(reaper, timebase, is_coarse),
-            source,
-            timebase,
-            ttl: settings.ttl,
-            reap_limit: settings.reap_limit,
-            listener,
-            footprint,
-            capacity: geometry.capacity(),
-            is_closed: AtomicBool::new(false),
-        })
-    }
 
     pub(super) fn reaper_mode(&self) -> Reaper {
         if self.reaper.thread.is_some() { Reaper::Thread } else { Reaper::Manual }

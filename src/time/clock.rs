@@ -129,7 +129,7 @@ mod platform {
     }
 
     #[inline]
-    pub(super) fn coarse_nanos() -> u64 {
+    pub(crate) fn coarse_nanos() -> u64 {
         nanos(clock_gettime(ClockId::MonotonicCoarse))
     }
 
@@ -138,7 +138,7 @@ mod platform {
     }
 
     #[inline]
-    pub(super) fn precise_nanos() -> u64 {
+    pub(crate) fn precise_nanos() -> u64 {
         nanos(clock_gettime(ClockId::Monotonic))
     }
 }
@@ -153,7 +153,7 @@ mod platform {
         ORIGIN.get_or_init(Instant::now).elapsed()
     }
 
-    pub(super) fn coarse_nanos() -> u64 {
+    pub(crate) fn coarse_nanos() -> u64 {
         precise_nanos()
     }
 
@@ -161,7 +161,7 @@ mod platform {
         Duration::ZERO
     }
 
-    pub(super) fn precise_nanos() -> u64 {
+    pub(crate) fn precise_nanos() -> u64 {
         coarse_now().as_nanos() as u64
     }
 }
@@ -392,20 +392,13 @@ impl<D: ?Sized> fmt::Debug for ClockSource<D> {
     }
 }
 
-/// Reads the system's coarse monotonic clock, on the same scale as the precise one.
-#[inline]
-pub(crate) fn system_coarse_nanos() -> u64 {
-    platform::coarse_nanos()
-}
+/// The system's monotonic clocks, both on one scale: the coarse one, and the precise one, by
+/// which the reaper sleeps.
+pub(crate) use platform::{coarse_nanos as system_coarse_nanos, precise_nanos as system_nanos};
 
 /// Returns the step of the coarse clock; zero where the system has none.
 pub(crate) fn system_coarse_step_nanos() -> u64 {
     platform::coarse_lag().as_nanos() as u64
-}
-
-/// Reads the system's precise monotonic clock, by which the reaper sleeps.
-pub(crate) fn system_nanos() -> u64 {
-    platform::precise_nanos()
 }
 
 #[cfg(test)]
