@@ -131,15 +131,10 @@ const _: () = {
 fn values_that_must_not_be_shared_go_from_thread_to_thread() {
     let cache: Cache<u64, Cell<u64>> = Cache::new(10);
     cache.insert(1, Cell::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            let cache = cache.clone();
-            scope.spawn(move || {
-                for _ in 0..10_000 {
-                    let value = cache.read(&1, |value| value.replace(value.get() + 1));
-                    assert!(value.is_some());
-                }
-            });
+    punctual_testing::threads::in_threads(4, |_| {
+        for _ in 0..10_000 {
+            let value = cache.read(&1, |value| value.replace(value.get() + 1));
+            assert!(value.is_some());
         }
     });
     assert_eq!(cache.get(&1).map(|value| value.get()), Some(40_000));
