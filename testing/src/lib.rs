@@ -12,6 +12,7 @@ pub mod instances;
 pub mod keys;
 pub mod log;
 pub mod panics;
+pub mod proc;
 pub mod threads;
 pub mod watchdog;
 

@@ -2,10 +2,10 @@
 //! its own for each cache, since allocators keep what others gave back.
 
 use std::error::Error;
-use std::fs;
 use std::process::Command;
 
 use punctual_figures::record::ResidentMemory;
+use punctual_testing::proc::kibibytes;
 
 use crate::speed::entrants::build;
 use crate::speed::keys::Material;
@@ -47,8 +47,5 @@ pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn resident_bytes() -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024)
+    Ok(kibibytes("/proc/self/status", "VmRSS:").ok_or("no VmRSS")? as u64 * 1024)
 }
