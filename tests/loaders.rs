@@ -51,27 +51,17 @@ fn one_loads_and_the_others_get_what_it_brings() {
                 await_misses(&cache, all_miss);
                 round * 100 + number
             };
-            let seen = Mutex::new(Vec::new());
-            let act = |number| {
-                let value = match number % 3 {
-                    0 => cache.get_or_insert_with(&round, || load(number)),
-                    1 => {
-                        let made =
-                            cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number)));
-                        made.unwrap()
-                    }
-                    _ => {
-                        let loaded = cache
-                            .get_or_load(&round, || Ok::<_, ()>((load(number), Duration::MAX)));
-                        loaded.unwrap()
-                    }
-                };
-                seen.lock().unwrap().push(value);
+            let act = |number| match number % 3 {
+                0 => cache.get_or_insert_with(&round, || load(number)),
+                1 => cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number))).unwrap(),
+                _ => {
+                    let load = || Ok::<_, ()>((load(number), Duration::MAX));
+                    cache.get_or_load(&round, load).unwrap()
+                }
             };
-            in_threads(THREADS, act);
+            let seen = in_threads(THREADS, act);
             assert_eq!(runs.into_inner(), 1);
-            let seen = seen.into_inner().unwrap();
-            assert!(seen.len() as u64 == THREADS && seen.iter().all(|&value| value == seen[0]));
+            assert!(seen.iter().all(|&value| value == seen[0]), "{seen:?}");
             assert_eq!(cache.get(&round), Some(seen[0]));
         }
         let stats = cache.stats();
@@ -87,7 +77,6 @@ fn errors_and_panics_pass_the_turn_to_one_of_those_who_wait() {
         let turns = Turns::default();
         // The loaders fail until one brings a value.
         let brings = round % (THREADS + 1);
-        let failures = AtomicU64::new(0);
         let load = || {
             if turns.runs() == 0 {
                 await_misses(&cache, THREADS);
@@ -108,16 +97,11 @@ fn errors_and_panics_pass_the_turn_to_one_of_those_who_wait() {
             let loaded = catch(loading).unwrap_or_else(|panic| {
                 Err(panic.downcast_ref::<&str>().expect("the panic carries the text"))
             });
-            match loaded {
-                Ok(value) => assert_eq!(value, 7),
-                Err(text) => {
-                    assert_eq!(text, "the loader's own");
-                    failures.fetch_add(1, SeqCst);
-                }
-            }
+            assert!([Ok(7), Err("the loader's own")].contains(&loaded), "{loaded:?}");
+            loaded.is_err()
         };
-        in_threads(THREADS, act);
-        assert_eq!(failures.into_inner(), brings, "by panics: {fails_by_panic}");
+        let failures = in_threads(THREADS, act).into_iter().filter(|failed| *failed).count();
+        assert_eq!(failures as u64, brings, "by panics: {fails_by_panic}");
         assert_eq!(turns.runs(), (brings + 1).min(THREADS), "by panics: {fails_by_panic}");
         assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
     }
@@ -497,24 +481,17 @@ fn others_wait_for_no_loader_that_asks_for_its_own_key() {
     let _watchdog = Watchdog::start();
     let cache = in_one_shard();
     let runs = AtomicUsize::new(0);
-    let panics = AtomicUsize::new(0);
-    let act = |_| {
-        let loading = || {
-            cache.get_or_insert_with(&1, || {
-                if runs.fetch_add(1, SeqCst) > 0 {
-                    return 7;
-                }
-                await_misses(&cache, THREADS);
-                cache.get_or_insert_with(&1, || 8)
-            })
-        };
-        match message_of(loading) {
-            None => assert_eq!(cache.get(&1), Some(7)),
-            Some(_) => _ = panics.fetch_add(1, SeqCst),
+    let load = || {
+        if runs.fetch_add(1, SeqCst) > 0 {
+            return 7;
         }
+        await_misses(&cache, THREADS);
+        cache.get_or_insert_with(&1, || 8)
     };
-    in_threads(THREADS, act);
-    assert_eq!((runs.into_inner(), panics.into_inner()), (2, 1));
+    let loaded = in_threads(THREADS, |_| catch(|| cache.get_or_insert_with(&1, load)).ok());
+    assert_eq!(loaded.iter().filter(|loaded| loaded.is_none()).count(), 1, "one panics");
+    assert!(loaded.iter().flatten().all(|&value| value == 7), "{loaded:?}");
+    assert_eq!((runs.into_inner(), cache.get(&1)), (2, Some(7)));
 }
 
 /// Far more loads at once than a shard keeps track of.
