@@ -33,7 +33,7 @@ pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
     let mut cache = build::<u64>(who, CAPACITY, 1);
     let empty = resident_bytes()?.saturating_sub(before);
     let mut fill = |numbers: std::ops::Range<u64>| {
-        cache.fill(&mut numbers.map(|number| (u64::key(number), u64::value(number))));
+        cache.fill(&mut numbers.map(u64::entry));
         Ok::<u64, Box<dyn Error>>(resident_bytes()?.saturating_sub(before))
     };
     let (tenth, whole) = (CAPACITY as u64 / 10, CAPACITY as u64);
