@@ -17,19 +17,12 @@ use punctual::{Cache, Eviction, RemovalCause, Stats};
 use punctual_testing::alloc::{Counting, Process, Scope, process_traffic as traffic};
 use punctual_testing::watchdog::wait_until;
 
-mod posix {
-    unsafe extern "C" {
-        pub(super) safe fn getpid() -> i32;
-        pub(super) safe fn gettid() -> i32;
-    }
-}
-
 /// All threads but the process's first.
 struct OtherThreads;
 
 impl Scope for OtherThreads {
     fn is_counted(&self) -> bool {
-        posix::gettid() != posix::getpid()
+        rustix::thread::gettid() != rustix::process::getpid()
     }
 }
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use walkdir::WalkDir;
 
 /// Hosts that links may lead to.
 const HOSTS: [&str; 5] = ["docs.rs", "github.com", "redis.io", "semver.org", "www.usenix.org"];
@@ -24,20 +25,9 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 fn files_under(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("the folder is there") {
-            let path = entry.expect("it can be read").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
+    let entries = WalkDir::new(root().join(folder)).sort_by_file_name().into_iter();
+    let paths = entries.map(|entry| entry.expect("it can be read").into_path());
+    paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
 /// All Rust that a document may name, in one text.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use punctual::{Cache, Clock, SystemClock};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::panics::catch;
+use punctual_testing::proc::threads_named;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,12 +113,7 @@ fn await_that(mut is_true: impl FnMut() -> bool) {
 
 /// The folders of this process's threads that are named as the reaper is.
 fn reapers() -> Vec<PathBuf> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let is_reaper = |task: &PathBuf| {
-        let name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
-        name.trim_end() == "punctual-reaper"
-    };
-    tasks.map(|task| task.unwrap().path()).filter(is_reaper).collect()
+    threads_named("punctual-reaper")
 }
 
 /// How often the reapers have gone to sleep so far, if all of them sleep. Where that

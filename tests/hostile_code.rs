@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use punctual::{Cache, ManualClock, Reaper, RemovalCause, unsync};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::panics::{catch, message_of, panic_silently};
+use punctual_testing::threads::in_threads;
 use punctual_testing::watchdog::{Watchdog, wait_until};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -320,31 +321,20 @@ fn handles_may_go_while_a_loader_runs() {
 /// loader that it runs in its turn, a whole queue of them: the last one is served.
 #[test]
 fn waiting_threads_that_panic_in_turn_lose_no_wakeup() {
-    const THREADS: usize = 16;
+    const THREADS: u64 = 16;
     let _watchdog = Watchdog::start();
     let cache: Cache<u64, u64> =
         Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
-    let turns = AtomicUsize::new(0);
-    let results: Vec<Option<u64>> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|_| {
-                scope.spawn(|| {
-                    catch(|| {
-                        cache.get_or_insert_with(&1, || {
-                            // Not before all others can be waiting.
-                            wait_until("all ask", || cache.stats().misses >= THREADS as u64);
-                            if turns.fetch_add(1, SeqCst) + 1 < THREADS {
-                                panic_silently("dies");
-                            }
-                            42
-                        })
-                    })
-                    .ok()
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
+    let turns = AtomicU64::new(0);
+    let load = || {
+        // Not before all others can be waiting.
+        wait_until("all ask", || cache.stats().misses >= THREADS);
+        if turns.fetch_add(1, SeqCst) + 1 < THREADS {
+            panic_silently("dies");
+        }
+        42
+    };
+    let results = in_threads(THREADS, |_| catch(|| cache.get_or_insert_with(&1, load)).ok());
     assert_eq!(turns.load(SeqCst), THREADS, "each had its turn, one after the other");
     assert_eq!(results.iter().flatten().collect::<Vec<_>>(), [&42]);
     assert_eq!(cache.get(&1), Some(42));
@@ -397,29 +387,18 @@ fn a_waiter_that_panics_on_wakeup_does_not_poison_others() {
         let cache: Cache<K, V> =
             Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
         let loads = AtomicUsize::new(0);
-        let (key, value) = (&key, &value);
-        let has_died: Vec<bool> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
-                .map(|number| {
-                    let (cache, loads) = (&cache, &loads);
-                    scope.spawn(move || {
-                        DIES.set(number % 2 == 1);
-                        let ask = || {
-                            cache.get_or_insert_with(key, || {
-                                wait_until("all ask", || cache.stats().misses >= THREADS as u64);
-                                loads.fetch_add(1, SeqCst);
-                                // Made without a `Clone` that panics.
-                                let dies = DIES.replace(false);
-                                let value = value.clone();
-                                DIES.set(dies);
-                                value
-                            })
-                        };
-                        catch(ask).is_err()
-                    })
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        let load = || {
+            wait_until("all ask", || cache.stats().misses >= THREADS as u64);
+            loads.fetch_add(1, SeqCst);
+            // Made without a `Clone` that panics.
+            let dies = DIES.replace(false);
+            let value = value.clone();
+            DIES.set(dies);
+            value
+        };
+        let has_died = in_threads(THREADS as u64, |number| {
+            DIES.set(number % 2 == 1);
+            catch(|| cache.get_or_insert_with(&key, load)).is_err()
         });
         let loads = loads.load(SeqCst);
         for (number, has_died) in has_died.iter().enumerate() {
@@ -429,7 +408,7 @@ fn a_waiter_that_panics_on_wakeup_does_not_poison_others() {
         let deaths = has_died.iter().filter(|&&it| it).count();
         assert!(deaths >= THREADS / 2 - loads, "{deaths} of {} died", THREADS / 2);
         assert!((1..=THREADS / 2 + 1).contains(&loads), "{loads} loads");
-        assert!(cache.get(key).is_some());
+        assert!(cache.get(&key).is_some());
         assert_eq!(cache.len(), 1);
     }
     let _watchdog = Watchdog::start();

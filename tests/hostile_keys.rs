@@ -14,6 +14,7 @@ use std::rc::Rc;
 use foldhash::fast::FixedState;
 use punctual::{Cache, Eviction, Reaper, Stats, unsync};
 use punctual_testing::keys::HashBy;
+use punctual_testing::threads::in_threads;
 
 const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
@@ -139,22 +140,17 @@ fn all_keys_in_one_hash_cost_a_walk_and_no_more() {
 fn threads_whose_keys_share_one_hash_get_their_own_values() {
     let builder = Cache::builder().capacity(40).shards(4).hasher(HashBy(|_| 7));
     let cache: Cache<Key, u64, HashBy> = builder.reaper(Reaper::Manual).build().unwrap();
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let cache = &cache;
-            scope.spawn(move || {
-                let mut random = fastrand::Rng::with_seed(thread);
-                for _ in 0..2_000 {
-                    let key = random.u64(..30);
-                    let value = match random.u8(..4) {
-                        0 => cache.insert(Key(key), key),
-                        1 => cache.remove(&Key(key)),
-                        2 => cache.get(&Key(key)),
-                        _ => Some(cache.get_or_insert_with(&Key(key), || key)),
-                    };
-                    assert!(value.is_none_or(|value| value == key));
-                }
-            });
+    in_threads(4, |thread| {
+        let mut random = fastrand::Rng::with_seed(thread);
+        for _ in 0..2_000 {
+            let key = random.u64(..30);
+            let value = match random.u8(..4) {
+                0 => cache.insert(Key(key), key),
+                1 => cache.remove(&Key(key)),
+                2 => cache.get(&Key(key)),
+                _ => Some(cache.get_or_insert_with(&Key(key), || key)),
+            };
+            assert!(value.is_none_or(|value| value == key));
         }
     });
     adds_up(cache.stats(), cache.len());
@@ -243,17 +239,14 @@ fn weak_hashers_are_spread() {
 fn a_million_keys_made_to_collide_do_not_slow_the_default_hasher() {
     const KEYS: u64 = 1_000_000;
 
-    #[derive(PartialEq, Eq, Hash)]
-    struct Pair(u64, u64);
-
     // The hash of two numbers is a product, of which the first factor is the
     // first number xor the seed: so this one makes it zero.
     let seeded = FixedState::with_seed(42);
     let zero = seeded.build_hasher().finish();
-    let hashes: HashSet<u64> = (0..1_000).map(|b| seeded.hash_one(Pair(zero, b))).collect();
+    let hashes: HashSet<u64> = (0..1_000).map(|b| seeded.hash_one((zero, b))).collect();
     assert_eq!(hashes.len(), 1, "they are not made to collide");
 
-    struct Counted(Pair);
+    struct Counted((u64, u64));
     impl Hash for Counted {
         fn hash<H: Hasher>(&self, state: &mut H) {
             self.0.hash(state);
@@ -270,13 +263,12 @@ fn a_million_keys_made_to_collide_do_not_slow_the_default_hasher() {
     let mut cache: unsync::Cache<Counted, ()> = unsync::Cache::new(KEYS as usize);
     let (_, compared, ()) = costs(|| {
         for second in 0..KEYS {
-            cache.insert(Counted(Pair(zero, second)), ());
+            cache.insert(Counted((zero, second)), ());
         }
     });
     assert!(compared <= KEYS as usize / 10, "{compared} comparisons of new keys");
-    let (_, compared, found) = costs(|| {
-        (0..KEYS).filter(|&second| cache.contains_key(&Counted(Pair(zero, second)))).count()
-    });
+    let (_, compared, found) =
+        costs(|| (0..KEYS).filter(|&second| cache.contains_key(&Counted((zero, second)))).count());
     assert_eq!(found, cache.len());
     assert!(compared <= KEYS as usize * 11 / 10, "{compared} comparisons of {KEYS} keys");
 }
@@ -335,23 +327,18 @@ fn keys_that_lie_keep_no_thread_waiting() {
     for lie in [Lie::AlwaysEqual, Lie::NeverEqual, Lie::HashedByChance, Lie::Both] {
         let cache: Cache<Key, u64> =
             Cache::builder().capacity(50).shards(2).reaper(Reaper::Manual).build().unwrap();
-        std::thread::scope(|scope| {
-            for thread in 0..3 {
-                let cache = &cache;
-                scope.spawn(move || {
-                    LIE.set(lie);
-                    CHANCE.set(thread);
-                    for step in 0..3_000 {
-                        let key = Key(chance() % 100);
-                        match step % 4 {
-                            0 => drop(cache.insert(key, step)),
-                            1 => drop(cache.remove(&key)),
-                            2 => drop(cache.get(&key)),
-                            _ => drop(cache.get_or_insert_with(&key, || step)),
-                        }
-                        assert!(cache.len() <= cache.capacity());
-                    }
-                });
+        in_threads(3, |thread| {
+            LIE.set(lie);
+            CHANCE.set(thread);
+            for step in 0..3_000 {
+                let key = Key(chance() % 100);
+                match step % 4 {
+                    0 => drop(cache.insert(key, step)),
+                    1 => drop(cache.remove(&key)),
+                    2 => drop(cache.get(&key)),
+                    _ => drop(cache.get_or_insert_with(&key, || step)),
+                }
+                assert!(cache.len() <= cache.capacity());
             }
         });
         adds_up(cache.stats(), cache.len());

@@ -58,46 +58,29 @@ impl Crate {
 impl File<'_> {
     /// Notes a path that starts at `crate`, `super`, `self` or a module of this file.
     fn note(&mut self, path: &[String]) {
-        let here: Names = self.module.iter().chain(&self.inline).cloned().collect();
+        let here = [&*self.module, &*self.inline].concat();
         let mut target = here.clone();
-        let mut rest = path;
-        match path.first().map(String::as_str) {
-            Some("crate") => target.clear(),
-            Some("super" | "self") => {}
-            _ => {
-                // A sibling's file: whatever is no module's leads back to this one.
-                target.extend_from_slice(path);
-                return self.library.paths.push((here, target));
-            }
-        }
-        while let Some((first, others)) = rest.split_first() {
-            match first.as_str() {
-                "crate" | "self" => {}
+        for name in path {
+            match name.as_str() {
+                "crate" => target.clear(),
+                "self" => {}
                 "super" => drop(target.pop()),
-                _ => break,
+                // Of a sibling's file, or of no module: then the path leads back to this one.
+                _ => target.push(name.clone()),
             }
-            rest = others;
         }
-        target.extend_from_slice(rest);
         self.library.paths.push((here, target));
     }
 
-    fn note_tree(&mut self, tree: &UseTree, before: &mut Names) {
+    fn note_tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
         match tree {
-            UseTree::Path(path) => {
-                before.push(path.ident.to_string());
-                self.note_tree(&path.tree, before);
-                before.pop();
-            }
+            UseTree::Path(path) => self.note_tree(&path.tree, &with(&path.ident)),
             UseTree::Group(group) => {
                 group.items.iter().for_each(|tree| self.note_tree(tree, before));
             }
-            UseTree::Name(syn::UseName { ident })
-            | UseTree::Rename(syn::UseRename { ident, .. }) => {
-                before.push(ident.to_string());
-                self.note(before);
-                before.pop();
-            }
+            UseTree::Name(name) => self.note(&with(&name.ident)),
+            UseTree::Rename(rename) => self.note(&with(&rename.ident)),
             UseTree::Glob(_) => self.note(before),
         }
     }
@@ -125,7 +108,7 @@ impl<'ast> Visit<'ast> for File<'_> {
             self.inline.pop();
             return;
         }
-        let module: Names = self.module.iter().cloned().chain([name.clone()]).collect();
+        let module = [&*self.module, std::slice::from_ref(&name)].concat();
         let (plain, folder) = (self.folder.join(format!("{name}.rs")), self.folder.join(&name));
         let file = if plain.is_file() { plain } else { folder.join("mod.rs") };
         self.library.read(&file, folder, module);
@@ -133,7 +116,7 @@ impl<'ast> Visit<'ast> for File<'_> {
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         if !matches!(item.vis, Visibility::Public(_)) {
-            self.note_tree(&item.tree, &mut Names::new());
+            self.note_tree(&item.tree, &[]);
         }
     }
 

@@ -23,36 +23,29 @@ mod trace_replay;
 mod traffic;
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use punctual::ManualClock;
 
 use crate::replay::Comparison;
 use crate::report::thousands;
 use crate::subject::{Deadlines, Original, Punctual, Subject};
 use crate::trace::Request;
+use crate::trace_input::gzip;
 use crate::trace_replay::TraceRow;
 use crate::traffic::{Direction, Scenario, Traffic};
 
 /// A file of this test run. Each test uses names of its own.
-fn file(name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+fn file(name: &str, content: impl AsRef<[u8]>) -> String {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("incident");
     fs::create_dir_all(&folder).expect("the build folder can be written");
     let path = folder.join(name);
     fs::write(&path, content).expect("the build folder can be written");
-    path
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(content).expect("writing to memory cannot fail");
-    encoder.finish().expect("writing to memory cannot fail")
+    path.into_os_string().into_string().expect("the build folder's name is UTF-8")
 }
 
 // ---- The reader of traces ----
@@ -78,7 +71,7 @@ fn a_trace_is_read_plain_and_in_gzip() {
         ("cut.csv", without_last_newline.as_bytes().to_vec()),
         ("gzip.csv", gzip(SMALL_TRACE.as_bytes())),
     ] {
-        let requests = trace::read(&file(name, content)).expect(name);
+        let requests = trace::read(file(name, content).as_ref()).expect(name);
         assert_eq!(requests, expected, "{name}");
     }
 }
@@ -87,7 +80,7 @@ fn a_trace_is_read_plain_and_in_gzip() {
 fn the_extremes_of_each_field_are_read() {
     let path =
         file("extremes.csv", "0,0,0,0\n18446744073709551615,18446744073709551615,1,4294967295\n");
-    let requests = trace::read(&path).expect("both lines are well formed");
+    let requests = trace::read(path.as_ref()).expect("both lines are well formed");
     assert_eq!(requests[1].at, Duration::from_millis(u64::MAX));
     assert_eq!(requests[1].key, u64::MAX);
     assert_eq!(requests[1].ttl, Duration::from_secs(u32::MAX.into()));
@@ -115,8 +108,8 @@ fn a_malformed_line_is_named_with_its_file_and_what_was_expected() {
     {
         let name = format!("malformed_{number}.csv");
         let path = file(&name, format!("# a comment counts as a line\n1,2,3,4\n{line}\n9,9,9,9\n"));
-        let error = trace::read(&path).expect_err(line).to_string();
-        let place = format!("{}: line 3: ", path.display());
+        let error = trace::read(path.as_ref()).expect_err(line).to_string();
+        let place = format!("{path}: line 3: ");
         assert!(error.starts_with(&place), "{line:?} gave {error:?}");
         assert!(error.contains(complaint), "{line:?} gave {error:?}");
     }
@@ -135,10 +128,10 @@ fn what_is_no_trace_is_an_error_of_bounded_length() {
         ("broken.csv.gz", b"\x1f\x8b no more of gzip", "line 1: cannot read: "),
     ] {
         let path = file(name, content);
-        let error = trace::read(&path).expect_err(name).to_string();
-        assert!(error.starts_with(&path.display().to_string()), "{name} gave {error:?}");
+        let error = trace::read(path.as_ref()).expect_err(name).to_string();
+        assert!(error.starts_with(&path), "{name} gave {error:?}");
         assert!(error.contains(complaint), "{name} gave {error:?}");
-        assert!(error.len() < path.as_os_str().len() + 200, "{name} gave {error:?}");
+        assert!(error.len() < path.len() + 200, "{name} gave {error:?}");
     }
 }
 
@@ -337,16 +330,12 @@ fn program() -> PathBuf {
     program
 }
 
-fn run<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Output {
-    Command::new(program()).args(arguments).output().expect("the example can be run")
-}
-
-fn stdout(output: &Output) -> &str {
-    std::str::from_utf8(&output.stdout).expect("text is UTF-8")
-}
-
-fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).expect("text is UTF-8")
+/// Runs the program, which must end with that exit code; returns its standard output and error.
+fn run(arguments: &[impl AsRef<OsStr>], code: i32) -> (String, String) {
+    let output = Command::new(program()).args(arguments).output().expect("the example can be run");
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let text = |bytes| String::from_utf8(bytes).expect("text is UTF-8");
+    (text(output.stdout), text(output.stderr))
 }
 
 fn assert_at_most_100_columns(text: &str) {
@@ -357,11 +346,10 @@ fn assert_at_most_100_columns(text: &str) {
 
 #[test]
 fn help_goes_to_standard_output() {
-    let output = run(["--help"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(stdout(&output).contains("--trace FILE") && stdout(&output).contains("--capacity N"));
-    assert_at_most_100_columns(stdout(&output));
-    assert_eq!(stderr(&output), "");
+    let (stdout, stderr) = run(&["--help"], 0);
+    assert!(stdout.contains("--trace FILE") && stdout.contains("--capacity N"), "{stdout}");
+    assert_at_most_100_columns(&stdout);
+    assert_eq!(stderr, "");
 }
 
 #[test]
@@ -379,37 +367,32 @@ fn wrong_arguments_end_with_2() {
         (&["--trace", "a", "--capacity", "many"], "not \"many\""),
         (&["--trace", "a", "--capacity=1.5"], "not \"1.5\""),
     ] {
-        let output = run(arguments.iter().copied());
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
-        assert!(stderr(&output).starts_with("error: "), "{arguments:?}: {output:?}");
-        assert!(stderr(&output).contains(complaint), "{arguments:?}: {output:?}");
-        assert_eq!(stdout(&output), "", "{arguments:?}");
+        let (stdout, stderr) = run(arguments, 2);
+        assert!(stderr.starts_with("error: "), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(complaint), "{arguments:?}: {stderr}");
+        assert_eq!(stdout, "", "{arguments:?}");
     }
 }
 
 #[test]
 fn an_impossible_capacity_is_a_wrong_argument() {
     let path = file("impossible_capacity.csv", SMALL_TRACE);
-    let path = path.to_str().expect("the build folder's name is UTF-8");
-    let output = run(["--trace", path, "--capacity", "18446744073709551615"]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(stderr(&output).contains("--capacity 18446744073709551615: "), "{output:?}");
+    let (_, stderr) = run(&["--trace", &path, "--capacity", "18446744073709551615"], 2);
+    assert!(stderr.contains("--capacity 18446744073709551615: "), "{stderr}");
 }
 
 #[test]
 fn an_unusable_trace_ends_with_1() {
     let malformed = file("malformed.csv", "0,0,16,2230\n5,1,nineteen,60\n");
-    let malformed = malformed.to_str().expect("the build folder's name is UTF-8");
     let place = format!("error: {malformed}: line 2: key_bytes is \"nineteen\"");
     for (path, complaint) in [
-        (malformed, place.as_str()),
+        (&*malformed, &*place),
         ("no/such/file.csv", "error: no/such/file.csv: cannot read: "),
         (env!("CARGO_TARGET_TMPDIR"), "cannot read: "),
     ] {
-        let output = run(["--trace", path]);
-        assert_eq!(output.status.code(), Some(1), "{path}: {output:?}");
-        assert!(stderr(&output).contains(complaint), "{path}: {output:?}");
-        assert_eq!(stdout(&output), "", "{path}");
+        let (stdout, stderr) = run(&["--trace", path], 1);
+        assert!(stderr.contains(complaint), "{path}: {stderr}");
+        assert_eq!(stdout, "", "{path}");
     }
 }
 
@@ -421,27 +404,24 @@ fn rotating_trace() -> String {
 #[test]
 fn a_trace_gives_a_row_for_each_capacity() {
     let path = file("rotating.csv.gz", gzip(rotating_trace().as_bytes()));
-    let path = path.to_str().expect("the build folder's name is UTF-8");
-    let output = run(["--trace", path, "--capacity", "10", "--capacity", "1000"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_at_most_100_columns(stdout(&output));
-    assert!(stdout(&output).contains("1,000 requests, 10 keys"), "{output:?}");
-    let rows: Vec<&str> = stdout(&output).lines().filter(|line| line.contains('%')).collect();
-    assert_eq!(rows.len(), 2, "{output:?}");
+    let (stdout, _) = run(&["--trace", &path, "--capacity", "10", "--capacity", "1000"], 0);
+    assert_at_most_100_columns(&stdout);
+    assert!(stdout.contains("1,000 requests, 10 keys"), "{stdout}");
+    let rows: Vec<&str> = stdout.lines().filter(|line| line.contains('%')).collect();
+    assert_eq!(rows.len(), 2, "{stdout}");
     assert!(rows[0].trim_start().starts_with("10 |"), "{rows:?}");
     assert!(rows[1].trim_start().starts_with("1,000 |"), "{rows:?}");
 
     // Without --capacity it chooses for itself, and the same on every run.
-    let output = run(["--trace", path]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(stdout(&output).lines().filter(|line| line.contains('%')).count() >= 3);
-    assert_eq!(stdout(&output), stdout(&run(["--trace", path])));
+    let (stdout, _) = run(&["--trace", &path], 0);
+    assert!(stdout.lines().filter(|line| line.contains('%')).count() >= 3);
+    assert_eq!(stdout, run(&["--trace", &path], 0).0);
 }
 
 #[test]
 fn a_ttl_of_zero_is_not_stored() {
     let path = file("zero_ttl.csv", "0,7,16,0\n".repeat(100));
-    let requests = trace::read(&path).expect("the trace is well formed");
+    let requests = trace::read(path.as_ref()).expect("the trace is well formed");
     let row = TraceRow::replay(&requests, 10).expect("the capacity is possible");
     for outcome in [row.original, row.punctual] {
         assert_eq!(outcome.hit_ratio(), 0.0, "{row:?}");
@@ -453,7 +433,7 @@ fn a_ttl_of_zero_is_not_stored() {
 #[test]
 fn the_table_of_a_trace_fits_its_columns() {
     let path = file("table.csv", rotating_trace());
-    let requests = trace::read(&path).expect("the trace is well formed");
+    let requests = trace::read(path.as_ref()).expect("the trace is well formed");
     let keys = trace_replay::distinct_keys(&requests);
     assert_eq!(keys, 10);
     let mut row = TraceRow::replay(&requests, 3).expect("the capacity is possible");
@@ -480,5 +460,5 @@ fn a_closed_standard_output_is_no_panic() {
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("the example ends");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(!stderr(&output).contains("panicked"), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
 }

@@ -8,8 +8,7 @@ mod loading;
 
 use std::borrow::Borrow;
 use std::cell::Cell;
-use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -19,12 +18,13 @@ use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
 use punctual_testing::keys::HashBy;
 use punctual_testing::log::Log;
 use punctual_testing::panics::{catch, message_of, panic_silently};
+use punctual_testing::threads::in_threads;
 use punctual_testing::watchdog::{Watchdog, wait_until};
 
 punctual_testing::clock_fn!(Clock);
 
 const SECOND: Duration = Duration::from_secs(1);
-const THREADS: usize = 8;
+const THREADS: u64 = 8;
 
 /// Waits until so many look-ups have found nothing: those threads are waiting
 /// for the load, or just about to.
@@ -33,16 +33,6 @@ fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
         // Not `yield_now`: beside busy programs that keeps the others from running.
         thread::sleep(Duration::from_micros(50));
     }
-}
-
-/// Runs the same in so many threads at once.
-fn in_threads(threads: usize, act: impl Fn(usize) + Sync) {
-    thread::scope(|scope| {
-        for number in 0..threads {
-            let act = &act;
-            scope.spawn(move || act(number));
-        }
-    });
 }
 
 // ---- Taking turns ----
@@ -54,35 +44,24 @@ fn one_loads_and_the_others_get_what_it_brings() {
         let cache = Cache::builder().capacity(1_000).shards(shards).build().unwrap();
         for round in 0..300u64 {
             let runs = AtomicUsize::new(0);
-            let all_miss = (round + 1) * THREADS as u64;
+            let all_miss = (round + 1) * THREADS;
             let load = |number| {
                 runs.fetch_add(1, SeqCst);
                 // All have looked and found nothing.
                 await_misses(&cache, all_miss);
                 round * 100 + number
             };
-            let seen = Mutex::new(Vec::new());
-            let act = |number| {
-                let number = number as u64;
-                let value = match number % 3 {
-                    0 => cache.get_or_insert_with(&round, || load(number)),
-                    1 => {
-                        let made =
-                            cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number)));
-                        made.unwrap()
-                    }
-                    _ => {
-                        let loaded = cache
-                            .get_or_load(&round, || Ok::<_, ()>((load(number), Duration::MAX)));
-                        loaded.unwrap()
-                    }
-                };
-                seen.lock().unwrap().push(value);
+            let act = |number| match number % 3 {
+                0 => cache.get_or_insert_with(&round, || load(number)),
+                1 => cache.try_get_or_insert_with(&round, || Ok::<_, ()>(load(number))).unwrap(),
+                _ => {
+                    let load = || Ok::<_, ()>((load(number), Duration::MAX));
+                    cache.get_or_load(&round, load).unwrap()
+                }
             };
-            in_threads(THREADS, act);
+            let seen = in_threads(THREADS, act);
             assert_eq!(runs.into_inner(), 1);
-            let seen = seen.into_inner().unwrap();
-            assert!(seen.len() == THREADS && seen.iter().all(|&value| value == seen[0]));
+            assert!(seen.iter().all(|&value| value == seen[0]), "{seen:?}");
             assert_eq!(cache.get(&round), Some(seen[0]));
         }
         let stats = cache.stats();
@@ -91,66 +70,39 @@ fn one_loads_and_the_others_get_what_it_brings() {
 }
 
 #[test]
-fn an_error_passes_the_turn_to_one_of_those_who_wait() {
+fn errors_and_panics_pass_the_turn_to_one_of_those_who_wait() {
     let _watchdog = Watchdog::start();
-    for round in 0..200 {
+    for (round, fails_by_panic) in (0..200).flat_map(|round| [(round, false), (round, true)]) {
         let cache = in_one_shard();
         let turns = Turns::default();
         // The loaders fail until one brings a value.
         let brings = round % (THREADS + 1);
-        let errors = AtomicUsize::new(0);
-        let act = |_| {
-            let loaded = cache.get_or_load(&1, || {
-                if turns.runs() == 0 {
-                    await_misses(&cache, THREADS as u64);
-                }
-                let (turn, _turn) = turns.take();
-                if turn == brings { Ok((7, Duration::MAX)) } else { Err(turn) }
-            });
-            match loaded {
-                Ok(value) => assert_eq!(value, 7),
-                Err(_) => _ = errors.fetch_add(1, SeqCst),
+        let load = || {
+            if turns.runs() == 0 {
+                await_misses(&cache, THREADS);
+            }
+            match turns.take() {
+                (turn, _turn) if turn == brings => Ok((7, Duration::MAX)),
+                (_, _turn) if fails_by_panic => panic_silently("the loader's own"),
+                (_, _turn) => Err("the loader's own"),
             }
         };
-        in_threads(THREADS, act);
-        assert_eq!(errors.into_inner(), brings);
-        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
-        assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
-    }
-}
-
-#[test]
-fn a_panic_passes_the_turn_to_one_of_those_who_wait() {
-    let _watchdog = Watchdog::start();
-    for round in 0..100 {
-        let cache = in_one_shard();
-        let turns = Turns::default();
-        let brings = round % (THREADS + 1);
-        let panics = AtomicUsize::new(0);
         let act = |_| {
             let loading = || {
-                cache.get_or_insert_with(&1, || {
-                    if turns.runs() == 0 {
-                        await_misses(&cache, THREADS as u64);
-                    }
-                    let (turn, _turn) = turns.take();
-                    if turn != brings {
-                        panic_silently("the loader's own");
-                    }
-                    7
-                })
-            };
-            match catch(loading) {
-                Ok(value) => assert_eq!(value, 7),
-                Err(panic) => {
-                    assert_eq!(panic.downcast_ref(), Some(&"the loader's own"));
-                    panics.fetch_add(1, SeqCst);
+                if fails_by_panic {
+                    return Ok(cache.get_or_insert_with(&1, || load().unwrap().0));
                 }
-            }
+                cache.get_or_load(&1, load)
+            };
+            let loaded = catch(loading).unwrap_or_else(|panic| {
+                Err(panic.downcast_ref::<&str>().expect("the panic carries the text"))
+            });
+            assert!([Ok(7), Err("the loader's own")].contains(&loaded), "{loaded:?}");
+            loaded.is_err()
         };
-        in_threads(THREADS, act);
-        assert_eq!(panics.into_inner(), brings);
-        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
+        let failures = in_threads(THREADS, act).into_iter().filter(|failed| *failed).count();
+        assert_eq!(failures as u64, brings, "by panics: {fails_by_panic}");
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS), "by panics: {fails_by_panic}");
         assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
     }
 }
@@ -161,9 +113,8 @@ fn other_keys_do_not_wait() {
     for cache in [1, 8].map(in_shards) {
         let cache = &cache;
         // Each loader ends only after all have begun.
-        let all_load = &Barrier::new(THREADS);
-        let act = |number| {
-            let key = number as u64;
+        let all_load = &Barrier::new(THREADS as usize);
+        let act = |key| {
             let value = cache.get_or_insert_with(&key, || {
                 all_load.wait();
                 assert_eq!(cache.get(&key), None);
@@ -173,7 +124,7 @@ fn other_keys_do_not_wait() {
             assert_eq!(value, key);
         };
         in_threads(THREADS, act);
-        assert_eq!(cache.len(), 2 * THREADS);
+        assert_eq!(cache.len() as u64, 2 * THREADS);
     }
 }
 
@@ -181,24 +132,19 @@ fn other_keys_do_not_wait() {
 #[test]
 fn a_load_evicts_nothing_before_it_is_done() {
     let _watchdog = Watchdog::start();
-    let evicted = Arc::new(AtomicUsize::new(0));
-    let told = evicted.clone();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(8)
-        .shards(1)
-        .on_removal(move |_: &u64, _: &u64, _| _ = told.fetch_add(1, SeqCst))
-        .build()
-        .unwrap();
+    let told = Log::default();
+    let builder = Cache::builder().capacity(8).shards(1);
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
     for key in 0..8 {
         cache.insert(key, key);
     }
     for fails in [true, false] {
         let loaded = cache.get_or_load(&100, || {
-            assert_eq!((cache.len(), evicted.load(SeqCst)), (8, 0));
+            assert_eq!((cache.len(), told.len()), (8, 0));
             if fails { Err(()) } else { Ok((100, Duration::MAX)) }
         });
         assert_eq!(loaded.is_err(), fails);
-        assert_eq!((cache.len(), evicted.load(SeqCst)), (8, usize::from(!fails)));
+        assert_eq!((cache.len(), told.len()), (8, usize::from(!fails)));
     }
 }
 
@@ -206,7 +152,7 @@ fn a_load_evicts_nothing_before_it_is_done() {
 #[test]
 fn waiting_threads_sleep() {
     let _watchdog = Watchdog::start();
-    let readings = Arc::new(AtomicUsize::new(0));
+    let readings = Arc::new(AtomicU64::new(0));
     let counts = readings.clone();
     let clock = ClockFn(move || {
         counts.fetch_add(1, SeqCst);
@@ -215,7 +161,7 @@ fn waiting_threads_sleep() {
     let cache = Cache::builder().capacity(100).shards(1).clock(clock).build().unwrap();
     let act = |_| {
         cache.get_or_insert_with(&1, || {
-            await_misses(&cache, THREADS as u64);
+            await_misses(&cache, THREADS);
             // Those that have missed look once more, and go to sleep.
             let before = readings.load(SeqCst);
             thread::sleep(Duration::from_millis(250));
@@ -316,7 +262,7 @@ fn waiters_of_an_overruled_load_look_again() {
                 if runs.fetch_add(1, SeqCst) > 0 {
                     return 30;
                 }
-                await_misses(&cache, THREADS as u64);
+                await_misses(&cache, THREADS);
                 if inserts {
                     cache.insert(1, 20);
                 } else {
@@ -337,19 +283,15 @@ fn waiters_of_an_overruled_load_look_again() {
 #[test]
 fn a_ttl_of_zero_is_returned_and_not_stored() {
     let _watchdog = Watchdog::start();
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = told.clone();
-    let cache: Cache<u64, u64> = Cache::builder()
-        .capacity(10)
-        .on_removal(move |_: &u64, _: &u64, _| _ = count.fetch_add(1, SeqCst))
-        .build()
-        .unwrap();
+    let told = Log::default();
+    let builder = Cache::builder().capacity(10);
+    let cache: Cache<u64, u64> = builder.on_removal(told.listener()).build().unwrap();
     for value in 1..5 {
         let loaded = cache.get_or_load(&1, || Ok::<_, ()>((value, Duration::ZERO)));
         assert_eq!(loaded, Ok(value));
         assert_eq!(cache.len(), 0);
     }
-    assert_eq!((cache.stats().inserts, told.load(SeqCst)), (0, 0));
+    assert_eq!((cache.stats().inserts, told.len()), (0, 0));
 
     let none: Cache<u64, u64> = Cache::builder().capacity(10).ttl(Duration::ZERO).build().unwrap();
     assert_eq!(none.get_or_insert_with(&1, || 1), 1);
@@ -367,10 +309,10 @@ fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
         cache
             .get_or_load(&1, || {
                 if turns.runs() == 0 {
-                    await_misses(&cache, THREADS as u64);
+                    await_misses(&cache, THREADS);
                 }
                 let (turn, _turn) = turns.take();
-                Ok::<_, ()>((turn as u64, Duration::ZERO))
+                Ok::<_, ()>((turn, Duration::ZERO))
             })
             .unwrap();
     };
@@ -389,7 +331,7 @@ fn a_value_may_expire_at_once() {
     let act = |number| {
         for round in 0..100 {
             let key = round % 3;
-            let brought = number as u64 * 1_000 + round;
+            let brought = number * 1_000 + round;
             let loaded =
                 cache.get_or_load(&key, || Ok::<_, ()>((brought, Duration::from_nanos(1))));
             assert!(loaded.is_ok());
@@ -539,24 +481,17 @@ fn others_wait_for_no_loader_that_asks_for_its_own_key() {
     let _watchdog = Watchdog::start();
     let cache = in_one_shard();
     let runs = AtomicUsize::new(0);
-    let panics = AtomicUsize::new(0);
-    let act = |_| {
-        let loading = || {
-            cache.get_or_insert_with(&1, || {
-                if runs.fetch_add(1, SeqCst) > 0 {
-                    return 7;
-                }
-                await_misses(&cache, THREADS as u64);
-                cache.get_or_insert_with(&1, || 8)
-            })
-        };
-        match message_of(loading) {
-            None => assert_eq!(cache.get(&1), Some(7)),
-            Some(_) => _ = panics.fetch_add(1, SeqCst),
+    let load = || {
+        if runs.fetch_add(1, SeqCst) > 0 {
+            return 7;
         }
+        await_misses(&cache, THREADS);
+        cache.get_or_insert_with(&1, || 8)
     };
-    in_threads(THREADS, act);
-    assert_eq!((runs.into_inner(), panics.into_inner()), (2, 1));
+    let loaded = in_threads(THREADS, |_| catch(|| cache.get_or_insert_with(&1, load)).ok());
+    assert_eq!(loaded.iter().filter(|loaded| loaded.is_none()).count(), 1, "one panics");
+    assert!(loaded.iter().flatten().all(|&value| value == 7), "{loaded:?}");
+    assert_eq!((runs.into_inner(), cache.get(&1)), (2, Some(7)));
 }
 
 /// Far more loads at once than a shard keeps track of.
@@ -576,8 +511,7 @@ fn forty_threads_load_forty_keys_of_one_shard() {
     let _watchdog = Watchdog::start();
     let cache = in_one_shard();
     let all_load = Barrier::new(40);
-    let act = |number| {
-        let key = number as u64;
+    let act = |key| {
         let value = cache.get_or_insert_with(&key, || {
             all_load.wait();
             key
@@ -648,28 +582,17 @@ fn listener_of_an_eviction_by_a_load_may_load_that_key() {
     handle.lock().unwrap().take();
 }
 
-/// Keys whose `Hash` leaves something out, as `Hash` may.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Versioned {
-    id: u64,
-    version: u64,
-}
-
-impl Hash for Versioned {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.id.hash(state);
-    }
-}
+/// Gives ten keys each the same hash, as `Hash` may.
+const BY_TENS: HashBy = HashBy(|key| key / 10);
 
 #[test]
 fn keys_of_one_hash_wait_for_each_other_and_then_load_their_own() {
     let _watchdog = Watchdog::start();
-    let cache: Cache<Versioned, u64> = Cache::new(100);
+    let cache = Cache::builder().capacity(100).hasher(BY_TENS).build().unwrap();
     let act = |number| {
         for id in 0..200 {
-            let version = number as u64 % 4;
-            let key = Versioned { id, version };
-            assert_eq!(cache.get_or_insert_with(&key, || id * 10 + version), id * 10 + version);
+            let key = id * 10 + number % 4;
+            assert_eq!(cache.get_or_insert_with(&key, || key + 1), key + 1);
         }
     };
     in_threads(THREADS, act);
@@ -680,17 +603,15 @@ fn keys_of_one_hash_wait_for_each_other_and_then_load_their_own() {
 #[test]
 fn a_loader_that_asks_for_another_key_of_the_same_hash_panics() {
     let _watchdog = Watchdog::start();
-    let cache: Cache<Versioned, u64> = Cache::new(100);
-    let (old, new) = (Versioned { id: 1, version: 1 }, Versioned { id: 1, version: 2 });
-    let text =
-        message_of(|| cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 10)));
-    assert!(text.is_some_and(|text| text.contains("or one of the same 64-bit hash")));
+    let cache: Cache<u64, u64, _> = Cache::builder().capacity(100).hasher(BY_TENS).build().unwrap();
+    let text = message_of(|| cache.get_or_insert_with(&2, || cache.get_or_insert_with(&1, || 10)));
+    assert!(text.is_some_and(|text| text.contains("or one of the same hash")));
     assert!(cache.is_empty());
     // What is there needs no load.
-    cache.insert(old.clone(), 10);
-    let value = cache.get_or_insert_with(&new, || cache.get_or_insert_with(&old, || 0) + 1);
+    cache.insert(1, 10);
+    let value = cache.get_or_insert_with(&2, || cache.get_or_insert_with(&1, || 0) + 1);
     assert_eq!(value, 11);
-    assert_eq!((cache.get(&old), cache.get(&new)), (Some(10), Some(11)));
+    assert_eq!((cache.get(&1), cache.get(&2)), (Some(10), Some(11)));
 }
 
 // ---- Keys ----

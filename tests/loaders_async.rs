@@ -19,6 +19,7 @@ use std::time::Duration;
 use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
 use punctual::{Cache, ManualClock};
 use punctual_testing::panics::{catch, panic_silently};
+use punctual_testing::threads::in_threads;
 use punctual_testing::watchdog::{Watchdog, wait_until};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, oneshot};
@@ -540,39 +541,26 @@ fn threads_and_tasks_wait_for_each_other() {
     for round in 0..200 {
         let cache = in_one_shard();
         let runs = AtomicUsize::new(0);
-        let (cache, runs) = (&cache, &runs);
         // The load fails so often, by whomever, before it brings something.
         let fails = round % 6;
-        let turn = move || {
+        let turn = || {
             let turn = runs.fetch_add(1, SeqCst);
             if turn < fails { Err(()) } else { Ok((7, Duration::MAX)) }
         };
-        let seen = thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(move || {
-                        cache.get_or_load(&1, || {
-                            let all_ask = || runs.load(SeqCst) > 0 || cache.stats().misses >= 8;
-                            wait_until("all ask", all_ask);
-                            turn()
-                        })
-                    })
-                })
-                .collect();
-            let tasks: Vec<_> = (0..4)
-                .map(|_| {
-                    let runtime = &runtime;
-                    scope.spawn(move || {
-                        runtime.block_on(cache.get_or_load_async(&1, || async {
-                            if runs.load(SeqCst) == 0 {
-                                await_misses(cache, 8).await;
-                            }
-                            turn()
-                        }))
-                    })
-                })
-                .collect();
-            threads.into_iter().chain(tasks).map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        let seen = in_threads(8, |number| {
+            if number < 4 {
+                return cache.get_or_load(&1, || {
+                    let all_ask = || runs.load(SeqCst) > 0 || cache.stats().misses >= 8;
+                    wait_until("all ask", all_ask);
+                    turn()
+                });
+            }
+            runtime.block_on(cache.get_or_load_async(&1, || async {
+                if runs.load(SeqCst) == 0 {
+                    await_misses(&cache, 8).await;
+                }
+                turn()
+            }))
         });
         assert_eq!(seen.iter().filter(|seen| seen.is_err()).count(), fails);
         assert!(seen.iter().flatten().all(|&value| value == 7));

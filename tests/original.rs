@@ -1,11 +1,9 @@
 //! The Python cache's reimplementation, against what the original was recorded to
 //! do, and where the recording cannot reach.
 
-use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
-use std::str::SplitWhitespace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -64,48 +62,6 @@ struct Played {
     end: usize,
 }
 
-/// A line's words, and its number for whatever is said about it.
-struct Line<'a> {
-    number: usize,
-    words: SplitWhitespace<'a>,
-}
-
-impl<'a> Line<'a> {
-    fn word(&mut self) -> &'a str {
-        let number = self.number;
-        self.words.next().unwrap_or_else(|| panic!("line {number}: ends too soon"))
-    }
-
-    fn number<N: std::str::FromStr>(&mut self) -> N {
-        let word = self.word();
-        word.parse().unwrap_or_else(|_| panic!("line {}: {word:?} is no number", self.number))
-    }
-
-    fn bar(&mut self) {
-        let word = self.word();
-        assert_eq!(word, "|", "line {}", self.number);
-    }
-
-    /// The ids up to the end of the line, or `-` for none.
-    fn ids(&mut self) -> Vec<u64> {
-        let mut rest = self.words.clone();
-        if rest.next() == Some("-") && rest.next().is_none() {
-            self.words = rest;
-            return Vec::new();
-        }
-        let mut ids = vec![self.number()];
-        while self.words.clone().next().is_some() {
-            ids.push(self.number());
-        }
-        ids
-    }
-
-    fn end(&mut self) {
-        let rest = self.words.next();
-        assert_eq!(rest, None, "line {}: goes on", self.number);
-    }
-}
-
 /// Plays the whole recording, whose unit of time is `unit`.
 fn play(recording: &str, unit: Duration) -> Played {
     let mut played = Played::default();
@@ -113,61 +69,51 @@ fn play(recording: &str, unit: Duration) -> Played {
     let clock = ManualClock::new();
     let mut cache: Option<LocalCache<u64, Value>> = None;
 
-    for (index, text) in recording.lines().enumerate() {
-        if text.starts_with('#') {
-            continue;
-        }
-        let number = index + 1;
-        let mut line = Line { number, words: text.split_whitespace() };
-        match line.word() {
-            "maxlen" => {
+    for (number, line) in (1..).zip(recording.lines()).filter(|(_, line)| !line.starts_with('#')) {
+        // Numbers between bars; `-` stands for none.
+        let (kind, rest) = line.split_once(' ').expect("a kind of line first");
+        let parts = rest.split('|').map(str::trim).map(|part| {
+            let words = part.split_whitespace().filter(|_| part != "-");
+            let numbers: Result<Vec<u64>, _> = words.map(str::parse).collect();
+            numbers.unwrap_or_else(|error| panic!("line {number}: {part:?}: {error}"))
+        });
+        let parts: Vec<Vec<u64>> = parts.collect();
+        let parts: Vec<&[u64]> = parts.iter().map(Vec::as_slice).collect();
+        let units = |count: u64| unit * u32::try_from(count).expect("few units");
+        match (kind, parts.as_slice()) {
+            ("maxlen", [[max_len]]) => {
                 assert!(cache.is_none(), "line {number}: the last cache has no end");
                 clock.set(Duration::ZERO);
-                cache = Some(LocalCache::with_clock(line.number(), clock.clone()));
+                cache = Some(LocalCache::with_clock(*max_len as usize, clock.clone()));
                 played.maxlen += 1;
             }
-            "set" => {
-                let (key, id) = (line.number(), line.number());
-                let (ttl, now): (u32, u32) = (line.number(), line.number());
-                line.bar();
-                let lens: (usize, usize) = (line.number(), line.number());
-                line.bar();
-                let ids = line.ids();
-
+            ("set", &[&[key, id, ttl, now], &[weak, strong], ids]) => {
                 let cache = cache.as_mut().expect("maxlen comes first");
-                clock.set(unit * now);
-                cache.set_ex(key, Value::new(id, &freed), unit * ttl);
-                let lens_now = (cache.weak_len(), cache.strong_len());
-                assert_eq!(lens_now, lens, "line {number}: weak and strong");
+                clock.set(units(now));
+                cache.set_ex(key, Value::new(id, &freed), units(ttl));
+                let lens = (cache.weak_len() as u64, cache.strong_len() as u64);
+                assert_eq!(lens, (weak, strong), "line {number}: weak and strong");
                 assert_eq!(freed.take(), ids, "line {number}: freed");
                 played.set += 1;
             }
-            "get" => {
-                let (key, now): (u64, u32) = (line.number(), line.number());
-                line.bar();
-                let id = line.ids();
-
+            ("get", &[&[key, now], id]) => {
                 let cache = cache.as_ref().expect("maxlen comes first");
-                clock.set(unit * now);
+                clock.set(units(now));
                 let lens = (cache.weak_len(), cache.strong_len());
-                let found = cache.get_ex(&key);
-                let found: Vec<u64> = found.iter().map(|value| value.id).collect();
+                let found: Vec<u64> = cache.get_ex(&key).iter().map(|value| value.id).collect();
                 assert_eq!(found, id, "line {number}: found");
                 let lens_now = (cache.weak_len(), cache.strong_len());
                 assert_eq!(lens_now, lens, "line {number}: get_ex changed the sizes");
                 assert_eq!(freed.take(), [], "line {number}: get_ex freed something");
                 played.get += 1;
             }
-            "end" => {
-                line.bar();
-                let ids = line.ids();
+            ("end", &[&[], ids]) => {
                 drop(cache.take().expect("maxlen comes first"));
                 assert_eq!(freed.take(), ids, "line {number}: freed at the end");
                 played.end += 1;
             }
-            other => panic!("line {number}: {other:?} is no kind of line"),
+            _ => panic!("line {number}: {line:?} is no line of a recording"),
         }
-        line.end();
     }
     assert!(cache.is_none(), "the last cache has no end");
     played
@@ -300,40 +246,21 @@ fn every_size_up_to_ten_thousand_keeps_every_key() {
 
 #[test]
 fn the_key_that_was_first_stays_in_the_map() {
-    #[derive(Clone)]
-    struct Key(Rc<str>);
-    impl Hash for Key {
-        fn hash<H: Hasher>(&self, state: &mut H) {
-            self.0.hash(state);
-        }
-    }
-    impl PartialEq for Key {
-        fn eq(&self, other: &Self) -> bool {
-            self.0 == other.0
-        }
-    }
-    impl Eq for Key {}
-    impl Borrow<str> for Key {
-        fn borrow(&self) -> &str {
-            &self.0
-        }
-    }
-
-    let (first, second) = (Key("key".into()), Key("key".into()));
+    let (first, second): (Rc<str>, Rc<str>) = ("key".into(), "key".into());
     let mut cache = LocalCache::with_clock(2, ManualClock::new());
     cache.set_ex(first.clone(), 1, SECOND);
     cache.set_ex(second.clone(), 2, SECOND);
     assert_eq!(cache.get_ex("key"), Some(2));
-    assert_eq!(Rc::strong_count(&first.0), 2);
-    assert_eq!(Rc::strong_count(&second.0), 1);
+    assert_eq!(Rc::strong_count(&first), 2);
+    assert_eq!(Rc::strong_count(&second), 1);
 
     // The first entry goes; the key that it came with serves the second.
-    cache.set_ex(Key("other".into()), 3, SECOND);
+    cache.set_ex("other".into(), 3, SECOND);
     assert_eq!(cache.get_ex("key"), Some(2));
     // Now nothing needs it any more.
-    cache.set_ex(Key("another".into()), 4, SECOND);
+    cache.set_ex("another".into(), 4, SECOND);
     assert_eq!(cache.get_ex("key"), None);
-    assert_eq!(Rc::strong_count(&first.0), 1);
+    assert_eq!(Rc::strong_count(&first), 1);
 }
 
 #[test]

@@ -212,11 +212,7 @@ fn one_reaper_serves_all_caches_as_they_come_and_go() {
 /// The threads of this process that are named as the reaper is.
 #[cfg(target_os = "linux")]
 fn reapers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok())
-        .filter(|name| name.trim_end() == "punctual-reaper")
-        .count()
+    punctual_testing::proc::threads_named("punctual-reaper").len()
 }
 
 #[cfg(target_os = "linux")]
@@ -690,41 +686,22 @@ fn a_listener_that_blocks_the_reaper_stops_no_clock() {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[test]
 fn a_thread_that_cannot_be_started_is_an_error() {
-    /// As the C library has them, where a `rlim_t` has 64 bits.
-    #[repr(C)]
-    struct Limit {
-        now: u64,
-        most: u64,
-    }
-    unsafe extern "C" {
-        fn getrlimit(resource: i32, limit: *mut Limit) -> i32;
-        fn setrlimit(resource: i32, limit: *const Limit) -> i32;
-    }
-    /// `RLIMIT_AS`, the address space; the same on all but a few old machines.
-    const ADDRESS_SPACE: i32 = 9;
-
-    fn mapped_bytes() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmSize:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
-    }
+    use punctual_testing::proc::kibibytes;
+    use rustix::process::{Resource::As as ADDRESS_SPACE, Rlimit, getrlimit, setrlimit};
 
     /// Too large to be kept for the next thread once one has ended.
     const STACK_BYTES: u64 = 1 << 30;
 
     in_a_process_with_stacks_of(STACK_BYTES, "a_thread_that_cannot_be_started_is_an_error", || {
         let builder = || Cache::<u64, u64>::builder().capacity(10);
-        let mut limit = Limit { now: 0, most: 0 };
-        // SAFETY: `limit` is a place for one `rlimit`, for the time of the call.
-        assert_eq!(unsafe { getrlimit(ADDRESS_SPACE, &raw mut limit) }, 0);
+        let limit = getrlimit(ADDRESS_SPACE);
         // Room for what is allocated here, and none for a thread's stack.
-        let little = Limit { now: mapped_bytes() + STACK_BYTES / 2, ..limit };
-        // SAFETY: as above; what is mapped already stays.
-        assert_eq!(unsafe { setrlimit(ADDRESS_SPACE, &raw const little) }, 0);
+        let mapped_kib = kibibytes("/proc/self/status", "VmSize:").unwrap() as u64;
+        let little = Some((mapped_kib << 10) + STACK_BYTES / 2);
+        setrlimit(ADDRESS_SPACE, Rlimit { current: little, ..limit }).unwrap();
         let failed = builder().build();
         let manual = builder().reaper(Reaper::Manual).build();
-        // SAFETY: as above.
-        assert_eq!(unsafe { setrlimit(ADDRESS_SPACE, &raw const limit) }, 0);
+        setrlimit(ADDRESS_SPACE, limit).unwrap();
 
         let error = failed.expect_err("there is no room for a thread's stack");
         assert!(matches!(error, BuildError::ThreadNotStarted { .. }), "{error:?}");

@@ -10,19 +10,13 @@ use std::fs;
 use std::time::Duration;
 
 use punctual::{ManualClock, unsync::Cache};
+use punctual_testing::proc::kibibytes;
 
 const SECOND: Duration = Duration::from_secs(1);
 const CAPACITY: usize = 5_000_000;
 
 /// What anything else in this process may take meanwhile.
 const OTHER_BYTES_MAX: usize = 2 << 20;
-
-/// The number of kibibytes in the first line of a file that begins so.
-fn kibibytes(file: &str, field: &str) -> Option<usize> {
-    let text = fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    line.trim().strip_suffix(" kB")?.parse().ok()
-}
 
 /// Bytes of this process in the machine's memory.
 ///

@@ -23,6 +23,7 @@ use hdrhistogram::Histogram;
 use punctual::{Cache, RemovalCause};
 use punctual_figures::chart::{Axis, Chart, Series, Upwards};
 use punctual_figures::subject::{Colour, Stroke, Style};
+use punctual_testing::proc::kibibytes;
 
 const THREADS: u64 = 4;
 const CAPACITY: usize = 100_000;
@@ -71,12 +72,6 @@ impl Drop for Value {
     fn drop(&mut self) {
         LIVING.fetch_sub(1, Relaxed);
     }
-}
-
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// TTLs from nothing to never; most of them short, so that much expires.
@@ -226,7 +221,8 @@ fn soak() {
             phase.is_beginning.store((2..8).contains(&sample), Relaxed);
             phase.is_end.store(sample >= SAMPLES - 6, Relaxed);
             thread::sleep(length / SAMPLES);
-            let (resident_kib, entries) = (resident_kib(), cache.len());
+            let (resident_kib, entries) =
+                (kibibytes("/proc/self/status", "VmRSS:").unwrap(), cache.len());
             let second = (length / SAMPLES * (sample + 1)).as_secs();
             println!("{second:>6}  {resident_kib:>12}  {entries:>7}");
             assert!(entries <= cache.capacity());

@@ -22,18 +22,18 @@ macro_rules! assert_is {
     };
 }
 
-/// Does not compile if the type is that: there would be two candidates then for
+/// Does not compile if the type is any of that: there would be two candidates then for
 /// the parameter of `Undecided`.
 macro_rules! assert_is_not {
-    ($type:ty: $bound:path) => {
-        const _: () = {
+    ($type:ty: $($bound:path),+) => {
+        $(const _: () = {
             trait Undecided<Candidate> {
                 const DECIDED: () = ();
             }
             impl<T: ?Sized> Undecided<()> for T {}
             impl<T: ?Sized + $bound> Undecided<u8> for T {}
             <$type as Undecided<_>>::DECIDED
-        };
+        };)+
     };
 }
 
@@ -50,8 +50,7 @@ assert_is!(Sent: Send);
 assert_is_not!(Sent: Sync);
 assert_is!(Shared: Sync);
 assert_is_not!(Shared: Send);
-assert_is_not!(Local: Send);
-assert_is_not!(Local: Sync);
+assert_is_not!(Local: Send, Sync);
 
 // A handle goes anywhere if keys and values may be sent; nobody ever shares them.
 assert_is!(Cache<u64, u64>: Send + Sync);
@@ -60,17 +59,12 @@ assert_is!(Cache<Sent, Sent>: Send + Sync);
 assert_is!(Cache<u64, Box<dyn Send>>: Send + Sync);
 assert_is!(Cache<u64, u64, std::hash::RandomState>: Send + Sync);
 
-assert_is_not!(Cache<u64, Shared>: Send);
-assert_is_not!(Cache<u64, Shared>: Sync);
-assert_is_not!(Cache<Shared, u64>: Send);
-assert_is_not!(Cache<Shared, u64>: Sync);
-assert_is_not!(Cache<u64, Local>: Send);
-assert_is_not!(Cache<u64, Local>: Sync);
-assert_is_not!(Cache<Local, u64>: Send);
-assert_is_not!(Cache<Local, u64>: Sync);
+assert_is_not!(Cache<u64, Shared>: Send, Sync);
+assert_is_not!(Cache<Shared, u64>: Send, Sync);
+assert_is_not!(Cache<u64, Local>: Send, Sync);
+assert_is_not!(Cache<Local, u64>: Send, Sync);
 // All threads hash with the same hasher.
-assert_is_not!(Cache<u64, u64, Sent>: Send);
-assert_is_not!(Cache<u64, u64, Sent>: Sync);
+assert_is_not!(Cache<u64, u64, Sent>: Send, Sync);
 assert_is_not!(Cache<u64, u64, Local>: Send);
 
 // A handle is cloned, never a value.
@@ -82,8 +76,7 @@ assert_is!(Cache<u64, Plain>: std::fmt::Debug);
 
 // The cache for one thread stays there, whatever is in it: its listener and its
 // clock may.
-assert_is_not!(unsync::Cache<u64, u64>: Send);
-assert_is_not!(unsync::Cache<u64, u64>: Sync);
+assert_is_not!(unsync::Cache<u64, u64>: Send, Sync);
 assert_is_not!(unsync::Cache<Local, Local>: Send);
 
 // Builders may be made in one place and used in another.
@@ -131,15 +124,10 @@ const _: () = {
 fn values_that_must_not_be_shared_go_from_thread_to_thread() {
     let cache: Cache<u64, Cell<u64>> = Cache::new(10);
     cache.insert(1, Cell::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            let cache = cache.clone();
-            scope.spawn(move || {
-                for _ in 0..10_000 {
-                    let value = cache.read(&1, |value| value.replace(value.get() + 1));
-                    assert!(value.is_some());
-                }
-            });
+    punctual_testing::threads::in_threads(4, |_| {
+        for _ in 0..10_000 {
+            let value = cache.read(&1, |value| value.replace(value.get() + 1));
+            assert!(value.is_some());
         }
     });
     assert_eq!(cache.get(&1).map(|value| value.get()), Some(40_000));

@@ -4,14 +4,15 @@
 #![cfg(not(any(punctual_loom, miri)))]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use punctual::{Builder, Cache, Eviction, Footprint, ManualClock, RemovalCause, Stats, unsync};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::log::Log;
+use punctual_testing::threads::in_threads;
 use punctual_testing::watchdog::{Watchdog, wait_until};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,24 +20,6 @@ const POLICIES: [Eviction; 4] = punctual_testing::policies!(Eviction);
 
 /// On two cores: far more than run at once.
 const THREADS: u64 = 8;
-
-/// Runs the same in many threads, which all begin at once, and gathers what they
-/// return.
-fn in_threads<R: Send>(act: impl Fn(u64) -> R + Sync) -> Vec<R> {
-    let begin = Barrier::new(THREADS as usize);
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS)
-            .map(|number| {
-                let (act, begin) = (&act, &begin);
-                scope.spawn(move || {
-                    begin.wait();
-                    act(number)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
 
 fn add_up(stats: Stats) {
     let left = stats.expired + stats.evicted + stats.removed + stats.replaced;
@@ -72,7 +55,7 @@ fn no_value_is_lost_or_seen_twice_in(capacity: usize, shards: usize, eviction: E
                 thread::yield_now();
             }
         });
-        in_threads(|number| {
+        in_threads(THREADS, |number| {
             let mut random = fastrand::Rng::with_seed(number);
             let mut returned = Vec::new();
             for step in 0..STEPS {
@@ -135,7 +118,7 @@ fn concurrent_updates_are_all_counted() {
         for key in 0..4u64 {
             cache.insert(key, 0u64);
         }
-        let misses: u64 = in_threads(|number| {
+        let misses: u64 = in_threads(THREADS, |number| {
             let mut misses = 0;
             for step in 0..STEPS {
                 assert!(cache.update(&(step % 4), |value| *value += 1).is_some());
@@ -160,7 +143,7 @@ fn nobody_sees_half_an_update() {
     let _watchdog = Watchdog::start();
     let cache: Cache<u64, [u64; 32]> = Cache::new(10);
     cache.insert(1, [0; 32]);
-    in_threads(|number| {
+    in_threads(THREADS, |number| {
         for step in 0..10_000 {
             let next = number * 100_000 + step;
             match step % 4 {
@@ -189,7 +172,7 @@ fn concurrent_reaps_add_up() {
             cache.insert(key, ());
         }
         clock.advance(2 * SECOND);
-        let freed = in_threads(|_| {
+        let freed = in_threads(THREADS, |_| {
             let mut freed = 0;
             loop {
                 let now = cache.reap(100);
@@ -279,7 +262,7 @@ fn the_last_of_many_handles_takes_everything_with_it() {
             .unwrap();
         let handles: Vec<_> = (0..THREADS).map(|_| Mutex::new(Some(cache.clone()))).collect();
         drop(cache);
-        in_threads(|number| {
+        in_threads(THREADS, |number| {
             let cache = handles[number as usize].lock().unwrap().take().unwrap();
             for key in 0..20 {
                 let other = cache.clone();

@@ -184,11 +184,11 @@ impl FilledWheel {
         let ids: Vec<usize> =
             (0..self.at_a_time).map(|_| self.random.usize(..self.filed)).collect();
         let deadlines = self.deadlines();
-        let start = Instant::now();
-        for (number, deadline) in ids.into_iter().zip(deadlines) {
-            self.wheel.reschedule(&mut self.slots, SlotId::new(number), deadline, self.now);
-        }
-        start.elapsed()
+        time(|| {
+            for (number, deadline) in ids.into_iter().zip(deadlines) {
+                self.wheel.reschedule(&mut self.slots, SlotId::new(number), deadline, self.now);
+            }
+        })
     }
 
     /// Those left are filed in a slot of the level above, and time goes on to its start, where each is
@@ -311,11 +311,11 @@ fn delay_queue(deadlines: &[u64], order: &[u64]) -> [Duration; 3] {
         };
         let mut queue = DelayQueue::with_capacity(TIMERS);
         let (insert, keys) = fill(&mut queue);
-        let start = Instant::now();
-        for &number in order {
-            queue.remove(&keys[number as usize]);
-        }
-        let cancel = start.elapsed();
+        let cancel = time(|| {
+            for &number in order {
+                queue.remove(&keys[number as usize]);
+            }
+        });
 
         let mut queue = DelayQueue::with_capacity(TIMERS);
         fill(&mut queue);

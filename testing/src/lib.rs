@@ -12,6 +12,8 @@ pub mod instances;
 pub mod keys;
 pub mod log;
 pub mod panics;
+pub mod proc;
+pub mod threads;
 pub mod watchdog;
 
 /// All eviction policies, the default one first.

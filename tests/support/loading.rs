@@ -1,6 +1,6 @@
 //! What the tests of loaders have in common, be they of threads or of futures.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ pub(crate) fn in_one_shard() -> Cache<u64, u64> {
 #[derive(Default)]
 pub(crate) struct Turns {
     running: AtomicUsize,
-    runs: AtomicUsize,
+    runs: AtomicU64,
 }
 
 impl Turns {
     /// The number of this turn, from 0; it ends when it is dropped.
-    pub(crate) fn take(&self) -> (usize, impl Drop + '_) {
+    pub(crate) fn take(&self) -> (u64, impl Drop + '_) {
         struct Turn<'a>(&'a AtomicUsize);
         impl Drop for Turn<'_> {
             fn drop(&mut self) {
@@ -42,7 +42,7 @@ impl Turns {
         (self.runs.fetch_add(1, SeqCst), turn)
     }
 
-    pub(crate) fn runs(&self) -> usize {
+    pub(crate) fn runs(&self) -> u64 {
         self.runs.load(SeqCst)
     }
 }

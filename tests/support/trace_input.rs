@@ -87,7 +87,7 @@ fn text(lines: &[Line]) -> Vec<u8> {
     text
 }
 
-fn gzip(content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).expect("writing to memory cannot fail");
     encoder.finish().expect("writing to memory cannot fail")

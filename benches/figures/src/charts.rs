@@ -5,7 +5,7 @@ use crate::chart::{Axis, Chart, Point, Series, Upwards};
 use crate::record::{Latencies, Outcome, Record, TimersResult};
 use crate::subject::Subjects;
 use crate::table::grouped;
-use crate::tables::hit_rows;
+use crate::tables::{HIT_GROUPS, hit_rows};
 
 /// Charts, each with the name of its file, without its ending.
 pub(crate) type Charts = Option<Vec<(String, Chart)>>;
@@ -155,7 +155,7 @@ const HIT_SUBJECTS: [&str; 9] = [
 
 pub(crate) fn hit(record: &Record) -> Charts {
     let hit = &record.hit.as_ref()?.data;
-    let of = |(group, name, of): (&str, &str, &str)| {
+    let of = |(group, of): (&str, &str)| {
         let rows = hit_rows(hit, group);
         let mut ratios = Collected::new(record);
         for subject in HIT_SUBJECTS {
@@ -172,14 +172,10 @@ pub(crate) fn hit(record: &Record) -> Charts {
             y: Upwards::Rows(names.collect()),
             series: ratios.series,
         };
-        (!rows.is_empty()).then(|| (name.to_owned(), dots))
+        let name = format!("hit-ratio-{}", group.trim_end_matches('/'));
+        (!rows.is_empty()).then_some((name, dots))
     };
-    let groups = [
-        ("real/", "hit-ratio-real", "real traces"),
-        ("generated/", "hit-ratio-generated", "generated traces"),
-        ("ttl/", "hit-ratio-ttl", "traces with TTLs"),
-    ];
-    Some(groups.into_iter().filter_map(of).collect())
+    Some(HIT_GROUPS.into_iter().filter_map(of).collect())
 }
 
 pub(crate) fn growth(record: &Record) -> Charts {

@@ -5,7 +5,7 @@
 use crate::record::{HitRow, Latencies, Outcome, Record, TimersResult};
 use crate::subject::Kind;
 use crate::table::grouped;
-use crate::tables::hit_rows;
+use crate::tables::{HIT_GROUPS, hit_rows};
 
 type Losses = Option<Vec<String>>;
 
@@ -138,18 +138,13 @@ pub(crate) fn storm(record: &Record) -> Losses {
 }
 
 pub(crate) fn hit(record: &Record) -> Losses {
-    let groups = [
-        ("real/", "real traces"),
-        ("generated/", "generated traces"),
-        ("ttl/", "traces with TTLs"),
-    ];
     let rows = &record.hit.as_ref()?.data.bytes;
     let behind = rows.iter().filter(|row| row.ahead() < 0.0).count();
     let count = rows.len();
     let of_bytes = (behind > 0).then(|| {
         format!("At the same number of bytes, a peer is ahead on {behind} of {count} rows.")
     });
-    let of_entries = groups.into_iter().filter_map(|(group, of)| hit_group(record, group, of));
+    let of_entries = HIT_GROUPS.into_iter().filter_map(|(group, of)| hit_group(record, group, of));
     Some(of_entries.chain(of_bytes).collect())
 }
 

@@ -209,11 +209,6 @@ impl Outcome {
         self.results.iter().find(|result| result.subject == subject)
     }
 
-    /// How many times as fast one is as another, by medians.
-    pub fn times_as_fast(&self, one: &str, other: &str) -> Option<f64> {
-        Some(self.result(other)?.median() / self.result(one)?.median())
-    }
-
     /// The fastest peer; of those that expire entries only, if asked for.
     pub fn best_peer(&self, subjects: &Subjects, only_expiring: bool) -> Option<&Timing> {
         let peers = self.results.iter().filter(|result| {

@@ -264,6 +264,10 @@ fn percent_or_dash(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), percent)
 }
 
+/// How the names of traces start, group by group, and what the groups are called.
+pub(crate) const HIT_GROUPS: [(&str, &str); 3] =
+    [("real/", "real traces"), ("generated/", "generated traces"), ("ttl/", "traces with TTLs")];
+
 /// The rows of the traces whose names start so, by what the start does not tell.
 pub(crate) fn hit_rows<'a>(hit: &'a Hit, group: &str) -> Vec<(&'a str, &'a HitRow)> {
     let mut rows = Vec::new();

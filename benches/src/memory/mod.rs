@@ -101,5 +101,5 @@ fn count<M: Material>(who: Who, capacity: usize) -> CountedMemory {
 fn insert_fresh<M: Material>(cache: &mut dyn Contestant<M>, next: &mut u64, count: usize) {
     let numbers = *next..*next + count as u64;
     *next = numbers.end;
-    cache.fill(&mut numbers.map(|number| (M::key(number), M::value(number))));
+    cache.fill(&mut numbers.map(M::entry));
 }

@@ -2,10 +2,10 @@
 //! its own for each cache, since allocators keep what others gave back.
 
 use std::error::Error;
-use std::fs;
 use std::process::Command;
 
 use punctual_figures::record::ResidentMemory;
+use punctual_testing::proc::kibibytes;
 
 use crate::speed::entrants::build;
 use crate::speed::keys::Material;
@@ -33,7 +33,7 @@ pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
     let mut cache = build::<u64>(who, CAPACITY, 1);
     let empty = resident_bytes()?.saturating_sub(before);
     let mut fill = |numbers: std::ops::Range<u64>| {
-        cache.fill(&mut numbers.map(|number| (u64::key(number), u64::value(number))));
+        cache.fill(&mut numbers.map(u64::entry));
         Ok::<u64, Box<dyn Error>>(resident_bytes()?.saturating_sub(before))
     };
     let (tenth, whole) = (CAPACITY as u64 / 10, CAPACITY as u64);
@@ -47,8 +47,5 @@ pub(crate) fn child(subject: &str) -> Result<(), Box<dyn Error>> {
 }
 
 fn resident_bytes() -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line.ok_or("no VmRSS")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024)
+    Ok(kibibytes("/proc/self/status", "VmRSS:").ok_or("no VmRSS")? as u64 * 1024)
 }

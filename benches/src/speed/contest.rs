@@ -132,16 +132,13 @@ impl Contest {
             Operation::InsertFresh => {
                 for player in &mut players {
                     let numbers = FRESH..FRESH + self.capacity as u64 * 5 / 4;
-                    let mut entries = numbers.map(|number| (M::key(number), M::value(number)));
-                    player.contestant.fill(&mut entries);
+                    player.contestant.fill(&mut numbers.map(M::entry));
                 }
             }
             _ => {
                 let order = shuffled(self.keys());
                 for player in &mut players {
-                    let mut entries =
-                        order.iter().map(|&number| (M::key(number), M::value(number)));
-                    player.contestant.fill(&mut entries);
+                    player.contestant.fill(&mut order.iter().copied().map(M::entry));
                 }
             }
         }
@@ -184,9 +181,7 @@ impl Contest {
                     player.hit_shares.push(measured.hit_share);
                 }
                 if self.operation == Operation::Remove {
-                    let removed = keys.iter().flatten();
-                    let mut entries = removed.map(|&number| (M::key(number), M::value(number)));
-                    player.contestant.fill(&mut entries);
+                    player.contestant.fill(&mut keys.iter().flatten().copied().map(M::entry));
                 }
             }
             players.rotate_right(first);
@@ -214,13 +209,12 @@ impl Contest {
     }
 
     fn work<M: Material>(&self, numbers: &[u64], keys: &Arc<Vec<M>>) -> Work<M> {
-        let entry = |number: u64| (M::key(number), M::value(number));
         match self.operation {
             Operation::Hit | Operation::Miss => Work::Get(Arc::clone(keys)),
             Operation::ReadThrough => Work::ReadThrough(Arc::clone(keys)),
             Operation::Remove => Work::Remove(Arc::clone(keys)),
             Operation::InsertFresh | Operation::Overwrite => {
-                Work::Insert(numbers.iter().map(|&number| entry(number)).collect())
+                Work::Insert(numbers.iter().copied().map(M::entry).collect())
             }
             Operation::Mixed(reads) => {
                 let mut random = fastrand::Rng::with_seed(numbers[0]);

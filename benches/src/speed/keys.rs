@@ -15,6 +15,11 @@ pub(crate) trait Material: Key + Value + Debug {
     fn value(number: u64) -> Self;
     /// The value that belongs to a key, for loading it on a miss.
     fn value_of(key: &Self) -> Self;
+
+    #[inline]
+    fn entry(number: u64) -> (Self, Self) {
+        (Self::key(number), Self::value(number))
+    }
 }
 
 impl Material for u64 {
