@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use punctual::Cache;
+use punctual::{Cache, LoadError};
 
 /// `None`: there is no such name.
 type Answer = Option<Ipv4Addr>;
@@ -25,7 +25,7 @@ struct Resolver {
 }
 
 impl Resolver {
-    fn resolve(&self, name: &str) -> Result<Answer, String> {
+    fn resolve(&self, name: &str) -> Result<Answer, LoadError<String>> {
         // A hit builds no `String`: the key is made only where it is stored.
         self.cache.get_or_load(name, || self.ask_upstream(name))
     }

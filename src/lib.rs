@@ -59,7 +59,8 @@
 //!
 //! # Features
 //!
-//! `async` adds `Cache::get_or_load_async`, for any runtime. It is off by default, adds no
+//! `async` adds the loaders' forms with a future, such as `Cache::get_or_load_async`, for any
+//! runtime. It is off by default, adds no
 //! dependency, and changes no footprint.
 #![deny(unsafe_code)]
 
@@ -86,6 +87,7 @@ pub mod unsync;
 
 pub use equivalent::Equivalent;
 
+pub use cache::load::error::LoadError;
 pub use cache::{Builder, Cache};
 pub use error::BuildError;
 pub use footprint::Footprint;
@@ -95,6 +97,7 @@ pub use removal::RemovalCause;
 pub use shard::eviction::Eviction;
 pub use stats::Stats;
 pub use time::clock::{Clock, ManualClock, SystemClock};
+pub use time::ttl::Ttl;
 
 // Every block of Rust in the documents is a test. `tests/docs.rs` sees that none is missing.
 #[cfg(doctest)]
@@ -109,6 +112,7 @@ mod doctests {
         Design: "../docs/design.md",
         Eviction: "../docs/eviction.md",
         Expiry: "../docs/expiry.md",
+        Loading: "../docs/loading.md",
         Migrating: "../docs/migrating.md",
         Original: "../docs/original.md",
         Sizing: "../docs/sizing.md",

@@ -28,12 +28,12 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::reaper::parker::Alarm;
+use crate::reaper::sleep::Alarm;
 use crate::reaper::{Reapable, ReaperThread};
 use crate::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };
-use crate::{Builder, Cache, ManualClock, RemovalCause};
+use crate::{Builder, Cache, LoadError, ManualClock, RemovalCause};
 
 const SOON: Duration = Duration::from_millis(1);
 /// In nanoseconds.
@@ -307,7 +307,8 @@ mod loading {
 
     impl Source {
         fn load(&self, cache: &Cache<u64, u64, FixedState>) -> Result<(u64, Duration), ()> {
-            assert!(!self.is_busy.swap(true, Relaxed), "two load at once");
+            let is_alone = !self.is_busy.swap(true, Relaxed);
+            assert!(is_alone || self.first == First::SucceedsUnstored, "two load at once");
             let number = self.loads.fetch_add(1, SeqCst);
             self.is_busy.store(false, Relaxed);
             match self.first {
@@ -329,7 +330,7 @@ mod loading {
     }
 
     /// Three threads ask for one key.
-    fn one_loads_at_a_time(first: First, loads: usize, preemptions_max: Option<usize>) {
+    fn one_loads_at_a_time(first: First, preemptions_max: Option<usize>) {
         explore(preemptions_max, move || {
             let cache = builder(1).build_with_reaper(None).unwrap();
             let source =
@@ -349,38 +350,52 @@ mod loading {
             let mut results = vec![ask()];
             results.extend(threads.map(|thread| thread.join().unwrap()));
             let count = |is: fn(&_) -> bool| results.iter().filter(&is).count();
-            let failures = count(|result| matches!(result, Ok(Err(()))));
+            let failures = count(|result| matches!(result, Ok(Err(LoadError::Failed(())))));
+            let told = count(|result| matches!(result, Ok(Err(LoadError::LeaderFailed))));
             let panics = count(|result| result.is_err());
             assert_eq!(failures, usize::from(first == First::Fails));
             assert_eq!(panics, usize::from(first == First::Panics));
-            assert_eq!(count(|result| matches!(result, Ok(Ok(7)))), 3 - failures - panics);
-            assert_eq!(source.loads.load(SeqCst), loads);
-            assert_eq!(cache.peek(&1), (first != First::SucceedsUnstored).then_some(7));
+            let values = count(|result| matches!(result, Ok(Ok(7))));
+            assert_eq!(values, 3 - failures - panics - told);
+            let loads = source.loads.load(SeqCst);
+            match first {
+                First::Succeeds => assert_eq!(loads, 1),
+                // Those that waited load side by side.
+                First::SucceedsUnstored => assert_eq!(loads, 3),
+                // Those that came while it was in flight fail with it; the first to come
+                // later loads.
+                First::Fails | First::Panics => {
+                    assert_eq!(loads, 1 + usize::from(told < 2));
+                }
+            }
+            let is_stored = first != First::SucceedsUnstored && values > 0;
+            assert_eq!(cache.peek(&1), is_stored.then_some(7));
+            cache.check_idle();
         });
     }
 
     /// Purpose: no thread waits for a load that has ended, or loads what another has stored.
     #[test]
     fn one_loads_and_others_wait() {
-        one_loads_at_a_time(First::Succeeds, 1, Some(5));
+        one_loads_at_a_time(First::Succeeds, Some(5));
     }
 
-    /// Purpose: after an error, one of the waiters becomes the leader.
+    /// Purpose: an error is told to those that wait, each of them, and to no later caller.
     #[test]
-    fn an_error_hands_over_the_lead() {
-        one_loads_at_a_time(First::Fails, 2, Some(5));
+    fn an_error_is_shared() {
+        one_loads_at_a_time(First::Fails, Some(5));
     }
 
     /// Purpose: the same while the leader unwinds.
     #[test]
-    fn a_panic_hands_over_the_lead() {
-        one_loads_at_a_time(First::Panics, 2, Some(5));
+    fn a_panic_is_shared() {
+        one_loads_at_a_time(First::Panics, Some(5));
     }
 
-    /// Purpose: the same where the value has a TTL of zero.
+    /// Purpose: after a TTL of zero, those that waited load, each for itself.
     #[test]
-    fn a_load_with_a_ttl_of_zero_hands_over_the_lead() {
-        one_loads_at_a_time(First::SucceedsUnstored, 3, Some(5));
+    fn after_a_ttl_of_zero_all_load() {
+        one_loads_at_a_time(First::SucceedsUnstored, Some(5));
     }
 
     /// The origin of the value changes, and then the key is set, removed or cleared by
@@ -435,7 +450,7 @@ mod loading_async {
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
-    use crate::reaper::parker::Parker;
+    use crate::reaper::sleep::Parker;
 
     /// Wakes the thread that blocks on a future.
     struct ParkerWaker(Parker);

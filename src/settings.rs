@@ -174,8 +174,8 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets the most by which an entry outlives its TTL: at least a microsecond, and
-        /// 10 ms by default.
+        /// Sets the most by which an entry outlives its TTL, besides one step of the system's
+        /// coarse clock: at least a microsecond, and 10 ms by default.
         ///
         /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms as a rule),
         /// each call reads the precise clock, which costs more. Coarser resolutions make
@@ -214,7 +214,9 @@ macro_rules! common_setters {
         /// besides its own work: 64 by default. The smaller, the shorter the longest call
         /// when many fall due at once; the larger, the sooner they are freed.
         ///
-        /// With 0, calls free nothing: `reap` has to.
+        /// With 0, calls free nothing besides their own work: that is left to `reap`, and to
+        /// the reaper's thread where there is one. A full cache may then evict a live entry
+        /// although others are due.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]

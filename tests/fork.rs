@@ -333,3 +333,56 @@ fn a_load_that_stays_behind_is_not_waited_for() {
     assert_eq!(cache.get(&1), Some(1));
     assert_eq!(cache.get(&2), None);
 }
+
+/// Loads of futures go on in the child, and end no load but their own.
+#[cfg(feature = "async")]
+#[test]
+fn futures_of_the_forking_thread_go_on() {
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    struct Wakes(AtomicUsize);
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    let _alone = ONE_AT_A_TIME.lock();
+    posix::alarm(2 * SECONDS_MAX);
+    let cache: Cache<u64, u64> = Cache::new(10);
+    let is_done = AtomicUsize::new(0);
+    let load = |value| {
+        let is_done = &is_done;
+        let load = move || {
+            std::future::poll_fn(move |_| match is_done.load(SeqCst) {
+                0 => Poll::Pending,
+                _ => Poll::Ready(value),
+            })
+        };
+        Box::pin(cache.get_or_insert_with_async(&1, load))
+    };
+    let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+    let waker = Waker::from(wakes.clone());
+    let poll =
+        |future: Pin<&mut dyn Future<Output = u64>>| future.poll(&mut Context::from_waker(&waker));
+    await_that(|| reapers().len() == 1);
+    let mut leader = load(1);
+    let mut follower = load(2);
+    assert!(poll(leader.as_mut()).is_pending() && poll(follower.as_mut()).is_pending());
+    // What it brings is out of date.
+    cache.remove(&1);
+    in_child(|| {
+        let mut next = load(3);
+        must!(poll(next.as_mut()).is_pending());
+        is_done.store(1, SeqCst);
+        must!(poll(leader.as_mut()) == Poll::Ready(1));
+        must!(cache.get(&1).is_none() && wakes.0.load(SeqCst) == 1);
+        must!(poll(next.as_mut()) == Poll::Ready(3));
+        must!(poll(follower.as_mut()) == Poll::Ready(3));
+    });
+    is_done.store(1, SeqCst);
+    assert_eq!(poll(leader.as_mut()), Poll::Ready(1));
+    assert_eq!(poll(follower.as_mut()), Poll::Ready(2));
+}

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
-use punctual::{Cache, Clock, ManualClock, RandomState, RemovalCause};
+use punctual::{Cache, Clock, LoadError, ManualClock, RandomState, RemovalCause, unsync};
 use punctual_testing::keys::HashBy;
 use punctual_testing::log::Log;
 use punctual_testing::panics::{catch, message_of, panic_silently};
@@ -41,7 +41,8 @@ fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
 fn one_loads_and_the_others_get_what_it_brings() {
     let _watchdog = Watchdog::start();
     for shards in [1, 8] {
-        let cache = Cache::builder().capacity(1_000).shards(shards).build().unwrap();
+        let cache: Cache<u64, u64> =
+            Cache::builder().capacity(1_000).shards(shards).build().unwrap();
         for round in 0..300u64 {
             let runs = AtomicUsize::new(0);
             let all_miss = (round + 1) * THREADS;
@@ -69,41 +70,103 @@ fn one_loads_and_the_others_get_what_it_brings() {
     }
 }
 
+/// Callers that cannot fail take over from a loader that panics, one for the others.
 #[test]
-fn errors_and_panics_pass_the_turn_to_one_of_those_who_wait() {
+fn a_panic_passes_the_turn_to_one_of_those_that_wait() {
     let _watchdog = Watchdog::start();
-    for (round, fails_by_panic) in (0..200).flat_map(|round| [(round, false), (round, true)]) {
+    for round in 0..200 {
         let cache = in_one_shard();
         let turns = Turns::default();
-        // The loaders fail until one brings a value.
+        // The loaders panic until one brings a value.
         let brings = round % (THREADS + 1);
         let load = || {
             if turns.runs() == 0 {
                 await_misses(&cache, THREADS);
             }
-            match turns.take() {
-                (turn, _turn) if turn == brings => Ok((7, Duration::MAX)),
-                (_, _turn) if fails_by_panic => panic_silently("the loader's own"),
-                (_, _turn) => Err("the loader's own"),
+            let (turn, _turn) = turns.take();
+            if turn != brings {
+                panic_silently("the loader's own");
+            }
+            7
+        };
+        let act = |_| match catch(|| cache.get_or_insert_with(&1, load)) {
+            Ok(value) => assert_eq!(value, 7),
+            Err(panic) => {
+                assert_eq!(panic.downcast_ref(), Some(&"the loader's own"));
             }
         };
-        let act = |_| {
-            let loading = || {
-                if fails_by_panic {
-                    return Ok(cache.get_or_insert_with(&1, || load().unwrap().0));
-                }
-                cache.get_or_load(&1, load)
-            };
-            let loaded = catch(loading).unwrap_or_else(|panic| {
-                Err(panic.downcast_ref::<&str>().expect("the panic carries the text"))
-            });
-            assert!([Ok(7), Err("the loader's own")].contains(&loaded), "{loaded:?}");
-            loaded.is_err()
-        };
-        let failures = in_threads(THREADS, act).into_iter().filter(|failed| *failed).count();
-        assert_eq!(failures as u64, brings, "by panics: {fails_by_panic}");
-        assert_eq!(turns.runs(), (brings + 1).min(THREADS), "by panics: {fails_by_panic}");
+        in_threads(THREADS, act);
+        assert_eq!(turns.runs(), (brings + 1).min(THREADS));
         assert_eq!(cache.get(&1), (brings < THREADS).then_some(7));
+    }
+}
+
+/// A failure is told to all that wait for the load: none of their loaders runs, and none
+/// waits for another load. Whoever comes later loads.
+#[test]
+fn errors_and_panics_are_shared() {
+    let _watchdog = Watchdog::start();
+    let mut told = 0;
+    for (round, fails_by_panic) in (0..100).flat_map(|round| [(round, false), (round, true)]) {
+        let cache = in_one_shard();
+        let turns = Turns::default();
+        let load = || {
+            if turns.runs() == 0 {
+                await_misses(&cache, THREADS);
+            }
+            let (_, _turn) = turns.take();
+            if fails_by_panic {
+                panic_silently("the loader's own");
+            }
+            Err::<u64, _>("the loader's own")
+        };
+        let act = |number: u64| {
+            let loading = || match number % 2 {
+                0 => cache.try_get_or_insert_with(&1, load),
+                _ => cache.get_or_load(&1, || load().map(|value| (value, Duration::MAX))),
+            };
+            match catch(loading) {
+                Ok(Err(LoadError::LeaderFailed)) => true,
+                Ok(Err(LoadError::Failed(error))) => {
+                    assert_eq!(error, "the loader's own");
+                    assert!(!fails_by_panic);
+                    false
+                }
+                Ok(Ok(value)) => panic!("nobody brings {value}"),
+                Err(_) => {
+                    assert!(fails_by_panic);
+                    false
+                }
+            }
+        };
+        let told_now = in_threads(THREADS, act).into_iter().filter(|told| *told).count();
+        assert_eq!(told_now as u64 + turns.runs(), THREADS, "round {round}");
+        told += told_now;
+        assert_eq!(cache.get_or_load(&1, || Ok::<_, ()>((7, Duration::MAX))), Ok(7));
+    }
+    assert!(told > 200, "told {told} times in 200 rounds");
+}
+
+/// Somebody's fallible load fails: a caller that cannot fail takes over.
+#[test]
+fn a_caller_that_cannot_fail_takes_over_from_one_that_does() {
+    let _watchdog = Watchdog::start();
+    for round in 0..100 {
+        let cache = in_one_shard();
+        let begun = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let failed = cache.try_get_or_insert_with(&1, || {
+                    begun.wait();
+                    await_misses(&cache, 2);
+                    Err("the loader's own")
+                });
+                assert_eq!(failed, Err(LoadError::Failed("the loader's own")));
+            });
+            begun.wait();
+            assert_eq!(cache.get_or_insert_with(&1, || round), round);
+        });
+        assert_eq!(cache.get(&1), Some(round));
     }
 }
 
@@ -158,7 +221,8 @@ fn waiting_threads_sleep() {
         counts.fetch_add(1, SeqCst);
         Duration::ZERO
     });
-    let cache = Cache::builder().capacity(100).shards(1).clock(clock).build().unwrap();
+    let cache: Cache<u64, i32> =
+        Cache::builder().capacity(100).shards(1).clock(clock).build().unwrap();
     let act = |_| {
         cache.get_or_insert_with(&1, || {
             await_misses(&cache, THREADS);
@@ -299,25 +363,23 @@ fn a_ttl_of_zero_is_returned_and_not_stored() {
     assert!(none.is_empty());
 }
 
-/// With a TTL of zero, each of those who wait has its turn.
+/// With a TTL of zero, each of those that wait loads for itself.
 #[test]
-fn whoever_waits_for_what_is_not_stored_loads_in_turn() {
+fn those_that_wait_for_what_is_not_stored_load_for_themselves() {
     let _watchdog = Watchdog::start();
     let cache = in_one_shard();
-    let turns = Turns::default();
-    let act = |_| {
-        cache
-            .get_or_load(&1, || {
-                if turns.runs() == 0 {
-                    await_misses(&cache, THREADS);
-                }
-                let (turn, _turn) = turns.take();
-                Ok::<_, ()>((turn, Duration::ZERO))
-            })
-            .unwrap();
+    let runs = AtomicU64::new(0);
+    let act = |number| {
+        let loaded = cache.get_or_load(&1, || {
+            if runs.fetch_add(1, SeqCst) == 0 {
+                await_misses(&cache, THREADS);
+            }
+            Ok::<_, ()>((number, Duration::ZERO))
+        });
+        assert_eq!(loaded, Ok(number));
     };
     in_threads(THREADS, act);
-    assert_eq!(turns.runs(), THREADS);
+    assert_eq!(runs.into_inner(), THREADS);
     assert!(cache.is_empty());
 }
 
@@ -588,7 +650,7 @@ const BY_TENS: HashBy = HashBy(|key| key / 10);
 #[test]
 fn keys_of_one_hash_wait_for_each_other_and_then_load_their_own() {
     let _watchdog = Watchdog::start();
-    let cache = Cache::builder().capacity(100).hasher(BY_TENS).build().unwrap();
+    let cache: Cache<u64, u64, _> = Cache::builder().capacity(100).hasher(BY_TENS).build().unwrap();
     let act = |number| {
         for id in 0..200 {
             let key = id * 10 + number % 4;
@@ -650,7 +712,7 @@ fn a_hit_builds_no_key() {
     for _ in 0..10 {
         assert_eq!(cache.get_or_insert_with(&Name(1), || 2), 1);
         assert_eq!(cache.try_get_or_insert_with(&Name(1), || Err(())), Ok(1));
-        assert_eq!(cache.get_or_load(&Name(1), || Err(())), Ok(1));
+        assert_eq!(cache.get_or_load(&Name(1), || Err::<(_, Duration), _>(())), Ok(1));
     }
     assert_eq!(KEYS_BUILT.take(), 0);
     // Neither does what is not stored.
@@ -659,12 +721,26 @@ fn a_hit_builds_no_key() {
     assert_eq!(KEYS_BUILT.take(), 0);
 }
 
+/// A key may be of any type that what is asked for converts into.
+#[test]
+fn a_str_serves_every_kind_of_string() {
+    let cache: Cache<Arc<str>, u64> = Cache::new(10);
+    assert_eq!(cache.get_or_insert_with("Ada", || 1815), 1815);
+    assert_eq!(cache.get(&Arc::<str>::from("Ada")), Some(1815));
+    let cache: Cache<Box<str>, u64> = Cache::new(10);
+    assert_eq!(cache.try_get_or_insert_with("Ada", || Ok::<_, ()>(1815)), Ok(1815));
+    let mut cache: unsync::Cache<Arc<str>, u64> = unsync::Cache::new(10);
+    assert_eq!(cache.get_or_insert_with("Ada", || 1815), &1815);
+    assert_eq!(cache.get("Ada"), Some(&1815));
+}
+
 /// Counts how often keys are hashed: twice where there is a loader to run.
 #[test]
 fn whoever_waits_is_served_under_any_hasher() {
     let _watchdog = Watchdog::start();
     // All keys wait for each other, and get their own all the same.
-    let cache = Cache::builder().capacity(100).hasher(HashBy(|_| 0)).build().unwrap();
+    let cache: Cache<u64, u64, _> =
+        Cache::builder().capacity(100).hasher(HashBy(|_| 0)).build().unwrap();
     let runs = AtomicUsize::new(0);
     let act = |_| {
         for key in 0..50u64 {

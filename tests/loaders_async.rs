@@ -10,19 +10,19 @@ mod loading;
 use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::mpsc;
+
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use loading::{LOADS_MAX, MEANWHILE, Turns, in_one_shard, in_shards};
-use punctual::{Cache, ManualClock};
+use punctual::{Cache, LoadError, ManualClock};
 use punctual_testing::panics::{catch, panic_silently};
 use punctual_testing::threads::in_threads;
 use punctual_testing::watchdog::{Watchdog, wait_until};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,7 +63,8 @@ impl Wake for Sleeper {
     }
 }
 
-type Loading<'a> = Pin<Box<dyn Future<Output = Result<u64, ()>> + 'a>>;
+type Loaded = Result<u64, LoadError<()>>;
+type Loading<'a> = Pin<Box<dyn Future<Output = Loaded> + 'a>>;
 
 /// What a load is told to bring, once it is told to.
 type Brings = Arc<Mutex<Option<Result<u64, ()>>>>;
@@ -92,7 +93,9 @@ impl<'a> Task<'a> {
 
     /// One that must not run.
     fn idle(cache: &'a Cache<u64, u64>) -> Self {
-        Self::of(Box::pin(cache.get_or_load_async(&1, || async { panic!("a second load") })))
+        Self::of(Box::pin(cache.get_or_load_async(&1, || {
+            poll_fn(|_| -> Poll<Result<(u64, Duration), ()>> { panic!("a second load") })
+        })))
     }
 
     /// An idle one that waits already.
@@ -106,7 +109,7 @@ impl<'a> Task<'a> {
         Self { future, sleeper: Arc::default() }
     }
 
-    fn poll(&mut self) -> Poll<Result<u64, ()>> {
+    fn poll(&mut self) -> Poll<Loaded> {
         poll(self.future.as_mut(), &self.sleeper)
     }
 
@@ -135,7 +138,7 @@ impl<'a> Load<'a> {
 
     fn end(&mut self, result: Result<u64, ()>) {
         *self.brings.lock().unwrap() = Some(result);
-        assert_eq!(self.task.poll(), Poll::Ready(result));
+        assert_eq!(self.task.poll(), Poll::Ready(result.map_err(LoadError::Failed)));
     }
 }
 
@@ -168,12 +171,13 @@ fn those_that_wait_are_woken_when_the_load_ends() {
         }
         assert!(waiting.iter().all(|task| task.wakes() == 0), "woken for nothing");
         load.end(result);
-        // At least one has to be, and whoever is woken once is not again.
-        assert!(waiting.iter().any(|task| task.wakes() > 0), "nobody is woken");
+        // A failure is shared: no second load runs.
+        let expected = result.map_err(|()| LoadError::LeaderFailed);
         for task in &mut waiting {
-            assert!(task.wakes() <= 1);
-            assert_eq!(task.poll(), Poll::Ready(Ok(result.unwrap_or(8))));
+            assert_eq!(task.wakes(), 1);
+            assert_eq!(task.poll(), Poll::Ready(expected));
         }
+        assert!(second.lock().unwrap().is_some(), "a second load has run");
         // Nobody keeps a waker of theirs.
         let sleepers: Vec<_> = waiting.into_iter().map(|task| task.sleeper).collect();
         assert_eq!(kept(&sleepers), 0);
@@ -394,17 +398,96 @@ fn a_thousand_tasks_and_one_load() {
     });
 }
 
-/// Errors, panics and cancellations pass the turn on, one at a time, until one
-/// load brings a value.
+/// Whatever comes of a load whose key is set meanwhile, those that waited get what was set.
 #[test]
-fn errors_panics_and_cancellations_pass_the_turn_on() {
+fn waiters_of_a_load_that_is_overruled_and_fails_look_again() {
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let mut load = Load::begin(&cache);
+    let mut waiting = Task::waiting(&cache);
+    cache.insert(1, 2);
+    load.end(Err(()));
+    assert_eq!(waiting.poll(), Poll::Ready(Ok(2)));
+}
+
+/// Whoever waited for what was not stored looks once more before it loads.
+#[test]
+fn what_was_set_before_a_waiter_loads_is_returned() {
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let mut is_done = false;
+    let mut leader = pin!(cache.get_or_load_async(&1, || poll_fn(|_| {
+        match std::mem::replace(&mut is_done, true) {
+            true => Poll::Ready(Ok::<_, ()>((9, Duration::ZERO))),
+            false => Poll::Pending,
+        }
+    })));
+    let sleeper = Arc::default();
+    assert_eq!(poll(leader.as_mut(), &sleeper), Poll::Pending);
+    let mut waiting = Task::waiting(&cache);
+    assert_eq!(poll(leader, &sleeper), Poll::Ready(Ok(9)));
+    cache.insert(1, 2);
+    assert_eq!(waiting.poll(), Poll::Ready(Ok(2)));
+}
+
+/// A pending load that another panic drops has not failed.
+#[test]
+fn a_load_that_is_dropped_while_unwinding_passes_the_turn_on() {
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let load = Load::begin(&cache);
+    let mut next = Task::told(&cache, &brings(Ok(8)));
+    next.assert_pending();
+    let dropped = catch(move || {
+        let _load = load;
+        panic_silently("elsewhere");
+    });
+    assert!(dropped.is_err());
+    assert_eq!(next.poll(), Poll::Ready(Ok(8)));
+}
+
+/// After a TTL of zero those that waited load side by side.
+#[test]
+fn those_that_wait_for_what_is_not_stored_load_side_by_side() {
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let leader = oneshot::channel();
+    let load = |told: oneshot::Receiver<u64>| {
+        let cache = cache.clone();
+        let loading = async move {
+            let load = || async { Ok::<_, ()>((told.await.unwrap(), Duration::ZERO)) };
+            cache.get_or_load_async(&1, load).await
+        };
+        Task::of(Box::pin(loading))
+    };
+    let mut first = load(leader.1);
+    first.assert_pending();
+    let channels: Vec<_> = (0..5).map(|_| oneshot::channel()).collect();
+    let (tell, told): (Vec<_>, Vec<_>) = channels.into_iter().unzip();
+    let mut waiting: Vec<_> = told.into_iter().map(load).collect();
+    waiting.iter_mut().for_each(Task::assert_pending);
+    leader.0.send(0).unwrap();
+    assert_eq!(first.poll(), Poll::Ready(Ok(0)));
+    // All of them begin before the first is done, and the last is done first.
+    waiting.iter_mut().for_each(Task::assert_pending);
+    for (number, (tell, task)) in tell.into_iter().zip(&mut waiting).enumerate().rev() {
+        tell.send(number as u64).unwrap();
+        assert_eq!(task.poll(), Poll::Ready(Ok(number as u64)));
+    }
+    assert!(cache.is_empty());
+}
+
+/// Errors and panics are shared, cancellations pass the turn on; one load runs at a time, and
+/// each task ends as its own load does or as that of the leader that it waited for.
+#[test]
+fn errors_panics_and_cancellations_end_a_load_each() {
     const TASKS: usize = 30;
     on_runtimes(|| async {
         for round in 0..20 {
             let cache = in_one_shard();
             let turns = Arc::new(Turns::default());
             // The one whose turn it is, to be cancelled.
-            let (cancel, cancelled) = mpsc::channel();
+            let (cancel, mut cancelled) = mpsc::unbounded_channel();
             let tasks: Vec<_> = (0..TASKS)
                 .map(|number| {
                     let (cache, turns, cancel) = (cache.clone(), turns.clone(), cancel.clone());
@@ -417,9 +500,9 @@ fn errors_panics_and_cancellations_pass_the_turn_on() {
                             tokio::task::yield_now().await;
                             match (turn < round, turn % 3) {
                                 (false, _) => return Ok((7, Duration::MAX)),
-                                (true, 0) => return Err(()),
-                                (true, 1) => panic_silently("a loader"),
-                                (true, _) => _ = cancel.send(number),
+                                (true, 0) => _ = cancel.send(number),
+                                (true, 1) => return Err(()),
+                                (true, _) => panic_silently("a loader"),
                             }
                             pending().await
                         };
@@ -427,28 +510,28 @@ fn errors_panics_and_cancellations_pass_the_turn_on() {
                     })
                 })
                 .collect();
-            let (mut errors, mut panics, mut cancellations) = (0, 0, 0);
-            for _ in 0..(0..round).filter(|turn| turn % 3 == 2).count() {
-                let number: usize = loop {
-                    match cancelled.try_recv() {
-                        Ok(number) => break number,
-                        Err(_) => tokio::task::yield_now().await,
-                    }
-                };
-                tasks[number].abort();
-            }
+            let aborts: Vec<_> = tasks.iter().map(|task| task.abort_handle()).collect();
+            let canceller = tokio::spawn(async move {
+                while let Some(number) = cancelled.recv().await {
+                    let number: usize = number;
+                    aborts[number].abort();
+                }
+            });
+            let (mut values, mut loads) = (0, 0);
             for task in tasks {
                 match task.await {
-                    Ok(Ok(value)) => assert_eq!(value, 7),
-                    Ok(Err(())) => errors += 1,
-                    Err(error) if error.is_panic() => panics += 1,
-                    Err(_) => cancellations += 1,
+                    Ok(Ok(value)) => {
+                        assert_eq!(value, 7);
+                        values += 1;
+                    }
+                    Ok(Err(LoadError::LeaderFailed)) => {}
+                    Ok(Err(LoadError::Failed(()))) | Err(_) => loads += 1,
                 }
             }
-            let failed = [0, 1, 2].map(|kind| (0..round).filter(|turn| turn % 3 == kind).count());
-            assert_eq!([errors, panics, cancellations], failed);
-            assert_eq!(turns.runs(), round + 1);
-            assert_eq!(cache.get(&1), Some(7));
+            drop(cancel);
+            canceller.await.unwrap();
+            assert_eq!(turns.runs(), loads + u64::from(values > 0), "round {round}");
+            assert_eq!(cache.get(&1), (values > 0).then_some(7));
         }
     });
 }
@@ -476,13 +559,14 @@ fn a_timeout_passes_the_turn_on() {
     });
 }
 
-/// Many tasks, keys and cancellations at random: whoever is not cancelled gets
-/// its value, and two loads of a key never run at once.
+/// Many tasks, keys, errors and cancellations at random: each task that is not cancelled ends,
+/// and two loads of a key never run at once, unless some have a TTL of zero.
 #[test]
 fn cancellations_at_random_lose_no_turn() {
     const KEYS: u64 = 8;
     on_runtimes(|| async {
-        for seed in 0..10 {
+        for seed in 0..20 {
+            let has_zero_ttls = seed % 2 == 1;
             let cache = in_one_shard();
             let turns: Arc<Vec<Turns>> = Arc::new((0..KEYS).map(|_| Turns::default()).collect());
             let mut random = fastrand::Rng::with_seed(seed);
@@ -493,13 +577,13 @@ fn cancellations_at_random_lose_no_turn() {
                 let (yields, ends) = (random.usize(..20), random.u8(..8));
                 let task = tokio::spawn(async move {
                     let load = || async {
-                        let (_, _turn) = turns[key as usize].take();
+                        let _turn = (!has_zero_ttls).then(|| turns[key as usize].take());
                         for _ in 0..yields {
                             tokio::task::yield_now().await;
                         }
                         match ends {
                             0..=1 => Err(()),
-                            2..=4 => Ok((key, Duration::ZERO)),
+                            2..=4 if has_zero_ttls => Ok((key, Duration::ZERO)),
                             _ => Ok((key, Duration::from_nanos(1))),
                         }
                     };
@@ -562,9 +646,12 @@ fn threads_and_tasks_wait_for_each_other() {
                 turn()
             }))
         });
-        assert_eq!(seen.iter().filter(|seen| seen.is_err()).count(), fails);
-        assert!(seen.iter().flatten().all(|&value| value == 7));
-        assert_eq!(runs.load(SeqCst), fails + 1);
+        // Each load that fails fails for its own caller, and for those that waited for it.
+        let failed = seen.iter().filter(|seen| **seen == Err(LoadError::Failed(()))).count();
+        let values: Vec<_> = seen.iter().flatten().collect();
+        assert!(values.iter().all(|value| **value == 7));
+        assert_eq!(failed, runs.load(SeqCst).min(fails));
+        assert_eq!(runs.load(SeqCst), failed + usize::from(!values.is_empty()));
     }
 }
 
@@ -576,7 +663,7 @@ fn the_turn_passes_between_threads_and_tasks() {
     let runtime = runtime_of(Builder::new_multi_thread());
     for _ in 0..50 {
         let cache = in_one_shard();
-        let (begun, has_begun) = mpsc::channel();
+        let (begun, has_begun) = std::sync::mpsc::channel();
         let task = runtime.spawn({
             let cache = cache.clone();
             async move {
@@ -596,7 +683,7 @@ fn the_turn_passes_between_threads_and_tasks() {
         task.abort();
         assert_eq!(waits.join().unwrap(), 7);
 
-        let (begun, has_begun) = mpsc::channel();
+        let (begun, has_begun) = std::sync::mpsc::channel();
         let panics = thread::spawn({
             let cache = cache.clone();
             move || {
@@ -608,7 +695,9 @@ fn the_turn_passes_between_threads_and_tasks() {
             }
         });
         has_begun.recv().unwrap();
-        assert_eq!(runtime.block_on(load(&cache, 2, 8)), 8);
+        // It cannot fail, so it takes over.
+        let makes = cache.get_or_insert_with_async(&2, || ready(8));
+        assert_eq!(runtime.block_on(makes), 8);
         assert!(panics.join().is_err());
     }
 }
@@ -726,7 +815,8 @@ fn ttls_are_those_that_the_loader_says() {
         clock.advance(6 * SECOND);
         assert_eq!(cache.get(&1), None);
         // An error puts nothing in.
-        assert_eq!(cache.get_or_load_async(&1, || ready(Err("none"))).await, Err("none"));
+        let none = || ready(Err::<(_, Duration), _>("none"));
+        assert_eq!(cache.get_or_load_async(&1, none).await, Err(LoadError::Failed("none")));
         assert!(cache.is_empty());
     });
 }
@@ -739,7 +829,7 @@ fn keys_are_asked_for_in_any_form() {
         let text = "value".to_owned();
         let load = || async { Ok::<_, ()>((text.clone(), Duration::MAX)) };
         assert_eq!(cache.get_or_load_async("key", load).await.as_deref(), Ok("value"));
-        let again = pin!(cache.get_or_load_async("key", || async { Err(()) }));
+        let again = pin!(cache.get_or_load_async("key", || async { Err::<(_, Duration), _>(()) }));
         assert_eq!(again.await.as_deref(), Ok("value"));
     });
 }

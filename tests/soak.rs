@@ -104,7 +104,7 @@ fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
             let loaded = cache.get_or_load(&key, || Ok::<_, ()>((Value::new(key, ttl), ttl)));
             Some(loaded.unwrap())
         }
-        899_000..899_900 => cache.get_or_load(&key, || Err(())).ok(),
+        899_000..899_900 => cache.get_or_load(&key, || Err::<(_, Duration), _>(())).ok(),
         899_900..900_000 => {
             let load = || cache.get_or_insert_with(&key, || resume_unwind(Box::new(())));
             catch_unwind(AssertUnwindSafe(load)).ok()

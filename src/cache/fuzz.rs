@@ -10,6 +10,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 
 use super::Cache;
+use super::load::error::LoadError;
 use crate::reaper::mode::Reaper;
 use crate::removal::RemovalCause;
 use crate::shard::eviction::Eviction;
@@ -375,7 +376,8 @@ impl Actor<'_> {
                 }
             }
             Ok(Ok(found)) => self.judge(key, Some(&found)),
-            Ok(Err(())) => assert!(matches!(outcome, Outcome::Error) || !is_loaded),
+            Ok(Err(LoadError::Failed(()))) => assert!(matches!(outcome, Outcome::Error)),
+            Ok(Err(LoadError::LeaderFailed)) => assert!(!is_loaded),
             Err(_) => assert!(matches!(outcome, Outcome::Panic)),
         }
     }

@@ -33,7 +33,10 @@ use crate::removal::RemovalCause;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
+use crate::time::ttl::Ttl;
 use inner::{CloseOnDrop, Inner};
+use load::error::LoadError;
+use load::single_flight::IfLeaderFails;
 
 /// A concurrent cache of fixed memory that frees expired entries on time.
 ///
@@ -54,23 +57,26 @@ use inner::{CloseOnDrop, Inner};
 /// # Ok::<(), punctual::BuildError>(())
 /// ```
 ///
-/// Once built, it allocates nothing. It never holds more than
+/// Once built, it allocates nothing, except for futures that wait for a load. It never holds more than
 /// [`capacity`](Self::capacity) entries; when it is full, the
 /// [`Eviction`](crate::Eviction) policy chooses which one is evicted.
 ///
 /// `Cache` is a handle: [`clone`](Clone::clone) returns another one to the same cache, at
 /// about the cost of an atomic addition. Dropping the last handle drops every entry before
-/// it returns (except the few that the reaper is delivering at that moment), and no
-/// listener is called.
+/// it returns, and calls no listener. The exception is a batch that the reaper is delivering
+/// at that moment: it is delivered and dropped as usual.
 ///
 /// # Time
 ///
 /// An entry can be read until its TTL has passed, and no call returns it once its TTL has
 /// passed by one [`resolution`](Builder::resolution) (plus one step of the system's coarse
 /// clock). Its memory is freed within two resolutions even if no call touches the cache: the
-/// process's reaper thread does that. With [`Reaper::Manual`](crate::Reaper::Manual), and
-/// after a `fork`, the calls do: each call that may change a shard does its own work and
-/// then frees due entries of that shard, at most [`reap_limit`](Builder::reap_limit).
+/// process's reaper thread does that. There is no such thread with
+/// [`Reaper::Manual`](crate::Reaper::Manual), and after a `fork`.
+///
+/// With the thread and without, a call that may change a shard (`get`, `read` and `insert`,
+/// but not `peek`, `contains_key` and `for_each`) does its own work and then frees due
+/// entries of that shard, at most [`reap_limit`](Builder::reap_limit).
 ///
 /// # Callers' code
 ///
@@ -83,8 +89,9 @@ use inner::{CloseOnDrop, Inner};
 ///   cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
 ///   and `Clone` it panics in debug builds, and may deadlock in release builds.
 /// - Closures of two caches that call each other's cache from two threads may deadlock.
-/// - A panic in any of it reaches the caller and leaves the cache consistent. On the reaper's
-///   thread the panic hook reports it and the work goes on.
+/// - A panic in any of it reaches the caller and leaves the cache consistent; of several in
+///   one call, the first. On the reaper's thread the panic hook reports it and the work goes
+///   on.
 ///
 /// # Fork
 ///
@@ -129,8 +136,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
     /// replaces.
     ///
-    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the value; what
-    /// it replaces is removed, and the listener hears of it as `Expired`.
+    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the new value,
+    /// which the listener hears of as `Expired`; the live value that was there is returned, and
+    /// reported as `Replaced`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -288,7 +296,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
-    /// was one. Counts as no use.
+    /// was a live entry. Counts as no use.
     ///
     /// ```
     /// use std::time::Duration;
@@ -416,9 +424,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 ///
 /// Where a key has no value, one caller runs its loader (single flight, which prevents a cache
 /// stampede), and others that ask for the same key through these methods wait for it; callers
-/// of other keys go on. If the loader fails or panics, one of those that wait runs its own. A
-/// loader runs with no lock held and may call the cache for other keys; asking for its own key
-/// panics. Loaders of different threads that ask for each other's keys deadlock.
+/// of other keys go on. A loader runs with no lock held and may call the cache for other keys;
+/// asking for its own key panics. Loaders of different threads that ask for each other's keys
+/// deadlock.
+///
+/// If the load fails or panics, those that wait for it are told
+/// [`LoadError::LeaderFailed`] at once, and their own loaders do not run: a backend that times
+/// out keeps no caller waiting for longer than one load. Those that wait in
+/// [`get_or_insert_with`](Self::get_or_insert_with), which cannot fail, load the key instead,
+/// one for the others. If the loader returns a TTL of zero, those that waited load each for
+/// itself, side by side. If a future that loads is dropped before it is done, or the key is set
+/// or removed meanwhile, one of those that wait loads again unless there is a value now.
+///
+/// What is asked for becomes a key (by [`ToOwned`], then [`Into`]) only when a value is stored:
+/// a `&str` serves keys of type `String`, `Box<str>` and `Arc<str>`.
 ///
 /// A load in flight takes no slot and evicts nothing. If its key is set, removed or cleared
 /// meanwhile, its value is returned to its own caller and not stored. Each shard tracks eight
@@ -426,8 +445,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 /// are stored only if no key of the shard was set or removed meanwhile.
 ///
 /// A load is known by its key's 64-bit hash, since a key is made only when a value is stored.
-/// So callers of two keys of the same hash wait for each other, and then each key is loaded; a
-/// loader that asks for another key of the same hash panics, as that could be its own. With a
+/// So callers of two keys of the same hash wait for each other, share a failure, and else each
+/// key is loaded; a loader that asks for another key of the same hash panics, as that could be its own. With a
 /// `Hash` that leaves nothing out and the default hasher, that happens to one pair of keys in
 /// 2<sup>64</sup>.
 ///
@@ -451,24 +470,27 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     #[doc(alias = "stampede")]
     pub fn get_or_insert_with<Q>(&self, key: &Q, make: impl FnOnce() -> V) -> V
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
-        let ttl = self.inner.ttl;
-        let Ok(value) = self.inner.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
-        value
+        let load = || Ok::<_, Infallible>((make(), Ttl::Default));
+        infallible(self.inner.load_with(key, IfLeaderFails::TakeOver, load))
     }
 
     /// As [`get_or_insert_with`](Self::get_or_insert_with), with a loader that may fail.
     ///
     /// ```
+    /// use punctual::LoadError;
+    ///
     /// let cache = punctual::Cache::<String, i32>::new(10);
-    /// assert!(cache.try_get_or_insert_with("key", || "no number".parse()).is_err());
-    /// assert_eq!(cache.try_get_or_insert_with("key", || "1".parse()), Ok(1));
+    /// let failed = cache.try_get_or_insert_with("key", || Err("timeout"));
+    /// assert_eq!(failed, Err(LoadError::Failed("timeout")));
+    /// assert_eq!(cache.try_get_or_insert_with("key", || Ok::<_, &str>(1)), Ok(1));
     /// ```
     ///
     /// # Errors
     ///
-    /// What `make` returns, to its own caller alone; nothing is inserted.
+    /// [`LoadError::Failed`] with what `make` returns; [`LoadError::LeaderFailed`] if this
+    /// call waited for another caller's load, and that failed. Nothing is inserted.
     ///
     /// # Panics
     ///
@@ -478,61 +500,115 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         &self,
         key: &Q,
         make: impl FnOnce() -> Result<V, E>,
-    ) -> Result<V, E>
+    ) -> Result<V, LoadError<E>>
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
-        let ttl = self.inner.ttl;
-        self.inner.load_with(key, || Ok((make()?, ttl)))
+        let load = || Ok((make()?, Ttl::Default));
+        self.inner.load_with(key, IfLeaderFails::Fail, load)
     }
 
     /// Returns a clone of the value for `key`; where there is none, inserts the value with the
-    /// TTL that `load` returns. With a TTL of zero the value is returned and not stored.
+    /// TTL that `load` returns: a [`Duration`] or a [`Ttl`]. With a TTL of zero the value is
+    /// returned and not stored.
     ///
     /// ```
     /// use std::time::Duration;
+    /// use punctual::LoadError;
     ///
     /// let cache = punctual::Cache::<String, [u8; 4]>::new(10);
     /// let address = cache.get_or_load("localhost", || {
     ///     Ok::<_, std::io::Error>(([127, 0, 0, 1], Duration::from_secs(300)))
     /// })?;
     /// assert_eq!(address, [127, 0, 0, 1]);
-    /// # Ok::<(), std::io::Error>(())
+    /// # Ok::<(), LoadError<std::io::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// What `load` returns, to its own caller alone; nothing is inserted.
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with).
     ///
     /// # Panics
     ///
     /// If `load` asks for the same key.
-    pub fn get_or_load<Q, E>(
+    pub fn get_or_load<Q, T, E>(
         &self,
         key: &Q,
-        load: impl FnOnce() -> Result<(V, Duration), E>,
-    ) -> Result<V, E>
+        load: impl FnOnce() -> Result<(V, T), E>,
+    ) -> Result<V, LoadError<E>>
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+        T: Into<Ttl>,
     {
-        self.inner.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+        let load = || load().map(|(value, ttl)| (value, ttl.into()));
+        self.inner.load_with(key, IfLeaderFails::Fail, load)
+    }
+}
+
+/// # Loaders for async code
+///
+/// The same as those above, with a loader that returns a future, for any async runtime.
+/// Futures and threads that ask for the same key wait for one load.
+///
+/// Where futures wait for a load, their waiting and the end of that load may allocate: their
+/// wakers are kept in a list.
+///
+/// A loader that awaits its own key deadlocks: it cannot be told from another task. So does a
+/// thread that calls `get_or_load` for a key which only that thread could go on to load.
+#[cfg(feature = "async")]
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
+    /// As [`get_or_insert_with`](Self::get_or_insert_with), with a future.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let cache = punctual::Cache::<String, u16>::new(10);
+    /// assert_eq!(cache.get_or_insert_with_async("https", || async { 443 }).await, 443);
+    /// # });
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    pub async fn get_or_insert_with_async<Q, F>(&self, key: &Q, make: impl FnOnce() -> F) -> V
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+        F: Future<Output = V>,
+    {
+        let load = || async { Ok::<_, Infallible>((make().await, Ttl::Default)) };
+        infallible(self.inner.load_async(key, IfLeaderFails::TakeOver, load).await)
     }
 
-    /// As [`get_or_load`](Self::get_or_load), with a loader that returns a future. Works with
-    /// any async runtime.
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with), with a future.
     ///
-    /// Futures and threads that ask for the same key wait for one load. If the future is
-    /// dropped before it is done (cancelled), one of those that wait loads.
+    /// ```
+    /// use punctual::LoadError;
     ///
-    /// Futures that wait may allocate: their wakers are kept in a list. No other call of the
-    /// cache allocates.
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let cache = punctual::Cache::<String, u16>::new(10);
+    /// let failed = cache.try_get_or_insert_with_async("https", || async { Err("timeout") }).await;
+    /// assert_eq!(failed, Err(LoadError::Failed("timeout")));
+    /// # });
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     ///
-    /// A `load` that awaits the same key deadlocks: it cannot be told from another task. So
-    /// does a thread that calls `get_or_load` for a key which only that thread could go on to
-    /// load.
+    /// # Errors
+    ///
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with).
+    pub async fn try_get_or_insert_with_async<Q, E, F>(
+        &self,
+        key: &Q,
+        make: impl FnOnce() -> F,
+    ) -> Result<V, LoadError<E>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+        F: Future<Output = Result<V, E>>,
+    {
+        let load = || async { Ok((make().await?, Ttl::Default)) };
+        self.inner.load_async(key, IfLeaderFails::Fail, load).await
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), with a future.
     ///
     /// ```
     /// use std::time::Duration;
+    /// use punctual::LoadError;
     ///
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let cache = punctual::Cache::<String, u16>::new(10);
@@ -542,26 +618,32 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     ///     })
     ///     .await?;
     /// assert_eq!(port, 443);
-    /// # Ok::<_, std::io::Error>(())
+    /// # Ok::<_, LoadError<std::io::Error>>(())
     /// # })?;
-    /// # Ok::<_, std::io::Error>(())
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// What the future returns, to its own caller alone; nothing is inserted.
-    #[cfg(feature = "async")]
-    pub async fn get_or_load_async<Q, E, F>(
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_async<Q, T, E, F>(
         &self,
         key: &Q,
         load: impl FnOnce() -> F,
-    ) -> Result<V, E>
+    ) -> Result<V, LoadError<E>>
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-        F: Future<Output = Result<(V, Duration), E>>,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+        T: Into<Ttl>,
+        F: Future<Output = Result<(V, T), E>>,
     {
-        self.inner.load_async(key, load).await
+        let load = || async { load().await.map(|(value, ttl)| (value, ttl.into())) };
+        self.inner.load_async(key, IfLeaderFails::Fail, load).await
     }
+}
+
+/// Returns the value of a loader that cannot fail, and takes over where another one did.
+fn infallible<V>(loaded: Result<V, LoadError<Infallible>>) -> V {
+    loaded.unwrap_or_else(|_| unreachable!("the load was taken over"))
 }
 
 /// # The whole cache
@@ -594,7 +676,7 @@ impl<K, V, S> Cache<K, V, S> {
         self.len() == 0
     }
 
-    /// Returns the most entries that are ever held at once: what was asked for, or up to 3 %
+    /// Returns the most entries that can be held at once: what was asked for, or up to 3 %
     /// more if there are several shards.
     ///
     /// ```
@@ -700,7 +782,8 @@ impl<K, V, S> Cache<K, V, S> {
     /// `limit` means that no more were due.
     ///
     /// O(freed + moved within the timing wheel + shards), a few entries at a time under each
-    /// lock. Not needed where the reaper's thread serves the cache.
+    /// lock. Not needed where the reaper's thread serves the cache (in a forked child it does
+    /// not).
     ///
     /// ```
     /// use std::time::Duration;

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use super::inner::Inner;
 use crate::panic::FirstPanic;
 use crate::reaper::Reapable;
-use crate::reaper::parker::Alarm;
+use crate::reaper::sleep::Alarm;
 use crate::removal::Removed;
 use crate::shim::Ordering;
 use crate::time::tick::Moment;

@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds, RangeTo};
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::{Cache, Stats, unsync};
+use crate::{Cache, LoadError, Stats, unsync};
 
 pub(crate) mod model;
 pub(crate) mod subject;

@@ -9,7 +9,24 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::{Cache, Stats, unsync};
+use super::{Cache, LoadError, Stats, unsync};
+
+/// What a loader returned. One thread waits for no other's load.
+trait OwnError<E> {
+    fn own_error(self) -> E;
+}
+
+impl<E> OwnError<E> for E {
+    fn own_error(self) -> E {
+        self
+    }
+}
+
+impl<E> OwnError<E> for LoadError<E> {
+    fn own_error(self) -> E {
+        self.into_failed().expect("no other thread loads")
+    }
+}
 
 macro_rules! subject {
     ($(fn $name:ident$(<$($generic:tt),+>)?(
@@ -19,6 +36,18 @@ macro_rules! subject {
         pub(crate) trait Subject<K: 'static, V: 'static> {
             $(fn $name$(<$($generic),+>)?($this: $receiver $(, $argument: $type)*)
                 $(-> $returned)?;)+
+
+            fn try_get_or_insert_with<E>(
+                &mut self,
+                key: &K,
+                make: impl FnOnce() -> Result<V, E>,
+            ) -> Result<impl Borrow<V>, E>;
+
+            fn get_or_load<E>(
+                &mut self,
+                key: &K,
+                load: impl FnOnce() -> Result<(V, Duration), E>,
+            ) -> Result<impl Borrow<V>, E>;
         }
 
         subject!(@for Cache: $(fn $name$(<$($generic),+>)?(
@@ -40,6 +69,22 @@ macro_rules! subject {
             {
                 $cache::$name($this $(, $argument)*)
             })+
+
+            fn try_get_or_insert_with<E>(
+                &mut self,
+                key: &K,
+                make: impl FnOnce() -> Result<V, E>,
+            ) -> Result<impl Borrow<V>, E> {
+                $cache::try_get_or_insert_with(self, key, make).map_err(OwnError::own_error)
+            }
+
+            fn get_or_load<E>(
+                &mut self,
+                key: &K,
+                load: impl FnOnce() -> Result<(V, Duration), E>,
+            ) -> Result<impl Borrow<V>, E> {
+                $cache::get_or_load(self, key, load).map_err(OwnError::own_error)
+            }
         }
     };
 }
@@ -73,16 +118,6 @@ subject! {
     fn update<R>(self: &mut Self, key: &K, update: impl FnOnce(&mut V) -> R) -> Option<R>;
     fn remove(self: &mut Self, key: &K) -> Option<V>;
     fn get_or_insert_with(self: &mut Self, key: &K, make: impl FnOnce() -> V) -> impl Borrow<V>;
-    fn try_get_or_insert_with<E>(
-        self: &mut Self,
-        key: &K,
-        make: impl FnOnce() -> Result<V, E>,
-    ) -> Result<impl Borrow<V>, E>;
-    fn get_or_load<E>(
-        self: &mut Self,
-        key: &K,
-        load: impl FnOnce() -> Result<(V, Duration), E>,
-    ) -> Result<impl Borrow<V>, E>;
     fn set_ttl(self: &mut Self, key: &K, ttl: Duration) -> bool;
     fn get_and_set_ttl(self: &mut Self, key: &K, ttl: Duration) -> Option<impl Borrow<V>>;
     fn retain(self: &mut Self, keep: impl FnMut(&K, &V) -> bool);

@@ -14,7 +14,7 @@
 
 pub(crate) mod handle;
 pub(crate) mod mode;
-pub(crate) mod parker;
+pub(crate) mod sleep;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
@@ -24,7 +24,7 @@ use crate::panic;
 use crate::shim::Mutex;
 use crate::time::cached_clock::CachedClock;
 use crate::time::clock;
-use parker::Alarm;
+use sleep::Alarm;
 
 /// A cache as the reaper sees it. Times are in nanoseconds of the system's monotonic clock.
 pub(crate) trait Reapable: Send + Sync {
@@ -68,7 +68,8 @@ impl ReaperThread {
         drop(caches);
         // Not under the lock: it may be the last reference.
         drop(removed);
-        // The round that is under way may have skipped the one behind it.
+        // The round that is under way may have skipped the one behind it. It may still reap
+        // this one, until the cache says that it is closed.
         self.alarm.wake();
     }
 

@@ -24,3 +24,4 @@ pub(crate) mod clock;
 pub(crate) mod tick;
 pub(crate) mod tsc;
 pub(crate) mod tsc_clock;
+pub(crate) mod ttl;

@@ -37,6 +37,7 @@ use crate::removal::RemovalCause;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
+use crate::time::ttl::Ttl;
 use clock::MonotonicClock;
 
 type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
@@ -112,8 +113,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
     /// replaces.
     ///
-    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the value; what
-    /// it replaces is removed, and the listener hears of it as `Expired`.
+    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the new value,
+    /// which the listener hears of as `Expired`; the live value that was there is returned, and
+    /// reported as `Replaced`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -263,7 +265,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
-    /// was one. Counts as no use.
+    /// was a live entry. Counts as no use.
     ///
     /// ```
     /// use std::time::Duration;
@@ -386,10 +388,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// ```
     pub fn get_or_insert_with<Q>(&mut self, key: &Q, make: impl FnOnce() -> V) -> &V
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
-        let ttl = self.ttl;
-        let Ok(value) = self.load_with(key, || Ok::<_, Infallible>((make(), ttl)));
+        let Ok(value) = self.load_with(key, || Ok::<_, Infallible>((make(), Ttl::Default)));
         value
     }
 
@@ -410,14 +411,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         make: impl FnOnce() -> Result<V, E>,
     ) -> Result<&V, E>
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
-        let ttl = self.ttl;
-        self.load_with(key, || Ok((make()?, ttl)))
+        self.load_with(key, || Ok((make()?, Ttl::Default)))
     }
 
     /// Returns a reference to the value for `key`; where there is none, inserts the value with
-    /// the TTL that `load` returns. With a TTL of zero the value is returned and not stored.
+    /// the TTL that `load` returns: a [`Duration`] or a [`Ttl`]. With a TTL of zero the value is
+    /// returned and not stored.
     ///
     /// ```
     /// use std::time::Duration;
@@ -433,15 +434,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// # Errors
     ///
     /// What `load` returns; nothing is inserted.
-    pub fn get_or_load<Q, E>(
+    pub fn get_or_load<Q, T, E>(
         &mut self,
         key: &Q,
-        load: impl FnOnce() -> Result<(V, Duration), E>,
+        load: impl FnOnce() -> Result<(V, T), E>,
     ) -> Result<&V, E>
     where
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+        T: Into<Ttl>,
     {
-        self.load_with(key, || load().map(|(value, ttl)| (value, Some(ttl))))
+        self.load_with(key, || load().map(|(value, ttl)| (value, ttl.into())))
     }
 }
 

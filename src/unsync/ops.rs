@@ -17,6 +17,7 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Deadline;
+use crate::time::ttl::Ttl;
 
 /// Where an entry is: the number of its shard, and its slot.
 pub(super) type Location = (usize, SlotId);
@@ -196,19 +197,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Returns the value of a key; where there is none, the one that `load` makes.
     pub(super) fn load_with<E>(
         &mut self,
-        key: &(impl Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized),
-        load: impl FnOnce() -> Result<(V, Option<Duration>), E>,
+        key: &(impl Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized),
+        load: impl FnOnce() -> Result<(V, Ttl), E>,
     ) -> Result<&V, E> {
         if let Some(((shard, id), _)) = self.get_entry(key) {
             return Ok(self.shards[shard].value(id));
         }
         let (value, ttl) = load()?;
+        let ttl = ttl.or(self.ttl);
         if ttl == Some(Duration::ZERO) {
             return Ok(self.lend_uncached(value));
         }
         // Guarded while the key is cloned, hashed and compared.
         let value = DropGuard::new(value);
-        let key = key.to_owned();
+        let key = key.to_owned().into();
         let (replaced, location) = self.upsert(key, value.into_inner(), ttl);
         // Nothing, unless the key's `Eq` has changed its mind.
         drop(replaced);

@@ -13,7 +13,7 @@
 
 use std::task::Waker;
 
-use super::in_flight::{Claim, InFlight, Loader};
+use super::in_flight::{Claim, End, InFlight, LoadId, Loader};
 use crate::panic::FirstPanic;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::{AtomicBool, Condvar, Mutex, Ordering};
@@ -35,16 +35,33 @@ struct Waiters {
 #[derive(Debug)]
 struct Waiter {
     number: u64,
-    hash: KeyHash,
+    /// The load that it waits for.
+    load: LoadId,
     waker: Waker,
 }
 
 impl Table {
-    /// Removes the first waiter that `is_it` picks.
-    fn remove_waiter(&mut self, is_it: impl FnMut(&Waiter) -> bool) -> Option<Waiter> {
+    fn remove_waiter(&mut self, number: Option<u64>) -> Option<Waiter> {
+        let number = number?;
         let list = &mut self.waiters.as_mut()?.list;
-        let position = list.iter().position(is_it)?;
+        let position = list.iter().position(|waiter| waiter.number == number)?;
         Some(list.swap_remove(position))
+    }
+
+    /// Removes the waiters whose load has ended: those of one load, and in a forked child
+    /// those of its parent's loads.
+    fn remove_waiters_of_ended(&mut self) -> Vec<Waiter> {
+        let mut removed = Vec::new();
+        let Some(waiters) = &mut self.waiters else { return removed };
+        let mut position = 0;
+        while let Some(waiter) = waiters.list.get(position) {
+            if self.loads.end_of(waiter.load).is_some() {
+                removed.push(waiters.list.swap_remove(position));
+            } else {
+                position += 1;
+            }
+        }
+        removed
     }
 }
 
@@ -53,8 +70,8 @@ pub(in crate::cache) struct SharedLoads {
     table: Mutex<Table>,
     /// A load has ended.
     ended: Condvar,
-    /// Whether any is in flight. Written under the table's lock; a thread that holds
-    /// the shard's lock sees at least the loads that began under it.
+    /// Whether any is in flight. Written under the table's lock; a thread that holds the
+    /// shard's lock sees at least the loads that began under it.
     is_busy: AtomicBool,
 }
 
@@ -85,25 +102,25 @@ impl SharedLoads {
         }
     }
 
-    /// Blocks until a load has ended, if one of that key is still in flight. It may have been
-    /// another one: the caller looks again.
-    pub(in crate::cache) fn wait(&self, hash: KeyHash) {
-        let table = self.table.lock();
-        if table.loads.is_loading(hash) {
-            drop(self.ended.wait(table));
+    /// Blocks until the load has ended that this caller follows. Returns how.
+    pub(in crate::cache) fn wait(&self, load: LoadId) -> End {
+        let mut table = self.table.lock();
+        loop {
+            if let Some(end) = table.loads.end_of(load) {
+                table.loads.leave(load);
+                return end;
+            }
+            table = self.ended.wait(table);
         }
     }
 
-    /// Ends a load and wakes those that wait for it. Returns whether its value is to be
-    /// stored: the key was not set or removed meanwhile.
-    ///
-    /// Threads are woken at once, futures when the result is given to [`Ended::wake`].
-    pub(in crate::cache) fn end(&self, hash: KeyHash, loader: Loader) -> Ended {
+    /// Ends a load and wakes the threads that wait for it. Futures are woken by
+    /// [`Ended::wake`].
+    pub(in crate::cache) fn end(&self, load: LoadId, end: End) -> Ended {
         let mut table = self.table.lock();
-        let is_valid = table.loads.end(hash, loader);
-        self.is_busy.store(!table.loads.is_empty(), Ordering::Relaxed);
-        let waiters = std::iter::from_fn(|| table.remove_waiter(|waiter| waiter.hash == hash));
-        let waiters = waiters.collect();
+        let is_valid = table.loads.end(load, end);
+        self.is_busy.store(!table.loads.is_idle(), Ordering::Relaxed);
+        let waiters = table.remove_waiters_of_ended();
         drop(table);
         self.ended.notify_all();
         Ended { is_valid, waiters }
@@ -136,46 +153,50 @@ impl Ended {
     }
 }
 
-/// One future's wait for one load. Drops its waker with it.
+/// One future's wait for the load that it follows. Drops its waker with it.
 pub(in crate::cache) struct Waiting<'a> {
     loads: &'a SharedLoads,
-    hash: KeyHash,
+    load: LoadId,
     number: Option<u64>,
 }
 
 #[cfg_attr(not(feature = "async"), expect(dead_code))]
 impl<'a> Waiting<'a> {
-    pub(in crate::cache) fn new(loads: &'a SharedLoads, hash: KeyHash) -> Self {
-        Self { loads, hash, number: None }
+    pub(in crate::cache) fn new(loads: &'a SharedLoads, load: LoadId) -> Self {
+        Self { loads, load, number: None }
     }
 
-    /// Returns whether the load has ended. If not, keeps the waker instead of the one
+    /// Returns how the load ended. If it is in flight, keeps the waker instead of the one
     /// before.
-    pub(in crate::cache) fn poll_ended(&mut self, waker: &Waker) -> bool {
+    pub(in crate::cache) fn poll_end(&mut self, waker: &Waker) -> Option<End> {
         // Callers' code: no lock is held while it runs.
         let waker = waker.clone();
         let mut table = self.loads.table.lock();
-        let unused = table.remove_waiter(|waiter| Some(waiter.number) == self.number);
-        let has_ended = !table.loads.is_loading(self.hash);
-        if !has_ended {
+        let unused = table.remove_waiter(self.number);
+        let end = table.loads.end_of(self.load);
+        if end.is_none() {
             let waiters = table.waiters.get_or_insert_default();
             let number = *self.number.get_or_insert_with(|| {
                 waiters.next_number += 1;
                 waiters.next_number
             });
-            waiters.list.push(Waiter { number, hash: self.hash, waker });
+            waiters.list.push(Waiter { number, load: self.load, waker });
         }
         drop(table);
         drop(unused);
-        has_ended
+        end
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut table = self.loads.table.lock();
-        let waiter = table.remove_waiter(|waiter| Some(waiter.number) == self.number);
+        let waiter = table.remove_waiter(self.number);
+        table.loads.leave(self.load);
         drop(table);
-        drop(waiter);
+        // A waker that panics when it is dropped may be why this is.
+        let mut panics = FirstPanic::default();
+        panics.drop(waiter);
+        panics.resume_unless_unwinding();
     }
 }

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::cache::inner::Inner;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
-use crate::reaper::parker::Alarm;
+use crate::reaper::sleep::Alarm;
 use crate::reaper::{Reapable, ReaperThread};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;

@@ -294,12 +294,12 @@ impl Actor<'_> {
                 let loaded =
                     cache.get_or_load(key, || if fails { Err(()) } else { Ok((load(true), ttl)) });
                 // An error: nobody knows whether the entry was there.
-                Some(loaded.unwrap_or_else(|()| self.value(number, written(), true)))
+                Some(loaded.unwrap_or_else(|_| self.value(number, written(), true)))
             }),
             1 => self.look(number, |cache, key| {
                 let made = cache
                     .try_get_or_insert_with(key, || if fails { Err(()) } else { Ok(load(false)) });
-                Some(made.unwrap_or_else(|()| self.value(number, written(), true)))
+                Some(made.unwrap_or_else(|_| self.value(number, written(), true)))
             }),
             _ => {
                 let make = || load(false);
