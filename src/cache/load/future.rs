@@ -31,8 +31,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             return Ok(value);
         }
         let hash = KeyHash::new(&self.hasher, key);
+        let mut loader = Some(Loader::Future);
         let mut ticket = loop {
-            let mut waiting = match self.get_or_claim(hash, key, Loader::Future) {
+            let mut waiting = match self.get_or_claim(hash, key, loader) {
                 Lookup::Hit(value) => return Ok(value),
                 Lookup::Miss(ticket) => break ticket,
                 Lookup::Loading(load) => Waiting::new(self.loads_of(hash), load),
@@ -43,10 +44,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             });
             match if_leader_fails.then(end.await) {
                 Then::LookAgain => {}
-                Then::LoadAlone => match self.get_or_load_alone(hash, key) {
-                    Ok(value) => return Ok(value),
-                    Err(ticket) => break ticket,
-                },
+                Then::LoadAlone => loader = None,
                 Then::Fail => return Err(LoadError::LeaderFailed),
             }
         };

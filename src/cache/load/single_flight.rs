@@ -63,18 +63,16 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             return Ok(value);
         }
         let hash = KeyHash::new(&self.hasher, key);
+        let mut loader = Some(Loader::Thread(thread_number()));
         let mut ticket = loop {
-            let load = match self.get_or_claim(hash, key, Loader::Thread(thread_number())) {
+            let load = match self.get_or_claim(hash, key, loader) {
                 Lookup::Hit(value) => return Ok(value),
                 Lookup::Miss(ticket) => break ticket,
                 Lookup::Loading(load) => load,
             };
             match if_leader_fails.then(self.loads_of(hash).wait(load)) {
                 Then::LookAgain => {}
-                Then::LoadAlone => match self.get_or_load_alone(hash, key) {
-                    Ok(value) => return Ok(value),
-                    Err(ticket) => break ticket,
-                },
+                Then::LoadAlone => loader = None,
                 Then::Fail => return Err(LoadError::LeaderFailed),
             }
         };
@@ -88,13 +86,13 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         ticket.finish(key, loaded)
     }
 
-    /// Looks once more, and claims the load if no other caller has it. The call has been
-    /// counted as a miss.
+    /// Looks once more, and claims the load if no other caller has it; without a `loader`,
+    /// loads side by side with others. The call has been counted as a miss.
     pub(super) fn get_or_claim(
         &self,
         hash: KeyHash,
         key: &(impl Equivalent<K> + ?Sized),
-        loader: Loader,
+        loader: Option<Loader>,
     ) -> Lookup<'_, K, V, S> {
         let loads = self.loads_of(hash);
         // Not under the lock, since a clock may be the caller's.
@@ -104,31 +102,16 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
             return Lookup::Hit(state.shard.value(id).clone());
         }
-        if matches!(loader, Loader::Thread(_)) {
+        if matches!(loader, Some(Loader::Thread(_))) {
             assert_not_nested(loads.address(), hash);
         }
-        let tracking = match loads.claim(hash, loader) {
+        let claim = loader.map_or(Claim::Untracked, |loader| loads.claim(hash, loader));
+        let tracking = match claim {
             Claim::Leader(load) => Tracking::Tracked(load),
             Claim::Untracked => Tracking::Untracked { epoch: state.write_epoch },
             Claim::Follower(load) => return Lookup::Loading(load),
         };
         Lookup::Miss(LoadTicket { inner: self, hash, tracking, is_running: false })
-    }
-
-    /// Looks once more, and else lets a follower load side by side with the others.
-    pub(super) fn get_or_load_alone(
-        &self,
-        hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
-    ) -> Result<V, LoadTicket<'_, K, V, S>> {
-        let reading = self.now();
-        let mut state = self.lock(self.shard_of(hash));
-        let now = state.tick(reading);
-        if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
-            return Ok(state.shard.value(id).clone());
-        }
-        let tracking = Tracking::Untracked { epoch: state.write_epoch };
-        Err(LoadTicket { inner: self, hash, tracking, is_running: false })
     }
 }
 

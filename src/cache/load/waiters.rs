@@ -6,8 +6,8 @@
 //! # Ground rules
 //!
 //! - This lock may be taken while the shard's is held, never the other way round.
-//! - No callers' code runs under it, wakers included, and no thread waits for a load while it holds the
-//!   shard's lock.
+//! - No callers' code runs under it, wakers included, and no thread waits for a load while it
+//!   holds the shard's lock.
 //! - A load begins, and its value is stored, under both locks: so a key that is set or
 //!   removed under the shard's lock invalidates every load that began before.
 
