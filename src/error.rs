@@ -35,6 +35,13 @@ pub enum BuildError {
         /// The most slots for that number of shards.
         limit: usize,
     },
+    /// More loads at once were asked for than can be numbered.
+    TooManyLoads {
+        /// The loads asked for.
+        requested: usize,
+        /// The most that can be.
+        limit: usize,
+    },
     /// The number of shards was zero.
     ZeroShards,
     /// The resolution was zero.
@@ -66,6 +73,15 @@ impl BuildError {
     }
 }
 
+/// Allocates a slice of so many copies of a value.
+pub(crate) fn allocate<T: Clone>(len: usize, value: T) -> Result<Box<[T]>, BuildError> {
+    let mut values = Vec::new();
+    let requested_bytes = len.saturating_mul(size_of::<T>());
+    values.try_reserve_exact(len).map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
+    values.resize(len, value);
+    Ok(values.into_boxed_slice())
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -86,6 +102,10 @@ impl fmt::Display for BuildError {
                 f,
                 "{requested} slots are more than the index can address: at most {limit} in so \
                  many shards; ask for fewer entries or more shards"
+            ),
+            Self::TooManyLoads { requested, limit } => write!(
+                f,
+                "{requested} concurrent loads are more than can be numbered: ask for at most {limit}"
             ),
             Self::ZeroShards => {
                 f.write_str("0 shards: give at least one, or leave the number to the cache")

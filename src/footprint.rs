@@ -12,7 +12,7 @@
 /// let builder = Cache::<u64, u64>::builder().capacity(100_000);
 /// let footprint = builder.footprint()?;
 /// let entries = footprint.slots() + footprint.index();
-/// let rest = footprint.wheel() + footprint.eviction() + footprint.locks();
+/// let rest = footprint.wheel() + footprint.eviction() + footprint.locks() + footprint.loads();
 /// assert_eq!(entries + rest, footprint.total());
 /// assert!(footprint.total() < 48 * 100_000);
 /// assert_eq!(builder.build()?.footprint(), footprint);
@@ -25,6 +25,7 @@ pub struct Footprint {
     pub(crate) wheel_bytes: usize,
     pub(crate) eviction_bytes: usize,
     pub(crate) locks_bytes: usize,
+    pub(crate) loads_bytes: usize,
 }
 
 impl Footprint {
@@ -53,8 +54,16 @@ impl Footprint {
         self.eviction_bytes
     }
 
-    /// Returns the bytes of all else: the shards with their locks, counters and tables of
-    /// loads, the listener, and a clock of the caller's.
+    /// Returns the bytes of the tables of loads in flight, for as many as
+    /// [`concurrent_loads`](crate::Builder::concurrent_loads); zero for an
+    /// [`unsync::Cache`](crate::unsync::Cache).
+    #[must_use]
+    pub fn loads(&self) -> usize {
+        self.loads_bytes
+    }
+
+    /// Returns the bytes of all else: the shards with their locks and counters, the listener, and
+    /// a clock of the caller's.
     #[must_use]
     pub fn locks(&self) -> usize {
         self.locks_bytes
@@ -63,8 +72,16 @@ impl Footprint {
     /// Returns the sum of all parts.
     #[must_use]
     pub fn total(&self) -> usize {
-        [self.index_bytes, self.wheel_bytes, self.eviction_bytes, self.locks_bytes]
+        let Self {
+            slots_bytes,
+            index_bytes,
+            wheel_bytes,
+            eviction_bytes,
+            locks_bytes,
+            loads_bytes,
+        } = *self;
+        [slots_bytes, index_bytes, wheel_bytes, eviction_bytes, locks_bytes, loads_bytes]
             .into_iter()
-            .fold(self.slots_bytes, usize::saturating_add)
+            .fold(0, usize::saturating_add)
     }
 }

@@ -31,6 +31,7 @@
 //! - [`Cache`], for many threads: shards behind locks, a [`Reaper`], loaders with single
 //!   flight.
 //! - [`unsync::Cache`], the same for one thread: references instead of clones.
+//! - [`Cache::lookup`]: loads without a closure, to refresh entries before they expire.
 //! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock, listener. An
 //!   impossible configuration is a [`BuildError`] that says what to change.
 //! - [`Builder::footprint`] returns the bytes before anything is built, and
@@ -88,6 +89,8 @@ pub mod unsync;
 pub use equivalent::Equivalent;
 
 pub use cache::load::error::LoadError;
+pub use cache::load::ticket::{LoadTicket, Lookup};
+pub use cache::load::wait::{LoadEnd, LoadWait};
 pub use cache::{Builder, Cache};
 pub use error::BuildError;
 pub use footprint::Footprint;

@@ -47,11 +47,13 @@ impl Default for Settings {
 
 impl Settings {
     /// The shape and what it takes, each shard held in `holder_bytes`, and
-    /// `other_bytes` once.
+    /// `other_bytes` once. The tables of loads take
+    /// `loads_bytes`, given the other parts.
     pub(crate) fn plan<K, V>(
         &self,
         holder_bytes: usize,
         other_bytes: usize,
+        loads_bytes: impl Fn(&Geometry, &Footprint) -> usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
         if self.resolution.is_zero() {
             return Err(BuildError::ZeroResolution);
@@ -66,6 +68,7 @@ impl Settings {
             let geometry = Geometry::new(capacity, self.shards, objective)?;
             let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;
             footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes);
+            footprint.loads_bytes = loads_bytes(&geometry, &footprint);
             Ok((geometry, footprint))
         };
         match (self.capacity, self.memory_budget_bytes) {

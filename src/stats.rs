@@ -43,6 +43,19 @@ pub struct Stats {
     pub live_peak: u64,
     /// Times that a shard's index was rebuilt, which clears it of tombstones.
     pub rebuilds: u64,
+    /// Loads begun: by loaders that ran, and by tickets that were given.
+    pub loads: u64,
+    /// Times that a caller waited for another caller's load, or was given a
+    /// [`LoadWait`](crate::LoadWait). The caller has counted as a miss, once.
+    pub loads_joined: u64,
+    /// Loads that failed: with an error, a panic, or [`LoadTicket::fail`](crate::LoadTicket::fail).
+    pub loads_failed: u64,
+    /// Loads that nobody could wait for, since there were more than
+    /// [`concurrent_loads`](crate::Builder::concurrent_loads), or since a TTL of zero let them run
+    /// side by side.
+    pub loads_unshared: u64,
+    /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
+    pub load_nanos: u64,
 }
 
 impl Stats {
@@ -98,6 +111,11 @@ impl Stats {
             live: self.live + other.live,
             live_peak: self.live_peak + other.live_peak,
             rebuilds: self.rebuilds + other.rebuilds,
+            loads: self.loads + other.loads,
+            loads_joined: self.loads_joined + other.loads_joined,
+            loads_failed: self.loads_failed + other.loads_failed,
+            loads_unshared: self.loads_unshared + other.loads_unshared,
+            load_nanos: self.load_nanos.saturating_add(other.load_nanos),
         }
     }
 }
@@ -121,6 +139,11 @@ mod tests {
                 live: of(8),
                 live_peak: of(9),
                 rebuilds: of(10),
+                loads: of(11),
+                loads_joined: of(12),
+                loads_failed: of(13),
+                loads_unshared: of(14),
+                load_nanos: of(15),
             }
         };
         let sum = Stats {
@@ -134,6 +157,11 @@ mod tests {
             live: 16 + 256,
             live_peak: 18 + 324,
             rebuilds: 20 + 400,
+            loads: 22 + 484,
+            loads_joined: 24 + 576,
+            loads_failed: 26 + 676,
+            loads_unshared: 28 + 784,
+            load_nanos: 30 + 900,
         };
         assert_eq!(stats(1).plus(&stats(3)), sum);
         let stats = Stats { hits: 6, misses: 2, ..Stats::default() };

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Cache, Clock, SystemClock};
+use punctual::{Cache, Clock, LoadEnd, LoadTicket, LoadWait, Lookup, SystemClock};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::panics::catch;
 use punctual_testing::proc::threads_named;
@@ -332,6 +332,83 @@ fn a_load_that_stays_behind_is_not_waited_for() {
     assert_eq!(loads.join().unwrap(), 1);
     assert_eq!(cache.get(&1), Some(1));
     assert_eq!(cache.get(&2), None);
+}
+
+/// Tickets that the parent gave, to the forking thread and to another: the child's are of loads
+/// that it has given up once it claims one, and store nothing. The parent's go on.
+#[test]
+fn tickets_of_the_parent_store_nothing_in_the_child() {
+    let _alone = ONE_AT_A_TIME.lock();
+    posix::alarm(2 * SECONDS_MAX);
+    let builder = Cache::<u64, u64>::builder().capacity(100).shards(1);
+    let cache = builder.concurrent_loads(16).build().unwrap();
+    cache.insert_with_ttl(3, 3, 3_600 * SECOND);
+    let (gives, of_another) = std::sync::mpsc::channel();
+    thread::spawn({
+        let cache = cache.clone();
+        move || (1..3).for_each(|key| gives.send(miss(&cache, key)).unwrap())
+    })
+    .join()
+    .unwrap();
+    let mut tickets: Vec<_> = of_another.iter().collect();
+    let Lookup::Refresh(3, refresh) = cache.lookup(&3, Duration::MAX) else { panic!() };
+    tickets.extend([refresh, miss(&cache, 4)]);
+    let mut waits = Some((1..3).map(|key| loading(&cache, key)).collect::<Vec<_>>());
+    let mut tickets = Some(tickets);
+    in_child(|| {
+        // Whoever waits looks again, and one of them might have the next ticket.
+        let mut waits = waits.take().unwrap().into_iter();
+        must!(waits.all(|load| load.wait(Duration::MAX) == LoadEnd::Abandoned));
+        let own = miss(&cache, 1);
+        for (ticket, key) in tickets.take().unwrap().into_iter().zip(1..) {
+            must!(*ticket.key() == key);
+            must!(!ticket.store(10, SECOND));
+        }
+        must!((cache.get(&1), cache.get(&3), cache.get(&4)) == (None, Some(3), None));
+        // And they have ended no load but their own.
+        let load = loading(&cache, 1);
+        must!(own.store(11, 3_600 * SECOND));
+        must!(load.wait(Duration::MAX) == LoadEnd::Stored && cache.get(&1) == Some(11));
+        must!(matches!(cache.lookup(&3, Duration::MAX), Lookup::Refresh(3, _)));
+    });
+    let waits = waits.unwrap().into_iter();
+    for (ticket, key) in tickets.unwrap().into_iter().zip(1..) {
+        assert!(ticket.store(key + 20, 3_600 * SECOND));
+        assert_eq!(cache.get(&key), Some(key + 20));
+    }
+    assert!(waits.map(|load| load.wait(Duration::MAX)).all(|end| end == LoadEnd::Stored));
+}
+
+/// The same without room in the table: what was written before the fork and since is one.
+#[test]
+fn unshared_tickets_of_the_parent_store_nothing_in_the_child() {
+    let _alone = ONE_AT_A_TIME.lock();
+    posix::alarm(2 * SECONDS_MAX);
+    let builder = Cache::<u64, u64>::builder().capacity(100).shards(1);
+    let cache = builder.concurrent_loads(0).build().unwrap();
+    let mut tickets = Some([miss(&cache, 1), miss(&cache, 2)]);
+    in_child(|| {
+        let own = miss(&cache, 1);
+        must!(tickets.take().unwrap().map(|ticket| ticket.store(10, SECOND)) == [false, false]);
+        must!(own.store(11, 3_600 * SECOND) && cache.get(&1) == Some(11));
+        must!(miss(&cache, 2).store(12, 3_600 * SECOND));
+    });
+    assert_eq!(tickets.unwrap().map(|ticket| ticket.store(20, 3_600 * SECOND)), [true, true]);
+    assert_eq!((cache.get(&1), cache.get(&2)), (Some(20), Some(20)));
+}
+
+fn miss(cache: &Cache<u64, u64>, key: u64) -> LoadTicket<u64, u64> {
+    match cache.lookup(&key, Duration::ZERO) {
+        Lookup::Miss(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn loading(cache: &Cache<u64, u64>, key: u64) -> LoadWait {
+    match cache.lookup(&key, Duration::ZERO) {
+        Lookup::Loading(load) => load,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Loads of futures go on in the child, and end no load but their own.

@@ -477,6 +477,38 @@ fn those_that_wait_for_what_is_not_stored_load_side_by_side() {
     assert!(cache.is_empty());
 }
 
+/// Its value has left before they look: they have waited for a load, and wait for no other.
+#[test]
+fn those_that_find_no_value_after_a_load_load_side_by_side() {
+    let _watchdog = Watchdog::start();
+    let cache = in_one_shard();
+    let (tell, told) = oneshot::channel::<u64>();
+    let task = |told: oneshot::Receiver<u64>| {
+        let cache = cache.clone();
+        let loading = async move {
+            cache
+                .get_or_load_async(&1, || async { Ok::<_, ()>((told.await.unwrap(), SECOND)) })
+                .await
+        };
+        Task::of(Box::pin(loading))
+    };
+    let mut leader = task(told);
+    leader.assert_pending();
+    let (tell_all, told): (Vec<_>, Vec<_>) = (0..5).map(|_| oneshot::channel()).unzip();
+    let mut waiting: Vec<_> = told.into_iter().map(task).collect();
+    waiting.iter_mut().for_each(Task::assert_pending);
+    tell.send(7).unwrap();
+    assert_eq!(leader.poll(), Poll::Ready(Ok(7)));
+    cache.remove(&1);
+    // All of them begin before the first is done.
+    waiting.iter_mut().for_each(Task::assert_pending);
+    assert_eq!(cache.stats().loads_unshared, 5);
+    for (number, (tell, task)) in tell_all.into_iter().zip(&mut waiting).enumerate() {
+        tell.send(number as u64).unwrap();
+        assert_eq!(task.poll(), Poll::Ready(Ok(number as u64)));
+    }
+}
+
 /// Errors and panics are shared, cancellations pass the turn on; one load runs at a time, and
 /// each task ends as its own load does or as that of the leader that it waited for.
 #[test]

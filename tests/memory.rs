@@ -330,8 +330,10 @@ fn assert_footprint_is_exact<F: Family, K: Key, V: Value>(plan: &Plan) -> Footpr
         footprint.eviction(),
         footprint.locks(),
     ];
-    assert_eq!(parts.iter().sum::<usize>(), total, "{footprint:?}: {plan:?}");
+    let loads = footprint.loads();
+    assert_eq!(parts.iter().sum::<usize>() + loads, total, "{footprint:?}: {plan:?}");
     assert!(parts.iter().all(|&bytes| bytes > 0), "{footprint:?}: {plan:?}");
+    assert_eq!(loads > 0, F::NAME == Shared::NAME, "{footprint:?}: {plan:?}");
     let (dropping, ()) = measure(|| drop(cache));
     assert_eq!(dropping.bytes_kept, -signed(total), "{plan:?}");
     assert_eq!(dropping.allocations, 0, "dropping allocates: {plan:?}");

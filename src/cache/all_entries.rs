@@ -22,8 +22,10 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        (0..self.shards.len())
-            .fold(Stats::default(), |sum, shard| sum.plus(&self.lock_for_read(shard).shard.stats()))
+        (0..self.shards.len()).fold(Stats::default(), |sum, shard| {
+            let of_entries = self.lock_for_read(shard).shard.stats();
+            sum.plus(&of_entries).plus(&self.shards[shard].loads.stats())
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,12 +74,21 @@ impl<K, V, S> Inner<K, V, S> {
                     // `clear` under this lock precedes every load that begins after it, and
                     // must not be undone by one that began before.
                     if cause == RemovalCause::Cleared {
-                        state.invalidate_loads(None);
+                        state.loads().overrule_all();
                     }
                     let now = state.tick(reading);
                     let _scope = self.closure_scope();
+                    let loads = state.loads();
                     panics.catch(|| {
-                        state.shard.remove_where(looked_at, now, cause, &mut predicate, &mut batch)
+                        let overrule = |hash| loads.overrule_slot_hash(hash);
+                        state.shard.remove_where(
+                            looked_at,
+                            now,
+                            cause,
+                            &mut predicate,
+                            overrule,
+                            &mut batch,
+                        )
                     })
                 };
                 // The lock is released. What left before a panic is delivered all the same.
@@ -110,6 +121,7 @@ impl<K, V, S> Inner<K, V, S> {
                     0,
                     RemovalCause::Cleared,
                     |_, _| true,
+                    |_| (),
                     &mut batch,
                 );
                 for removed in batch {

@@ -86,7 +86,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
         if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS_PER_CHUNK)) {
             for (position, key) in keys.enumerate() {
-                let found = self.get_with(key, |inner, value| {
+                let found = self.get_with(key, |inner, _, value| {
                     let _scope = inner.closure_scope();
                     each(position, Some(value));
                 });
@@ -227,7 +227,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             for &position in run {
                 let entry = &mut chunk[usize::from(position)];
                 let Entry { hash, key, value, .. } = entry;
-                state.invalidate_loads(Some(*hash));
+                state.loads().overrule(*hash);
                 budget = self.reap_limit;
                 let (_, displaced) =
                     state.shard.upsert(*hash, key, value, deadline, time.tick, &mut budget);

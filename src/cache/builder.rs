@@ -7,7 +7,9 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use super::Cache;
-use super::inner::{CloseOnDrop, Inner, Listener, SharedClock};
+use super::inner::{CloseOnDrop, Handle, Inner, Listener, SharedClock};
+use super::load::table_size::TableSize;
+use super::load::waiters::SharedLoads;
 use super::locked_shard::LockedShard;
 use crate::error::BuildError;
 use crate::footprint::Footprint;
@@ -42,6 +44,7 @@ pub struct Builder<K, V, S = RandomState> {
     reaper: Option<Reaper>,
     hasher: S,
     listener: Option<Listener<K, V>>,
+    concurrent_loads: Option<usize>,
 }
 
 impl<K, V> Default for Builder<K, V> {
@@ -52,6 +55,7 @@ impl<K, V> Default for Builder<K, V> {
             reaper: None,
             hasher: RandomState::default(),
             listener: None,
+            concurrent_loads: None,
         }
     }
 }
@@ -131,6 +135,29 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
+    /// Sets how many keys may be loading at once with their callers sharing the load. By default
+    /// as many as the capacity up to 64, from there one for every 32 entries, at most 1,024 (and
+    /// from 10,000 entries on, down to 50, no more than leave the cache within 16 bytes an entry
+    /// besides the slots, which matters between 13,900 and 14,900 entries). The most is 65,535.
+    ///
+    /// Memory for so many is reserved when the cache is built, about 30 bytes each and at least
+    /// 2,304: [`Footprint::loads`]. Further loads run *unshared*: nobody waits for them, each is
+    /// stored unless its key was set or removed meanwhile, and [`Stats`](crate::Stats) counts
+    /// them. Nor does [`lookup`](Cache::lookup) have values refreshed then. With 0 all loads run
+    /// unshared, and nothing is refreshed.
+    ///
+    /// ```
+    /// let cache: punctual::Cache<u64, u64> =
+    ///     punctual::Cache::builder().capacity(1_000).concurrent_loads(512).build()?;
+    /// assert!(cache.footprint().loads() < 20_000);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[doc(alias = "single flight")]
+    pub fn concurrent_loads(mut self, keys: usize) -> Self {
+        self.concurrent_loads = Some(keys);
+        self
+    }
+
     /// Sets the hasher of the keys; by default a fast one with a random seed.
     ///
     /// ```
@@ -141,8 +168,8 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
-        let Self { settings, clock, reaper, hasher: _, listener } = self;
-        Builder { settings, clock, reaper, hasher, listener }
+        let Self { settings, clock, reaper, hasher: _, listener, concurrent_loads } = self;
+        Builder { settings, clock, reaper, hasher, listener, concurrent_loads }
     }
 
     /// Sets a function that is called for every removed entry, with the cause, just before
@@ -199,7 +226,26 @@ impl<K, V, S> Builder<K, V, S> {
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
         let other_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
-        self.settings.plan::<K, V>(Inner::<K, V, S>::SHARD_BYTES, other_bytes)
+        let limit = TableSize::LOADS_MAX;
+        if let Some(requested) = self.concurrent_loads.filter(|&loads| loads > limit) {
+            return Err(BuildError::TooManyLoads { requested, limit });
+        }
+        let loads_bytes = |geometry: &Geometry, others: &Footprint| {
+            geometry.shards.saturating_mul(self.table_size(geometry, others).heap_bytes())
+        };
+        self.settings.plan::<K, V>(Inner::<K, V, S>::SHARD_BYTES, other_bytes, loads_bytes)
+    }
+
+    /// Returns the size of each shard's table of loads.
+    fn table_size(&self, geometry: &Geometry, footprint: &Footprint) -> TableSize {
+        let Geometry { shards, .. } = *geometry;
+        match self.concurrent_loads {
+            Some(loads) => TableSize::new(loads, shards),
+            None => {
+                let others = Footprint { slots_bytes: 0, loads_bytes: 0, ..*footprint }.total();
+                TableSize::default_for(geometry.capacity(), shards, others)
+            }
+        }
     }
 }
 
@@ -232,12 +278,14 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
         reaper: Option<&'static ReaperThread>,
     ) -> Result<Cache<K, V, S>, BuildError> {
         let (geometry, footprint) = self.plan()?;
+        let table_size = self.table_size(&geometry, &footprint);
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution);
         let timebase = source.timebase(self.settings.resolution);
         let now = source.now(&timebase).tick;
         let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| {
-            CachePadded::new(LockedShard::new(shard, now))
+            let loads = SharedLoads::new(table_size)?;
+            Ok(CachePadded::new(LockedShard::new(shard, now, loads)))
         })?;
         let is_coarse = matches!(source, ClockSource::SystemCoarse);
         let inner = Inner {
@@ -260,8 +308,8 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
             thread.register(cache.clone());
             cache
         });
-        let close_guard = Arc::new(CloseOnDrop { inner: inner.clone(), registered });
-        Ok(Cache { inner, close_guard })
+        let close_guard = CloseOnDrop { inner: inner.clone(), registered };
+        Ok(Cache { inner: Handle::new(inner, close_guard) })
     }
 }
 

@@ -1,11 +1,12 @@
 //! What all handles of a cache share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
-use super::load::waiters::SharedLoads;
+use super::load::waiters::{HasLoads, SharedLoads};
 use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
 use crate::footprint::Footprint;
@@ -35,6 +36,44 @@ pub(super) struct Inner<K, V, S> {
     pub(super) capacity: usize,
     /// The last handle is gone: the reaper begins no further batch.
     pub(super) is_closed: AtomicBool,
+}
+
+/// A handle of a cache: `Cache` itself, or a ticket. The last one closes the cache.
+pub(super) struct Handle<K, V, S> {
+    inner: Arc<Inner<K, V, S>>,
+    /// Dropped with the last handle.
+    close_guard: Arc<CloseOnDrop<K, V, S>>,
+}
+
+impl<K, V, S> Handle<K, V, S> {
+    pub(super) fn new(inner: Arc<Inner<K, V, S>>, close_guard: CloseOnDrop<K, V, S>) -> Self {
+        Self { inner, close_guard: Arc::new(close_guard) }
+    }
+
+    /// Returns what the handles share, without being one.
+    pub(super) fn inner(&self) -> Arc<Inner<K, V, S>> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Returns how many there are.
+    pub(super) fn count(&self) -> usize {
+        Arc::strong_count(&self.close_guard)
+    }
+}
+
+impl<K, V, S> Clone for Handle<K, V, S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), close_guard: Arc::clone(&self.close_guard) }
+    }
+}
+
+impl<K, V, S> Deref for Handle<K, V, S> {
+    type Target = Inner<K, V, S>;
+
+    #[inline]
+    fn deref(&self) -> &Inner<K, V, S> {
+        &self.inner
+    }
 }
 
 /// What the handles share and the reaper does not: dropped with the last handle.
@@ -69,10 +108,6 @@ impl<K, V, S> Inner<K, V, S> {
     #[inline]
     pub(super) fn shard_of(&self, hash: KeyHash) -> usize {
         hash.shard(self.shards.len())
-    }
-
-    pub(super) fn loads_of(&self, hash: KeyHash) -> &SharedLoads {
-        &self.shards[self.shard_of(hash)].loads
     }
 
     #[inline]
@@ -121,5 +156,19 @@ impl<K, V, S> Inner<K, V, S> {
     pub(super) fn notify_and_drop(&self, removed: Removed<K, V>, panics: &mut FirstPanic) {
         let value = self.deliver(removed, panics);
         panics.drop(value);
+    }
+}
+
+impl<K, V, S> HasLoads for Inner<K, V, S> {
+    fn loads_of(&self, hash: KeyHash) -> &SharedLoads {
+        &self.shards[self.shard_of(hash)].loads
+    }
+
+    fn nanos(&self) -> u64 {
+        self.timebase.nanos_of(self.now_for_ttl())
+    }
+
+    fn assert_not_reentrant(&self) {
+        self.assert_not_reentrant();
     }
 }

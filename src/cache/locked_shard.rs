@@ -8,7 +8,7 @@
 //! - What is removed from the shard reaches listeners and `Drop` once the lock is released.
 //! - A thread holds the lock of one shard at a time.
 //! - A call that sets or removes a key locks [for a
-//!   write](LockedShard::lock_for_write), which invalidates the key's load in flight.
+//!   write](LockedShard::lock_for_write), which overrules the key's load in flight.
 //! - `next_event` is written under the lock and read without it, by the reaper.
 
 use std::ops::{Deref, DerefMut};
@@ -27,9 +27,6 @@ pub(super) struct State<K, V> {
     /// The latest tick that a call has brought: time never goes back.
     latest: u64,
     pub(super) shard: Shard<K, V>,
-    /// Keys set or removed by callers so far. A load that is not in the table of loads is
-    /// stored only if this has not changed.
-    pub(super) write_epoch: u64,
 }
 
 impl<K, V> State<K, V> {
@@ -67,12 +64,9 @@ pub(super) fn address_of_cache(reaper: &ReaperHandle) -> usize {
 }
 
 impl<K, V> LockedShard<K, V> {
-    pub(super) fn new(shard: Shard<K, V>, now: u64) -> Self {
-        Self {
-            state: Mutex::new(State { latest: now, shard, write_epoch: 0 }),
-            loads: SharedLoads::default(),
-            next_event: AtomicU64::new(u64::MAX),
-        }
+    pub(super) fn new(shard: Shard<K, V>, now: u64, loads: SharedLoads) -> Self {
+        let state = Mutex::new(State { latest: now, shard });
+        Self { state, loads, next_event: AtomicU64::new(u64::MAX) }
     }
 
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
@@ -89,8 +83,8 @@ impl<K, V> LockedShard<K, V> {
         reaper: &'a ReaperHandle,
         hash: KeyHash,
     ) -> Guard<'a, K, V> {
-        let mut guard = self.lock(reaper);
-        guard.invalidate_loads(Some(hash));
+        let guard = self.lock(reaper);
+        self.loads.overrule(hash);
         guard
     }
 
@@ -125,13 +119,11 @@ pub(super) struct Guard<'a, K, V> {
     _scope: DebugScope,
 }
 
-impl<K, V> Guard<'_, K, V> {
-    /// A caller has set or removed the key, or any key if none is given: what a load in flight
-    /// brings for it is not stored.
+impl<'a, K, V> Guard<'a, K, V> {
+    /// The loads in flight of this shard.
     #[inline]
-    pub(super) fn invalidate_loads(&mut self, hash: Option<KeyHash>) {
-        self.state.write_epoch += 1;
-        self.locked.loads.invalidate(hash);
+    pub(super) fn loads(&self) -> &'a SharedLoads {
+        &self.locked.loads
     }
 
     /// Tells the reaper, if it would come too late for the next event. The shard's lock is

@@ -20,7 +20,6 @@ mod tests;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::Arc;
 use std::time::Duration;
 
 use equivalent::Equivalent;
@@ -34,9 +33,11 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use crate::time::ttl::Ttl;
-use inner::{CloseOnDrop, Inner};
+use inner::Handle;
 use load::error::LoadError;
+use load::key::{Borrowed, Owned};
 use load::single_flight::IfLeaderFails;
+use load::ticket::Lookup;
 
 /// A concurrent cache of fixed memory that frees expired entries on time.
 ///
@@ -101,15 +102,13 @@ use load::single_flight::IfLeaderFails;
 /// again by the next caller that asks for it in the child. But if such a thread held a lock
 /// at the moment of the fork, the child deadlocks on it: no thread could release it.
 pub struct Cache<K, V, S = RandomState> {
-    inner: Arc<Inner<K, V, S>>,
-    /// Dropped with the last handle, which closes the cache.
-    close_guard: Arc<CloseOnDrop<K, V, S>>,
+    inner: Handle<K, V, S>,
 }
 
 impl<K, V, S> Clone for Cache<K, V, S> {
     /// Returns another handle to the same cache.
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), close_guard: Arc::clone(&self.close_guard) }
+        Self { inner: self.inner.clone() }
     }
 }
 
@@ -154,7 +153,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 
     /// Returns a clone of the value for `key`. Counts as a use of the entry.
     ///
-    /// The clone is made under the shard's lock: wrap what is costly to clone in an [`Arc`],
+    /// The clone is made under the shard's lock: wrap what is costly to clone in an [`Arc`](std::sync::Arc),
     /// or use [`read`](Self::read).
     ///
     /// ```
@@ -167,7 +166,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.get_with(key, |_, value| value.clone())
+        self.inner.get_with(key, |_, _, value| value.clone())
     }
 
     /// Calls `read` with a reference to the value for `key`, without cloning it. Returns what
@@ -186,14 +185,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.get_with(key, |inner, value| {
+        self.inner.get_with(key, |inner, _, value| {
             let _scope = inner.closure_scope();
             read(value)
         })
     }
 
     /// Calls `update` with a mutable reference to the value for `key`. Returns what `update`
-    /// returns. The TTL stays. Counts as a use of the entry.
+    /// returns. The TTL stays. Counts as a use of the entry. What a refresh of the key in flight
+    /// brings is not stored.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -211,10 +211,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.get_with(key, |inner, value| {
-            let _scope = inner.closure_scope();
-            update(value)
-        })
+        self.inner.update(key, update)
     }
 
     /// Removes a key. Returns its value if it was present and not expired. What a load of the
@@ -432,26 +429,28 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 /// [`LoadError::LeaderFailed`] at once, and their own loaders do not run: a backend that times
 /// out keeps no caller waiting for longer than one load. Those that wait in
 /// [`get_or_insert_with`](Self::get_or_insert_with), which cannot fail, load the key instead,
-/// one for the others. If the loader returns a TTL of zero, those that waited load each for
-/// itself, side by side. If a future that loads is dropped before it is done, or the key is set
-/// or removed meanwhile, one of those that wait loads again unless there is a value now.
+/// one for the others. If the loader returns a TTL of zero, or its value has left the cache
+/// before they look, those that waited load each for itself, side by side. If a future that loads
+/// is dropped before it is done, or the key is set or removed meanwhile, one of those that wait
+/// loads again unless there is a value now. So a key that is written more often than it loads
+/// serves one caller a load.
 ///
 /// What is asked for becomes a key (by [`ToOwned`], then [`Into`]) only when a value is stored:
 /// a `&str` serves keys of type `String`, `Box<str>` and `Arc<str>`.
 ///
 /// A load in flight takes no slot and evicts nothing. If its key is set, removed or cleared
-/// meanwhile, its value is returned to its own caller and not stored. Each shard tracks eight
-/// loads at once; beyond that, loaders run without others waiting for them, and their values
-/// are stored only if no key of the shard was set or removed meanwhile.
+/// meanwhile, its value is returned to its own caller and not stored: it is overruled. As many
+/// keys as [`concurrent_loads`](Builder::concurrent_loads) may be loading at once. Beyond that a
+/// load runs unshared: nobody waits for it, and it is stored unless its key was set or removed
+/// meanwhile, or so many keys were that this is not known.
 ///
 /// A load is known by its key's 64-bit hash, since a key is made only when a value is stored.
 /// So callers of two keys of the same hash wait for each other, share a failure, and else each
-/// key is loaded; a loader that asks for another key of the same hash panics, as that could be its own. With a
-/// `Hash` that leaves nothing out and the default hasher, that happens to one pair of keys in
-/// 2<sup>64</sup>.
+/// key is loaded; a loader that asks for another key of the same hash panics, as that could be
+/// its own. With a `Hash` that leaves nothing out and the default hasher, that happens to one
+/// pair of keys in 2<sup>64</sup>.
 ///
-/// In a forked child no caller waits for the parent's loads, and they store nothing there once
-/// a loader is called.
+/// In a forked child no caller waits for the parent's loads, and they store nothing there.
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// Returns a clone of the value for `key`; where there is none, inserts the one that
     /// `make` returns, with the builder's TTL.
@@ -473,7 +472,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
         let load = || Ok::<_, Infallible>((make(), Ttl::Default));
-        infallible(self.inner.load_with(key, IfLeaderFails::TakeOver, load))
+        infallible(self.inner.load_with(Borrowed(key), IfLeaderFails::TakeOver, load))
     }
 
     /// As [`get_or_insert_with`](Self::get_or_insert_with), with a loader that may fail.
@@ -505,7 +504,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
     {
         let load = || Ok((make()?, Ttl::Default));
-        self.inner.load_with(key, IfLeaderFails::Fail, load)
+        self.inner.load_with(Borrowed(key), IfLeaderFails::Fail, load)
     }
 
     /// Returns a clone of the value for `key`; where there is none, inserts the value with the
@@ -541,7 +540,131 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         T: Into<Ttl>,
     {
         let load = || load().map(|(value, ttl)| (value, ttl.into()));
-        self.inner.load_with(key, IfLeaderFails::Fail, load)
+        self.inner.load_with(Borrowed(key), IfLeaderFails::Fail, load)
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), for a key that the caller owns, or that cannot be
+    /// made from a borrowed form. If nothing is stored, the key is dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Cache, LoadError};
+    ///
+    /// #[derive(PartialEq, Eq, Hash)] // not `Clone`
+    /// struct Id(u64);
+    ///
+    /// let cache = Cache::<Id, String>::new(10);
+    /// let load = || Ok::<_, std::io::Error>(("Ada".to_owned(), Duration::from_secs(60)));
+    /// assert_eq!(cache.get_or_load_owned(Id(7), load)?, "Ada");
+    /// # Ok::<(), LoadError<std::io::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with).
+    ///
+    /// # Panics
+    ///
+    /// If `load` asks for the same key.
+    pub fn get_or_load_owned<T, E>(
+        &self,
+        key: K,
+        load: impl FnOnce() -> Result<(V, T), E>,
+    ) -> Result<V, LoadError<E>>
+    where
+        T: Into<Ttl>,
+    {
+        let load = || load().map(|(value, ttl)| (value, ttl.into()));
+        self.inner.load_with(Owned::new(key), IfLeaderFails::Fail, load)
+    }
+}
+
+/// # Loads without a closure
+///
+/// What the loaders are made of: one caller gets a ticket and brings the value from wherever it
+/// likes, another thread or task included; the others of that key wait, or do something else
+/// meanwhile.
+///
+/// They share their loads with the loaders above. A ticket belongs to no thread: whoever holds
+/// one and waits for its key deadlocks.
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Hash + Eq + Send + 'static,
+    V: Clone + Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    /// Looks up `key` and, if there is no live value or its TTL ends in less than
+    /// `refresh_before`, gives one caller the ticket to load it. Counts as a use.
+    ///
+    /// While one caller refreshes a value, the others get it as a hit until its TTL has passed;
+    /// nothing is ever returned late. For stale-while-revalidate, give entries a TTL of the whole
+    /// time that they may be served, and refresh before that. With a `refresh_before` of zero
+    /// nothing is refreshed, nor where there is no [room](Builder::concurrent_loads) for the load.
+    ///
+    /// Frees what is due first, within the [`reap_limit`](Builder::reap_limit). A hit costs as
+    /// much as one of [`get`](Self::get), and a look at the precise clock.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use punctual::{Cache, LoadEnd, LoadTicket, Lookup};
+    ///
+    /// const TTL: Duration = Duration::from_secs(60);
+    /// const REFRESH_BEFORE: Duration = Duration::from_secs(20);
+    ///
+    /// /// Asks a database.
+    /// fn load(ticket: LoadTicket<u64, String>) -> Option<String> {
+    ///     let user = format!("user {}", ticket.key());
+    ///     ticket.store(user.clone(), TTL); // or `ticket.fail()`
+    ///     Some(user)
+    /// }
+    ///
+    /// fn user(users: &Cache<u64, String>, id: u64) -> Option<String> {
+    ///     loop {
+    ///         match users.lookup(&id, REFRESH_BEFORE) {
+    ///             Lookup::Hit(user) => return Some(user),
+    ///             Lookup::Refresh(user, ticket) => {
+    ///                 thread::spawn(|| load(ticket));
+    ///                 return Some(user); // the one that is still good
+    ///             }
+    ///             Lookup::Miss(ticket) => return load(ticket),
+    ///             Lookup::Loading(load) => {
+    ///                 if load.wait(Duration::MAX) == LoadEnd::Failed {
+    ///                     return None; // do not queue up to fail, too
+    ///                 } // else look again
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(user(&Cache::new(10), 7).unwrap(), "user 7");
+    /// ```
+    #[doc(alias = "refresh ahead")]
+    #[doc(alias = "stale-while-revalidate")]
+    #[doc(alias = "get_value_or_guard")]
+    pub fn lookup<Q>(&self, key: &Q, refresh_before: Duration) -> Lookup<K, V, S>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized,
+    {
+        self.inner.lookup(Borrowed(key), refresh_before)
+    }
+
+    /// As [`lookup`](Self::lookup), for a key that the caller owns, or that cannot be made from a
+    /// borrowed form. Without a ticket, the key is dropped.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Cache, Lookup};
+    ///
+    /// #[derive(PartialEq, Eq, Hash)] // not `Clone`
+    /// struct Id(u64);
+    ///
+    /// let cache = Cache::<Id, String>::new(10);
+    /// let looked_up = cache.lookup_owned(Id(7), Duration::ZERO);
+    /// assert!(matches!(looked_up, Lookup::Miss(ticket) if ticket.key().0 == 7));
+    /// ```
+    pub fn lookup_owned(&self, key: K, refresh_before: Duration) -> Lookup<K, V, S> {
+        self.inner.lookup(Owned::new(key), refresh_before)
     }
 }
 
@@ -550,8 +673,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
 /// The same as those above, with a loader that returns a future, for any async runtime.
 /// Futures and threads that ask for the same key wait for one load.
 ///
-/// Where futures wait for a load, their waiting and the end of that load may allocate: their
-/// wakers are kept in a list.
+/// A future that waits for a load may allocate: wakers are kept in a list.
 ///
 /// A loader that awaits its own key deadlocks: it cannot be told from another task. So does a
 /// thread that calls `get_or_load` for a key which only that thread could go on to load.
@@ -572,7 +694,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         F: Future<Output = V>,
     {
         let load = || async { Ok::<_, Infallible>((make().await, Ttl::Default)) };
-        infallible(self.inner.load_async(key, IfLeaderFails::TakeOver, load).await)
+        infallible(self.inner.load_async(Borrowed(key), IfLeaderFails::TakeOver, load).await)
     }
 
     /// As [`try_get_or_insert_with`](Self::try_get_or_insert_with), with a future.
@@ -601,7 +723,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         F: Future<Output = Result<V, E>>,
     {
         let load = || async { Ok((make().await?, Ttl::Default)) };
-        self.inner.load_async(key, IfLeaderFails::Fail, load).await
+        self.inner.load_async(Borrowed(key), IfLeaderFails::Fail, load).await
     }
 
     /// As [`get_or_load`](Self::get_or_load), with a future.
@@ -637,7 +759,37 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         F: Future<Output = Result<(V, T), E>>,
     {
         let load = || async { load().await.map(|(value, ttl)| (value, ttl.into())) };
-        self.inner.load_async(key, IfLeaderFails::Fail, load).await
+        self.inner.load_async(Borrowed(key), IfLeaderFails::Fail, load).await
+    }
+
+    /// As [`get_or_load_owned`](Self::get_or_load_owned), with a future.
+    ///
+    /// ```
+    /// use punctual::{LoadError, Ttl};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let cache = punctual::Cache::<String, u16>::new(10);
+    /// let load = || async { Ok::<_, std::io::Error>((443, Ttl::Never)) };
+    /// assert_eq!(cache.get_or_load_owned_async("https".to_owned(), load).await?, 443);
+    /// # Ok::<_, LoadError<std::io::Error>>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_owned_async<T, E, F>(
+        &self,
+        key: K,
+        load: impl FnOnce() -> F,
+    ) -> Result<V, LoadError<E>>
+    where
+        T: Into<Ttl>,
+        F: Future<Output = Result<(V, T), E>>,
+    {
+        let load = || async { load().await.map(|(value, ttl)| (value, ttl.into())) };
+        self.inner.load_async(Owned::new(key), IfLeaderFails::Fail, load).await
     }
 }
 
@@ -745,6 +897,10 @@ impl<K, V, S> Cache<K, V, S> {
     /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them
     /// as [`for_each`](Self::for_each) does; the listener and `Drop` run with no lock held.
     ///
+    /// What loads in flight bring for the keys removed is not stored (nor, for one removed key in
+    /// 2<sup>24</sup>, what a load of another key brings). Loads of keys without a value go on:
+    /// [`remove`](Self::remove) and [`clear`](Self::clear) overrule those, too.
+    ///
     /// ```
     /// let cache = punctual::Cache::new(10);
     /// for number in 0..10 {
@@ -841,7 +997,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
             .field("ttl", &self.inner.ttl)
             .field("clock", &self.inner.source)
             .field("reaper", &self.inner.reaper_mode())
-            .field("handles", &Arc::strong_count(&self.close_guard))
+            .field("handles", &self.inner.count())
             .finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use equivalent::Equivalent;
 
 use super::inner::Inner;
+use super::load::waiters::HasLoads as _;
 use super::locked_shard::{Guard, ReadGuard, State};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::removal::{RemovalCause, Removed};
@@ -22,7 +23,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn get_with<R>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, &mut V) -> R,
+        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
     ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
@@ -32,7 +33,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if state.shard.has_work(now) {
             return self.get_with_slow(state, hash, key, reading, use_value);
         }
-        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value))
+        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value))
     }
 
     /// Out of line: keeps the fast path of [`get_with`](Self::get_with) free of the reaping
@@ -44,12 +45,26 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         hash: KeyHash,
         key: &(impl Equivalent<K> + ?Sized),
         reading: Moment,
-        use_value: impl FnOnce(&Self, &mut V) -> R,
+        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
     ) -> Option<R> {
         let now = state.tick(reading);
-        let result = state.shard.get(hash, key, now).map(|(_, value)| use_value(self, value));
+        let result = state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value));
         drop(state);
         self.reap_then_return(self.shard_of(hash), reading, result)
+    }
+
+    /// Gives a live entry to `update`, which counts as a use; then frees what is due. What a
+    /// refresh brings is not to replace what `update` makes of the value.
+    pub(super) fn update<R>(
+        &self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        update: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        self.get_with(key, |inner, hash, value| {
+            inner.loads_of(hash).overrule(hash);
+            let _scope = inner.closure_scope();
+            update(value)
+        })
     }
 
     /// Finds a live entry and gives it to `look`, for a call that changes nothing.
@@ -77,22 +92,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let hash = KeyHash::new(&self.hasher, key.get());
         let reading = self.now_for_ttl();
         let state = self.lock_for_write(self.shard_of(hash), hash);
-        self.upsert_locked(hash, key, value, ttl, reading, state)
+        self.upsert_locked(hash, (key, value), ttl, reading, state, |_| ())
     }
 
-    /// [`upsert`](Self::upsert) with the lock held already.
+    /// [`upsert`](Self::upsert) with the lock held already. Calls `once_unlocked` before any
+    /// listener.
     ///
-    /// The lock is the last parameter: should `Eq` panic, it is released first, and key and
-    /// value are dropped then.
+    /// The lock comes after key and value: should `Eq` panic, it is released first, and they are
+    /// dropped then.
     #[inline(always)]
     pub(super) fn upsert_locked(
         &self,
         hash: KeyHash,
-        mut key: DropGuard<K>,
-        mut value: DropGuard<V>,
+        (mut key, mut value): (DropGuard<K>, DropGuard<V>),
         ttl: Option<Duration>,
         reading: Moment,
         mut state: Guard<'_, K, V>,
+        once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
         let time = state.time(reading);
         let deadline = self.timebase.deadline(time, ttl);
@@ -102,7 +118,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut budget = self.reap_limit;
         let (_, displaced) =
             state.shard.upsert(hash, &mut key, &mut value, deadline, time.tick, &mut budget);
-        self.settle(state, hash, time, budget, displaced)
+        self.settle(state, hash, time, budget, displaced, once_unlocked)
     }
 
     /// Inserts an entry whose TTL is zero: what it replaces leaves, and the listener hears
@@ -134,7 +150,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut state = self.lock_for_write(self.shard_of(hash), hash);
         let time = state.time(reading);
         let removed = state.shard.remove_key(hash, key, time.tick);
-        self.settle(state, hash, time, self.reap_limit, removed)
+        self.settle(state, hash, time, self.reap_limit, removed, |_| ())
     }
 
     /// Gives the live entry that `find` returns another TTL. Returns what else `find` does.
@@ -152,15 +168,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let deadline = self.timebase.deadline(time, Some(ttl));
         let (id, found) = find(&mut state.shard, hash, time.tick).unzip();
         let expired = id.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
+        if expired.is_some() {
+            state.loads().overrule(hash);
+        }
         // Dropped after the lock is released, should a listener panic.
         let found = found.map(DropGuard::new);
-        self.settle(state, hash, time, self.reap_limit, expired);
+        self.settle(state, hash, time, self.reap_limit, expired, |_| ());
         found.map(DropGuard::into_inner)
     }
 
-    /// The last step of a call that has changed a shard: unlocks, tells the listener of
-    /// what was removed, and frees what is due within `budget`. Returns the removed value if
-    /// it is the caller's.
+    /// The last step of a call that has changed a shard: unlocks, calls `once_unlocked`, tells
+    /// the listener of what was removed, and frees what is due within `budget`. Returns the
+    /// removed value if it is the caller's.
     #[inline(always)]
     fn settle(
         &self,
@@ -169,6 +188,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         time: Moment,
         budget: usize,
         removed: Option<Removed<K, V>>,
+        once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
         let has_work = state.shard.has_work(time.tick) && budget > 0;
         // Where something was removed, there are no more entries than before.
@@ -177,6 +197,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         }
         drop(state);
         let mut panics = FirstPanic::default();
+        once_unlocked(&mut panics);
         let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
         if has_work {
             self.reap_shard(self.shard_of(hash), time, budget, &mut panics);

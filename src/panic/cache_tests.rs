@@ -1,6 +1,9 @@
 //! Panics in every place where callers' code runs, at every position of a short
 //! run: both caches stay whole, and no key or value is lost or dropped twice.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use punctual_testing::panics::{
@@ -9,7 +12,7 @@ use punctual_testing::panics::{
 use punctual_testing::policies;
 
 use crate::fuzz::subject::Subject;
-use crate::{Cache, Clock, Eviction, ManualClock, unsync};
+use crate::{Cache, Clock, Eviction, LoadTicket, Lookup, ManualClock, unsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 const CAPACITY: usize = 4;
@@ -70,15 +73,17 @@ impl Tested for Shared {
         assert!(self.len() <= CAPACITY);
     }
 
-    /// A load that is invalidated.
+    /// Loads that are overruled, and tickets.
     fn own_steps() -> Vec<Step<Self>> {
         let keys = keys();
-        vec![step(move |cache: &mut Self, _| {
+        let mut steps = vec![step(move |cache: &mut Self, _| {
             drop(Cache::get_or_insert_with(cache, &keys[0], || {
                 Cache::remove(cache, &keys[0]);
                 Value::new()
             }));
-        })]
+        })];
+        steps.extend(ticket_steps());
+        steps
     }
 }
 
@@ -109,6 +114,114 @@ fn get_twelve<C: Tested>(cache: &mut C) {
     let keys = (0..12).map(|number| &keys()[number % 8]);
     cache.read_many(keys, |_, _| run(Code::Closure));
 }
+
+// ---- Tickets ----
+
+/// A task, all of whose methods are callers' code.
+struct Task;
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        run(Code::Closure);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        run(Code::Closure);
+    }
+}
+
+/// Returns the ticket to load or refresh a key, unless another one is out.
+fn ticket_of(cache: &Shared, key: &Key) -> Option<LoadTicket<Key, Value>> {
+    match cache.lookup(key, Duration::MAX) {
+        Lookup::Hit(_) | Lookup::Loading(_) => None,
+        Lookup::Miss(ticket) => Some(ticket),
+        Lookup::Refresh(value, ticket) => {
+            drop(value);
+            Some(ticket)
+        }
+    }
+}
+
+/// Ends the ticket of a key, for which futures wait if it has no value.
+fn with_ticket(cache: &Shared, key: &Key, end: impl Fn(LoadTicket<Key, Value>)) {
+    let Some(ticket) = ticket_of(cache, key) else { return };
+    let mut waits: [_; 3] = std::array::from_fn(|_| match cache.lookup(key, Duration::ZERO) {
+        Lookup::Loading(load) => Some(load),
+        _ => None,
+    });
+    for load in waits.iter_mut().flatten() {
+        let waker = Waker::from(Arc::new(Task));
+        let polled = Pin::new(load).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    let [first, ..] = &mut waits;
+    drop(first.take());
+    end(ticket);
+    let waker = Waker::from(Arc::new(Task));
+    for load in waits.iter_mut().flatten() {
+        let polled = Pin::new(load).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_ready());
+    }
+}
+
+fn ticket_steps() -> Vec<Step<Shared>> {
+    type Ticket = LoadTicket<Key, Value>;
+    let keys = keys();
+    let mut steps = Vec::new();
+    let endings: [fn(&Shared, Ticket); 6] = [
+        |_, ticket| _ = ticket.store(Value::new(), SECOND),
+        |_, ticket| _ = ticket.store(Value::new(), Duration::ZERO),
+        |_, ticket| ticket.fail(),
+        |_, ticket| drop(ticket),
+        |cache, ticket| {
+            drop(cache.remove(ticket.key()));
+            let _ = ticket.store(Value::new(), SECOND);
+        },
+        |_, ticket| {
+            run(Code::Closure);
+            drop(ticket);
+        },
+    ];
+    for end in endings {
+        // Without a value, and with one.
+        steps.extend([
+            step(move |cache: &mut Shared, _| drop(cache.remove(&keys[5]))),
+            step(move |cache: &mut Shared, _| {
+                with_ticket(cache, &keys[5], |ticket| end(cache, ticket));
+            }),
+            insert(5, 1),
+            step(move |cache: &mut Shared, _| {
+                with_ticket(cache, &keys[5], |ticket| end(cache, ticket));
+            }),
+        ]);
+    }
+    steps.extend([
+        // The look-up frees what is due first.
+        step(move |cache: &mut Shared, clock| {
+            clock.advance(2 * SECOND);
+            drop(ticket_of(cache, &keys[5]));
+        }),
+        // More than there is room for, and so more than one of a key.
+        step(move |cache: &mut Shared, _| {
+            let tickets: Vec<_> = (0..7).map(|key| ticket_of(cache, &keys[key.min(5)])).collect();
+            for ticket in tickets.into_iter().flatten() {
+                let _ = ticket.store(Value::new(), SECOND);
+            }
+        }),
+        // Keys that the caller owns.
+        step(move |cache: &mut Shared, _| drop(cache.lookup_owned(Key::new(5), Duration::MAX))),
+        step(move |cache: &mut Shared, _| drop(cache.lookup_owned(Key::new(6), Duration::MAX))),
+        step(move |cache: &mut Shared, _| {
+            let load = || Ok::<_, ()>((Value::new(), SECOND));
+            drop(cache.get_or_load_owned(Key::new(7), load));
+        }),
+    ]);
+    steps
+}
+
+// ---- All calls ----
 
 /// One call each, in an order that meets every way for an entry to leave.
 fn script<C: Tested>() -> Vec<Step<C>> {

@@ -41,6 +41,10 @@ const PAUSE_BUCKETS_LOG2_MAX: u32 = 15;
 /// insertions.
 const LOAD_PERCENT: usize = 85;
 
+/// The highest load factor of the largest table of a cache in one shard: its rebuilds take
+/// longest, and must not be too frequent.
+const LARGE_LOAD_PERCENT_MAX: usize = 96;
+
 /// What an entry may cost in bytes where more shards are built to spare threads waiting for
 /// each other.
 const BYTES_PER_ENTRY_FOR_THREADS: f64 = 46.0;
@@ -122,10 +126,16 @@ impl Geometry {
     fn cheapest(capacity: usize, buckets_log2_max: u32) -> Option<Self> {
         // One shard has all the keys and needs no spare slots, so it may be cheaper even at
         // a higher load than is best, or with a table that is larger than wanted.
-        let single = [LOAD_PERCENT, LOAD_PERCENT_MAX]
-            .into_iter()
-            .filter_map(|load_percent| Self::with_shards(capacity, 1, load_percent))
-            .filter(|single| single.buckets_log2 <= PAUSE_BUCKETS_LOG2_MAX);
+        let single = [
+            (LOAD_PERCENT, PAUSE_BUCKETS_LOG2_MAX),
+            (LARGE_LOAD_PERCENT_MAX, PAUSE_BUCKETS_LOG2_MAX),
+            (LOAD_PERCENT_MAX, BUCKETS_LOG2_MAX),
+        ]
+        .into_iter()
+        .filter_map(|(load_percent, buckets_log2_max)| {
+            Self::with_shards(capacity, 1, load_percent)
+                .filter(|single| single.buckets_log2 <= buckets_log2_max)
+        });
         // The cheapest, rather than the first that is cheap enough: so the footprint hardly
         // ever shrinks where the capacity grows, and a memory budget can be bisected.
         let preferred = (BUCKETS_LOG2_MIN..=buckets_log2_max)

@@ -17,7 +17,7 @@ use crate::error::BuildError;
 
 /// The highest load factor of a table, in percent of the entries that hashbrown lets it
 /// hold.
-pub(crate) const LOAD_PERCENT_MAX: usize = 96;
+pub(crate) const LOAD_PERCENT_MAX: usize = 97;
 
 /// A slot's number and, above it, an 8-bit fingerprint of the slot hash.
 ///

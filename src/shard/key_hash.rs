@@ -40,6 +40,14 @@ impl KeyHash {
         Self(product as u64 ^ (product >> 64) as u64)
     }
 
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Returns the number of the key's shard, below `shards`: 32 bits, taken as a fraction.
     #[inline]
     pub(crate) fn shard(self, shards: usize) -> usize {
@@ -97,6 +105,11 @@ impl SlotHash {
     #[inline]
     pub(crate) fn bits(self) -> u64 {
         (self.0 >> TAG_SHIFT << BUCKET_BITS) | (self.0 & BUCKET_MASK)
+    }
+
+    /// Returns a bucket of a table of so many, up to 2^17: the bucket bits, taken as a fraction.
+    pub(crate) fn bucket_below(self, buckets: usize) -> usize {
+        (((self.0 & BUCKET_MASK) * buckets as u64) >> BUCKET_BITS) as usize
     }
 
     /// Returns by how many bits the bucket is shifted left in a table of 2^`buckets_log2`

@@ -57,14 +57,27 @@ use wheel::{Timers, Wheel};
 #[repr(C)]
 pub(crate) struct Shard<K, V> {
     index: Index,
-    /// Apart from `stats`, whose own field stays zero: every hit writes it.
+    /// Apart from the other counters: every hit writes it.
     hits: u64,
     slots: Slots<K, V>,
     /// Picks the keys whose accesses the policy observes.
     sampler: Sampler,
     wheel: Wheel,
-    stats: Stats,
+    counters: Counters,
     policy: Policy,
+}
+
+/// What [`Stats`] counts of a shard, besides hits.
+#[derive(Debug, Default)]
+struct Counters {
+    misses: u64,
+    inserts: u64,
+    expired: u64,
+    evicted: u64,
+    removed: u64,
+    replaced: u64,
+    live_peak: u64,
+    rebuilds: u64,
 }
 
 impl<K, V> Shard<K, V> {
@@ -86,7 +99,7 @@ impl<K, V> Shard<K, V> {
             wheel,
             sampler: policy.sampler(slots),
             policy,
-            stats: Stats::default(),
+            counters: Counters::default(),
         })
     }
 
@@ -95,7 +108,7 @@ impl<K, V> Shard<K, V> {
         geometry: &Geometry,
         eviction: Eviction,
         now: u64,
-        hold: impl Fn(Self) -> T,
+        hold: impl Fn(Self) -> Result<T, BuildError>,
     ) -> Result<Box<[T]>, BuildError> {
         let mut shards = Vec::new();
         shards.try_reserve_exact(geometry.shards).map_err(|_| BuildError::OutOfMemory {
@@ -103,7 +116,7 @@ impl<K, V> Shard<K, V> {
         })?;
         let mut factory = PolicyFactory::new(eviction);
         for _ in 0..geometry.shards {
-            shards.push(hold(Self::new(geometry, &mut factory, now)?));
+            shards.push(hold(Self::new(geometry, &mut factory, now)?)?);
         }
         Ok(shards.into_boxed_slice())
     }
@@ -123,6 +136,7 @@ impl<K, V> Shard<K, V> {
             wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
             eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots)?,
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
+            loads_bytes: 0,
         })
     }
 
@@ -136,7 +150,21 @@ impl<K, V> Shard<K, V> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { hits: self.hits, live: self.len() as u64, ..self.stats }
+        let &Counters { misses, inserts, expired, evicted, removed, replaced, .. } = &self.counters;
+        let &Counters { live_peak, rebuilds, .. } = &self.counters;
+        Stats {
+            hits: self.hits,
+            misses,
+            inserts,
+            expired,
+            evicted,
+            removed,
+            replaced,
+            live: self.len() as u64,
+            live_peak,
+            rebuilds,
+            ..Stats::default()
+        }
     }
 
     /// Returns the slot of a key, due or not. Runs the key's `Eq`, and no other callers'
@@ -182,7 +210,7 @@ impl<K, V> Shard<K, V> {
     ) -> Option<(SlotId, &mut V)> {
         // Hit and miss return separately: no shared tail, one branch fewer on a hit.
         let Some(id) = found.filter(|&id| !self.is_due(id, now)) else {
-            self.stats.misses += 1;
+            self.counters.misses += 1;
             if self.sampler.picks(hash) {
                 self.policy.observe(hash, Access::Miss);
             }
@@ -322,14 +350,14 @@ impl<K, V> Shard<K, V> {
         K: Eq,
     {
         let found = self.find(hash.slot_hash(), key);
-        self.stats.inserts += 1;
-        self.stats.expired += 1;
+        self.counters.inserts += 1;
+        self.counters.expired += 1;
         found.map(|id| self.remove(id, now, RemovalCause::Replaced))
     }
 
     #[inline]
     fn record_insertion(&mut self, hash: KeyHash) {
-        self.stats.inserts += 1;
+        self.counters.inserts += 1;
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Insert);
         }
@@ -339,7 +367,7 @@ impl<K, V> Shard<K, V> {
     /// has freed due entries: the peak is of live ones.
     #[inline]
     pub(crate) fn record_peak(&mut self) {
-        self.stats.live_peak = self.stats.live_peak.max(self.len() as u64);
+        self.counters.live_peak = self.counters.live_peak.max(self.len() as u64);
     }
 
     /// Removes the entry of a key, as `Expired` if it is due, else as `Removed`.
@@ -355,7 +383,8 @@ impl<K, V> Shard<K, V> {
     }
 
     /// Removes from these slots the due entries, and those that `predicate` picks, until
-    /// `batch` is full. Returns the slots not looked at yet.
+    /// `batch` is full. Tells `each_picked` of those that it picks. Returns the slots not looked
+    /// at yet.
     ///
     /// If `predicate` panics, the entries in `batch` have been removed and nothing else has
     /// changed.
@@ -365,6 +394,7 @@ impl<K, V> Shard<K, V> {
         now: u64,
         cause: RemovalCause,
         mut predicate: impl FnMut(&K, &V) -> bool,
+        mut each_picked: impl FnMut(SlotHash),
         batch: &mut ArrayVec<Removed<K, V>, N>,
     ) -> Range<usize> {
         let mut unvisited = slots;
@@ -381,7 +411,12 @@ impl<K, V> Shard<K, V> {
             if self.is_due(id, now) || predicate(key, value) {
                 // Into the caller's batch at once: should the predicate panic at the next
                 // entry, this one is still delivered.
-                batch.push(self.remove(id, now, cause));
+                let slot_hash = self.slots.slot_hash(id);
+                let removed = self.remove(id, now, cause);
+                if removed.cause == cause {
+                    each_picked(slot_hash);
+                }
+                batch.push(removed);
             }
         }
         unvisited
@@ -410,7 +445,7 @@ impl<K, V> Shard<K, V> {
 
     #[cold]
     fn rebuild_index(&mut self) {
-        self.stats.rebuilds += 1;
+        self.counters.rebuilds += 1;
         self.index.rebuild(self.slots.ids().map(|id| (id, self.slots.slot_hash(id))));
     }
 }

@@ -3,9 +3,11 @@
 //! A removal takes an entry out of the wheel and the policy first, then out of the index and its
 //! slot. It returns key and value: none is dropped here.
 
+use equivalent::Equivalent;
+
 use super::Shard;
 use super::eviction::counts::Counts;
-use super::key_hash::SlotHash;
+use super::key_hash::{KeyHash, SlotHash};
 use super::slot_id::SlotId;
 use crate::removal::{RemovalCause, Removed};
 
@@ -21,6 +23,17 @@ impl<K, V> Shard<K, V> {
         self.wheel.remove(&mut self.slots, id);
         self.policy.remove(id);
         self.finish_removal(id, cause)
+    }
+
+    /// Removes the entry of a key, as `Expired`.
+    pub(crate) fn expire_key(
+        &mut self,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: u64,
+    ) -> Option<Removed<K, V>> {
+        let id = self.find(hash.slot_hash(), key)?;
+        Some(self.remove(id, now, RemovalCause::Expired))
     }
 
     /// Returns whether [`reap_one`](Self::reap_one) has anything to do.
@@ -101,10 +114,10 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn count_removal(&mut self, cause: RemovalCause) {
         match cause {
-            RemovalCause::Expired => self.stats.expired += 1,
-            RemovalCause::Evicted => self.stats.evicted += 1,
-            RemovalCause::Removed | RemovalCause::Cleared => self.stats.removed += 1,
-            RemovalCause::Replaced => self.stats.replaced += 1,
+            RemovalCause::Expired => self.counters.expired += 1,
+            RemovalCause::Evicted => self.counters.evicted += 1,
+            RemovalCause::Removed | RemovalCause::Cleared => self.counters.removed += 1,
+            RemovalCause::Replaced => self.counters.replaced += 1,
         }
     }
 }

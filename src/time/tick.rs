@@ -107,6 +107,22 @@ impl Timebase {
         u64::try_from(u128::from(tick) << self.tick_nanos_log2).unwrap_or(u64::MAX)
     }
 
+    /// Returns a moment in nanoseconds, saturating at `u64::MAX`.
+    pub(crate) fn nanos_of(&self, moment: Moment) -> u64 {
+        self.nanos(moment.tick).saturating_add(moment.nanos_into_tick)
+    }
+
+    /// Returns the least that may be left of the TTL of an entry that is due at a tick: it was
+    /// rounded up, after the lag had been added.
+    pub(crate) fn ttl_left_min(&self, tick: u64, now: Moment) -> Duration {
+        self.until(tick - 1, now).saturating_sub(Duration::from_nanos(self.lag_nanos))
+    }
+
+    /// Returns the nanoseconds from one moment to another; zero if that is before.
+    pub(crate) fn nanos_between(&self, from: Moment, to: Moment) -> u64 {
+        self.nanos_of(to).saturating_sub(self.nanos_of(from))
+    }
+
     /// Returns the time from `now` to the start of a tick; zero if it has started.
     pub(crate) fn until(&self, tick: u64, now: Moment) -> Duration {
         let ticks = u128::from(tick.saturating_sub(now.tick));

@@ -163,7 +163,7 @@ impl<K, V, S> Builder<K, V, S> {
         let timebase = source.timebase(self.settings.resolution);
         let clock = MonotonicClock::new(source, timebase);
         let now = clock.peek().tick;
-        let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| shard)?;
+        let shards = Shard::allocate(&geometry, self.settings.eviction, now, Ok)?;
         Ok(Cache {
             shards,
             hasher: self.hasher,
@@ -174,14 +174,20 @@ impl<K, V, S> Builder<K, V, S> {
             uncached: None,
             len: 0,
             len_peak: 0,
+            loads: 0,
+            loads_failed: 0,
+            load_nanos: 0,
             footprint,
         })
     }
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
-        self.settings
-            .plan::<K, V>(size_of::<Shard<K, V>>(), listener_bytes + self.clock.heap_bytes())
+        self.settings.plan::<K, V>(
+            size_of::<Shard<K, V>>(),
+            listener_bytes + self.clock.heap_bytes(),
+            |_, _| 0,
+        )
     }
 }
 

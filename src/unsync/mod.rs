@@ -87,6 +87,10 @@ pub struct Cache<K, V, S = RandomState> {
     /// Entries in all shards.
     len: usize,
     len_peak: usize,
+    /// See [`Stats`].
+    loads: u64,
+    loads_failed: u64,
+    load_nanos: u64,
     footprint: Footprint,
 }
 
@@ -508,7 +512,13 @@ impl<K, V, S> Cache<K, V, S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let sum = self.shards.iter().fold(Stats::default(), |sum, shard| sum.plus(&shard.stats()));
-        Stats { live_peak: self.len_peak as u64, ..sum }
+        Stats {
+            live_peak: self.len_peak as u64,
+            loads: self.loads,
+            loads_failed: self.loads_failed,
+            load_nanos: self.load_nanos,
+            ..sum
+        }
     }
 
     /// Calls `visit` for each live entry: [`iter`](Self::iter) for code that works with both

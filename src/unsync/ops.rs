@@ -113,8 +113,9 @@ impl<K, V, S> Cache<K, V, S> {
             while !left.is_empty() {
                 let mut batch = ArrayVec::<_, 1>::new();
                 let shard = &mut self.shards[number];
-                let outcome = panics
-                    .catch(|| shard.remove_where(left, now, cause, &mut predicate, &mut batch));
+                let outcome = panics.catch(|| {
+                    shard.remove_where(left, now, cause, &mut predicate, |_| (), &mut batch)
+                });
                 for removed in batch {
                     self.notify_and_drop(removed, &mut panics);
                 }
@@ -203,13 +204,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         if let Some(((shard, id), _)) = self.get_entry(key) {
             return Ok(self.shards[shard].value(id));
         }
+        self.loads += 1;
+        // Until it has brought a value: it may panic.
+        self.loads_failed += 1;
+        let began = self.clock.peek();
         let (value, ttl) = load()?;
+        // Guarded while clocks are read and the key is cloned, hashed and compared.
+        let value = DropGuard::new(value);
+        self.loads_failed -= 1;
+        let took_nanos = self.clock.timebase.nanos_between(began, self.clock.peek());
+        self.load_nanos = self.load_nanos.saturating_add(took_nanos);
         let ttl = ttl.or(self.ttl);
         if ttl == Some(Duration::ZERO) {
-            return Ok(self.lend_uncached(value));
+            return Ok(self.lend_uncached(value.into_inner()));
         }
-        // Guarded while the key is cloned, hashed and compared.
-        let value = DropGuard::new(value);
         let key = key.to_owned().into();
         let (replaced, location) = self.upsert(key, value.into_inner(), ttl);
         // Nothing, unless the key's `Eq` has changed its mind.

@@ -54,7 +54,11 @@ impl<C: Counter> Counting<C> {
         }
         let block = ask();
         if !block.is_null() {
-            self.0.add(Traffic::of(Some(new), old));
+            // A block that is resized may have to move: then there are both for a while.
+            self.0.add(Traffic::of(Some(new), None));
+            if old.is_some() {
+                self.0.add(Traffic::of(None, old));
+            }
         }
         block
     }
@@ -105,6 +109,7 @@ pub trait Scope {
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static DEALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static BYTES_KEPT: AtomicIsize = AtomicIsize::new(0);
+static BYTES_KEPT_MAX: AtomicIsize = AtomicIsize::new(0);
 
 impl<S: Scope> Counter for Process<S> {
     fn admits(&self, _: usize, _: usize) -> bool {
@@ -115,7 +120,8 @@ impl<S: Scope> Counter for Process<S> {
         if self.0.is_counted() {
             ALLOCATIONS.fetch_add(traffic.allocations, Relaxed);
             DEALLOCATIONS.fetch_add(traffic.deallocations, Relaxed);
-            BYTES_KEPT.fetch_add(traffic.bytes_kept, Relaxed);
+            let before = BYTES_KEPT.fetch_add(traffic.bytes_kept, Relaxed);
+            BYTES_KEPT_MAX.fetch_max(before.wrapping_add(traffic.bytes_kept), Relaxed);
         }
     }
 }
@@ -165,12 +171,18 @@ impl Count {
     /// If a count is under way: the counters are the whole process's.
     pub fn start() -> Self {
         assert!(!COUNTING.swap(true, Relaxed), "one count at a time");
+        BYTES_KEPT_MAX.store(BYTES_KEPT.load(Relaxed), Relaxed);
         Self(())
     }
 
     /// Returns what was counted, by this count and those before it.
     pub fn traffic(&self) -> Traffic {
         process_traffic()
+    }
+
+    /// Returns the most that [`Traffic::bytes_kept`] has been during this count.
+    pub fn bytes_kept_max(&self) -> isize {
+        BYTES_KEPT_MAX.load(Relaxed)
     }
 }
 

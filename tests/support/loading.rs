@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use punctual::Cache;
 
-/// Loads that one shard keeps track of.
+/// Loads that one shard has room for.
 pub(crate) const LOADS_MAX: u64 = 8;
 
 pub(crate) fn in_shards(shards: usize) -> Cache<u64, u64> {
-    Cache::builder().capacity(100).shards(shards).build().unwrap()
+    Cache::builder()
+        .capacity(100)
+        .shards(shards)
+        .concurrent_loads(LOADS_MAX as usize)
+        .build()
+        .unwrap()
 }
 
 pub(crate) fn in_one_shard() -> Cache<u64, u64> {

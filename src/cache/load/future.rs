@@ -5,58 +5,65 @@ use std::hash::{BuildHasher, Hash};
 use std::pin::pin;
 use std::task::Poll;
 
-use equivalent::Equivalent;
-
 use super::error::LoadError;
 use super::in_flight::Loader;
-use super::single_flight::{IfLeaderFails, Lookup, Then};
+use super::key::LoadKey;
+use super::leading::IfDropped;
+use super::single_flight::{Follower, Found, IfLeaderFails, Then};
 use super::waiters::Waiting;
 use crate::cache::inner::Inner;
+use crate::panic::DropGuard;
 use crate::shard::key_hash::KeyHash;
 use crate::time::ttl::Ttl;
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
-    /// [`load_with`](Self::load_with) a future. If it is dropped before it is done, its ticket
-    /// is, and a follower takes over.
+    /// [`load_with`](Self::load_with) a future. If it is dropped before it is done, the load is
+    /// abandoned, and a follower takes over.
     pub(in crate::cache) async fn load_async<E, F>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized),
+        key: impl LoadKey<K>,
         if_leader_fails: IfLeaderFails,
         load: impl FnOnce() -> F,
     ) -> Result<V, LoadError<E>>
     where
         F: Future<Output = Result<(V, Ttl), E>>,
     {
-        if let Some(value) = self.get_with(key, |_, value| value.clone()) {
-            return Ok(value);
+        if let Some(value) = self.get_with(key.query(), |_, _, value| value.clone()) {
+            return Ok(key.discard(value));
         }
-        let hash = KeyHash::new(&self.hasher, key);
-        let mut loader = Some(Loader::Future);
-        let mut ticket = loop {
-            let mut waiting = match self.get_or_claim(hash, key, loader) {
-                Lookup::Hit(value) => return Ok(value),
-                Lookup::Miss(ticket) => break ticket,
-                Lookup::Loading(load) => Waiting::new(self.loads_of(hash), load),
+        let hash = KeyHash::new(&self.hasher, key.query());
+        let mut loader = Some(Loader::Anywhere);
+        let mut follower = Follower::new(if_leader_fails);
+        let mut leading = loop {
+            let mut waiting = match self.get_or_claim(hash, key.query(), loader) {
+                Found::Hit(value) => return Ok(key.discard(value)),
+                Found::Leader(leading) => break leading,
+                Found::Follower(load) => Waiting::new(self, hash, load),
             };
             let end = poll_fn(|context| {
-                self.assert_not_reentrant();
                 waiting.poll_end(context.waker()).map_or(Poll::Pending, Poll::Ready)
             });
-            match if_leader_fails.then(end.await) {
+            match follower.then(end.await) {
                 Then::LookAgain => {}
                 Then::LoadAlone => loader = None,
                 Then::Fail => return Err(LoadError::LeaderFailed),
             }
         };
-        ticket.is_running = true;
-        let mut loading = pin!(load());
-        let loaded = poll_fn(|context| {
-            ticket.is_running = true;
-            let poll = loading.as_mut().poll(context);
-            ticket.is_running = poll.is_ready();
-            poll
-        })
-        .await;
-        ticket.finish(key, loaded)
+        leading.if_dropped = IfDropped::Fail;
+        // Out here, so that it is dropped even if the future's `Drop` panics.
+        let loaded;
+        {
+            let mut loading = pin!(load());
+            let poll = poll_fn(|context| {
+                leading.if_dropped = IfDropped::Fail;
+                let poll = loading.as_mut().poll(context);
+                if poll.is_pending() {
+                    leading.if_dropped = IfDropped::Abandon;
+                }
+                poll
+            });
+            loaded = DropGuard::new(poll.await);
+        }
+        leading.finish(key, loaded)
     }
 }

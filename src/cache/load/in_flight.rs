@@ -1,74 +1,113 @@
-//! The loads in flight of one shard: a small table, so that other callers of a key wait
-//! instead of loading it too (single flight).
+//! The loads in flight of one shard: a hash table, so that other callers of a key wait instead
+//! of loading it too (single flight).
 //!
-//! It is apart from the entries: a load in flight takes no slot and evicts nothing. A load
-//! is known by its key's hash. Two keys of one 64-bit hash wait for each other, and then
-//! each finds or loads its own.
+//! It is apart from the entries: a load in flight takes no slot and evicts nothing. A load is
+//! known by its key's 64-bit hash. Two keys of one hash wait for each other, and then each finds
+//! or loads its own.
 //!
-//! A forked child has its parent's loads in the table, and no thread that would end them:
-//! they are dropped when the child first claims a load. So a load is ended by its id, which
-//! no other has, and no caller ends another's.
+//! # Layout
+//!
+//! Buckets chain the records of loads in flight. All other records are in a queue: those that
+//! never held a load, and those whose load has ended, the latest last. A record is reused from
+//! the front, so the end of a load can be seen for as long as possible. A waiter that comes too
+//! late for that learns [`End::Unknown`].
+//!
+//! A forked child has its parent's loads in the table, and no thread that would end them: they
+//! are abandoned before the child begins, ends or waits for one. So a load is ended by its id,
+//! which no other has, and no caller ends another's.
 
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 
 use forkguard::Guard;
 
-use crate::shard::key_hash::KeyHash;
+use super::table_size::TableSize;
+use super::write_log::{Start, WriteLog};
+use crate::error::{BuildError, allocate};
+use crate::shard::key_hash::{KeyHash, SlotHash};
 
-/// Loads that one shard tracks; more run without others waiting.
-const LOADS_MAX: usize = 8;
+/// The number of a record, and of a bucket.
+type Position = u16;
+const NONE: Position = Position::MAX;
+
+const _: () = assert!(TableSize::LOADS_MAX <= NONE as usize);
 
 /// What runs a loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loader {
     /// The thread of that number: see [`thread_number`].
-    Thread(NonZeroU64),
-    /// A future, wherever it is polled.
-    #[cfg_attr(not(feature = "async"), expect(dead_code))]
-    Future,
+    Thread(NonZeroU32),
+    /// A future or the holder of a ticket, on any thread.
+    Anywhere,
 }
 
 /// How a load ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// With a value that was stored, or would have been, had its key not been set or removed
-    /// meanwhile.
+    /// With a value that was stored.
     Stored,
     /// With a value that is not to be stored, since its TTL is zero.
     NotStored,
+    /// In whatever way: its key was set, removed or cleared meanwhile.
+    Overruled,
     /// With an error, or a panic.
     Failed,
-    /// Its future was dropped before it was done.
+    /// Its future or ticket was dropped before it was done.
     Abandoned,
+    /// Long ago: its record has been reused.
+    Unknown,
 }
 
 /// What a leader and its followers know a load by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LoadId {
-    hash: KeyHash,
-    /// Tells loads of one key apart that were at the same position.
+    pub(super) position: Position,
+    /// Tells the loads apart that a record has held.
     generation: u32,
-    position: u8,
 }
 
-#[derive(Debug)]
-struct Load {
-    hash: KeyHash,
-    loader: Loader,
-    generation: u32,
-    /// Callers that wait for it. The load stays in the table until the last one has seen its
-    /// end, or until its place is needed. From `u16::MAX` on they are no longer counted.
-    followers: u16,
-    /// Whether its value is to be stored: not if the key was set, removed or cleared
-    /// meanwhile.
-    is_valid: bool,
-    end: Option<End>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In flight. Its value is to be stored if its key is not set, removed or cleared.
+    Running,
+    /// In flight, and overruled.
+    Overruled,
+    Ended(End),
 }
 
-impl Load {
-    fn is(&self, id: LoadId) -> bool {
-        self.hash == id.hash && self.generation == id.generation
+/// Two halves of a hash, so that a record takes 20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PackedHash([u32; 2]);
+
+impl From<KeyHash> for PackedHash {
+    fn from(hash: KeyHash) -> Self {
+        Self([hash.bits() as u32, (hash.bits() >> u32::BITS) as u32])
     }
+}
+
+impl PackedHash {
+    fn unpack(self) -> KeyHash {
+        let [low, high] = self.0;
+        KeyHash::from_bits(u64::from(low) | u64::from(high) << u32::BITS)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Load {
+    hash: PackedHash,
+    generation: u32,
+    /// [`Loader::Thread`], or else [`Loader::Anywhere`].
+    thread: Option<NonZeroU32>,
+    /// The next one of its bucket, or of the queue.
+    next: Position,
+    state: State,
+}
+const _: () = assert!(size_of::<Load>() + size_of::<Position>() == TableSize::BYTES_PER_LOAD);
+
+/// A load that is not in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unshared {
+    start: Start,
+    generation: u32,
 }
 
 /// What a caller that has found no entry is to do.
@@ -76,246 +115,336 @@ impl Load {
 pub(crate) enum Claim {
     /// Load: the others of that key wait.
     Leader(LoadId),
-    /// Load: there is no room in the table, and no caller waits.
-    Untracked,
+    /// Load unshared: there is no room in the table, and no caller waits.
+    Unshared(Unshared),
     /// Wait for this load.
     Follower(LoadId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct InFlight {
-    loads: [Option<Load>; LOADS_MAX],
+    loads: Box<[Load]>,
+    /// The first load in flight of each bucket.
+    buckets: Box<[Position]>,
+    /// The queue of records that hold no load in flight.
+    queue_first: Position,
+    queue_last: Position,
+    running: Position,
+    /// In the order in which loads begin, shared or not.
     next_generation: u32,
+    /// For the loads that are not in the table.
+    writes: WriteLog,
     /// Detects a forked child.
     process: Guard,
+    /// Whether this process is one, and has abandoned its parent's loads.
+    has_abandoned: bool,
 }
 
 impl InFlight {
+    pub(crate) fn new(size: TableSize) -> Result<Self, BuildError> {
+        let hash = PackedHash([0, 0]);
+        let state = State::Ended(End::Unknown);
+        let load = Load { hash, generation: 0, thread: None, next: NONE, state };
+        let mut this = Self {
+            loads: allocate(size.loads, load)?,
+            buckets: allocate(size.loads, NONE)?,
+            queue_first: NONE,
+            queue_last: NONE,
+            running: 0,
+            // Not that of the records.
+            next_generation: 1,
+            writes: WriteLog::new(size.writes)?,
+            process: Guard::default(),
+            has_abandoned: false,
+        };
+        (0..size.loads).for_each(|position| this.enqueue(position as Position));
+        Ok(this)
+    }
+
+    /// Abandons the loads of its parent if this is a forked child.
+    pub(crate) fn forget_if_forked(&mut self) {
+        if self.process.detected_fork() {
+            self.forget();
+        }
+    }
+
+    /// Claims the load of a key for its caller.
+    ///
     /// # Panics
     ///
     /// If this thread is loading the key already: it would wait for itself.
     pub(crate) fn claim(&mut self, hash: KeyHash, loader: Loader) -> Claim {
-        if self.process.detected_fork() {
-            self.loads = Default::default();
-        }
-        if let Some(load) = self.in_flight(hash) {
-            assert!(
-                load.loader != loader || !matches!(loader, Loader::Thread(_)),
-                "punctual: recursive load: a loader asked for its own key (or one of the same hash), \
-                 which would deadlock"
-            );
-            load.followers = load.followers.saturating_add(1);
-            let generation = load.generation;
-            let position = self.position(hash).expect("it is in flight");
-            return Claim::Follower(LoadId { hash, position, generation });
-        }
-        let vacant = self.loads.iter().position(Option::is_none);
-        // Else one that has ended: followers that have not seen its end will look again.
-        let has_ended = |load: &Option<Load>| load.as_ref().is_some_and(|it| it.end.is_some());
-        let Some(position) = vacant.or_else(|| self.loads.iter().position(has_ended)) else {
-            return Claim::Untracked;
+        let Some(position) = self.find(hash) else {
+            return match self.insert(hash, loader) {
+                Some(load) => Claim::Leader(load),
+                None => Claim::Unshared(self.begin_unshared()),
+            };
         };
-        let generation = self.next_generation;
-        let load = Load { hash, loader, generation, followers: 0, is_valid: true, end: None };
-        self.loads[position] = Some(load);
-        self.next_generation = generation.wrapping_add(1);
-        Claim::Leader(LoadId { hash, position: position as u8, generation })
+        let load = &self.loads[usize::from(position)];
+        assert!(
+            !matches!(loader, Loader::Thread(thread) if load.thread == Some(thread)),
+            "punctual: recursive load: a loader asked for its own key (or one of the same hash), \
+             which would deadlock"
+        );
+        Claim::Follower(LoadId { position, generation: load.generation })
     }
 
-    /// Ends a load. Returns whether its value is to be stored. It is not if a forked child has
-    /// dropped the load.
+    /// Claims the load of a key that has a value, unless it is being loaded, or there is no room
+    /// in the table.
+    pub(crate) fn claim_refresh(&mut self, hash: KeyHash) -> Option<LoadId> {
+        if self.find(hash).is_some() { None } else { self.insert(hash, Loader::Anywhere) }
+    }
+
+    /// Begins a load beside others, if any, of its key.
+    pub(crate) fn begin_unshared(&mut self) -> Unshared {
+        let generation = self.take_generation();
+        Unshared { start: self.writes.begin(), generation }
+    }
+
+    fn take_generation(&mut self) -> u32 {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        generation
+    }
+
+    fn insert(&mut self, hash: KeyHash, loader: Loader) -> Option<LoadId> {
+        let position = self.dequeue()?;
+        let generation = self.take_generation();
+        let thread = match loader {
+            Loader::Thread(thread) => Some(thread),
+            Loader::Anywhere => None,
+        };
+        let bucket = self.bucket(hash.slot_hash());
+        let next = std::mem::replace(&mut self.buckets[bucket], position);
+        let state = State::Running;
+        self.loads[usize::from(position)] =
+            Load { hash: hash.into(), generation, thread, next, state };
+        self.running += 1;
+        Some(LoadId { position, generation })
+    }
+
+    /// Ends a load. Returns whether its value is to be stored: not if it was overruled, or if a
+    /// forked child has abandoned it.
     pub(crate) fn end(&mut self, id: LoadId, end: End) -> bool {
-        let Some(load) = self.load_mut(id) else { return false };
-        let is_valid = load.is_valid;
+        let load = &mut self.loads[usize::from(id.position)];
+        if load.generation != id.generation {
+            return false;
+        }
+        let is_valid = match load.state {
+            State::Running => true,
+            State::Overruled => false,
+            State::Ended(_) => return false,
+        };
         // Whatever it was, its followers look at what the key was set to.
-        load.end = Some(if is_valid { end } else { End::Abandoned });
-        self.vacate_if_done(id.position);
+        load.state = State::Ended(if is_valid { end } else { End::Overruled });
+        let hash = load.hash.unpack().slot_hash();
+        self.unlink(self.bucket(hash), id.position);
+        self.running -= 1;
+        self.enqueue(id.position);
         is_valid
+    }
+
+    /// Ends an unshared load.
+    pub(crate) fn end_unshared(&mut self, load: Unshared) {
+        self.writes.end(load.start);
+    }
+
+    /// Returns whether the value of an unshared load is to be stored: not if its key was set or
+    /// removed meanwhile.
+    pub(crate) fn is_valid(&self, load: Unshared, hash: KeyHash) -> bool {
+        self.writes.is_unwritten(load.start, hash.slot_hash())
+    }
+
+    /// Returns whether a thread waits for a load that it runs itself.
+    pub(crate) fn is_own(&self, id: LoadId, thread: NonZeroU32) -> bool {
+        let load = &self.loads[usize::from(id.position)];
+        load.generation == id.generation && load.thread == Some(thread)
     }
 
     /// Returns how a load ended; `None` if it is in flight.
     pub(crate) fn end_of(&self, id: LoadId) -> Option<End> {
-        let load = self.loads[usize::from(id.position)].as_ref();
-        match load.filter(|load| load.is(id)) {
-            Some(load) => load.end,
-            // Its place was needed, or a forked child has dropped it.
-            None => Some(End::Abandoned),
+        let load = &self.loads[usize::from(id.position)];
+        match load.state {
+            _ if load.generation != id.generation => Some(End::Unknown),
+            State::Ended(end) => Some(end),
+            State::Running | State::Overruled => None,
         }
     }
 
-    /// A follower waits no longer.
-    pub(crate) fn leave(&mut self, id: LoadId) {
-        let Some(load) = self.load_mut(id) else { return };
-        if load.followers != u16::MAX {
-            load.followers -= 1;
+    /// A caller has set or removed the key: what a load in flight brings for it is out of date.
+    pub(crate) fn overrule(&mut self, hash: KeyHash) {
+        let packed = PackedHash::from(hash);
+        self.overrule_where(hash.slot_hash(), |load| load.hash == packed);
+        self.writes.log(hash.slot_hash());
+    }
+
+    /// The same where only the slot hash is known. One in 2^24 loads of other keys is taken for
+    /// that of the key.
+    pub(crate) fn overrule_slot_hash(&mut self, hash: SlotHash) {
+        let is_it = |load: &Load| load.hash.unpack().slot_hash() == hash;
+        self.overrule_where(hash, is_it);
+        self.writes.log(hash);
+    }
+
+    /// An unshared load stores a value of the key, which an older one must not replace.
+    pub(crate) fn overrule_older(&mut self, newer: Unshared, hash: KeyHash) {
+        let packed = PackedHash::from(hash);
+        let is_older = |load: &Load| newer.generation.wrapping_sub(load.generation) < u32::MAX / 2;
+        self.overrule_where(hash.slot_hash(), |load| load.hash == packed && is_older(load));
+    }
+
+    fn overrule_where(&mut self, hash: SlotHash, is_it: impl Fn(&Load) -> bool) {
+        let mut position = self.first_of(hash);
+        while let Some(load) = self.loads.get_mut(usize::from(position)) {
+            if is_it(load) {
+                load.state = State::Overruled;
+            }
+            position = load.next;
         }
-        self.vacate_if_done(id.position);
     }
 
-    fn load_mut(&mut self, id: LoadId) -> Option<&mut Load> {
-        self.loads[usize::from(id.position)].as_mut().filter(|load| load.is(id))
-    }
-
-    fn vacate_if_done(&mut self, position: u8) {
-        self.loads[usize::from(position)].take_if(|load| load.followers == 0 && load.end.is_some());
-    }
-
-    /// The key, or any key if none is given, was set or removed: what a load in flight brings
-    /// for it is out of date.
-    pub(crate) fn invalidate(&mut self, hash: Option<KeyHash>) {
-        for load in self.loads.iter_mut().flatten() {
-            load.is_valid &= hash.is_some_and(|hash| hash != load.hash);
+    /// All keys were removed.
+    pub(crate) fn overrule_all(&mut self) {
+        for load in &mut self.loads {
+            if load.state == State::Running {
+                load.state = State::Overruled;
+            }
         }
+        self.writes.log_all();
     }
 
-    /// Returns the position of the load of a key that is in flight.
-    fn position(&self, hash: KeyHash) -> Option<u8> {
-        let is_it = |load: &Load| load.hash == hash && load.end.is_none();
-        let position = self.loads.iter().position(|load| load.as_ref().is_some_and(is_it))?;
-        Some(position as u8)
+    /// Abandons the loads of a forked child's parent.
+    #[cold]
+    pub(super) fn forget(&mut self) {
+        for bucket in 0..self.buckets.len() {
+            let mut position = std::mem::replace(&mut self.buckets[bucket], NONE);
+            while position != NONE {
+                let load = &mut self.loads[usize::from(position)];
+                load.state = State::Ended(End::Abandoned);
+                let next = load.next;
+                self.enqueue(position);
+                position = next;
+            }
+        }
+        self.running = 0;
+        self.writes.forget();
+        self.has_abandoned = true;
     }
 
-    fn in_flight(&mut self, hash: KeyHash) -> Option<&mut Load> {
-        let position = self.position(hash)?;
-        self.loads[usize::from(position)].as_mut()
+    /// Whether loads may have ended without their leader, whose futures are still to be woken.
+    pub(crate) fn has_abandoned(&mut self) -> &mut bool {
+        &mut self.has_abandoned
     }
 
     /// Returns whether no load is in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.loads.iter().flatten().all(|load| load.end.is_some())
+        self.running == 0 && self.writes.is_idle()
     }
 
+    // ---- Chains ----
+
+    fn bucket(&self, hash: SlotHash) -> usize {
+        hash.bucket_below(self.buckets.len())
+    }
+
+    fn first_of(&self, hash: SlotHash) -> Position {
+        // Without room for any load there is no bucket.
+        self.buckets.get(self.bucket(hash)).copied().unwrap_or(NONE)
+    }
+
+    /// Returns the position of the load of a key that is in flight.
+    fn find(&self, hash: KeyHash) -> Option<Position> {
+        let packed = PackedHash::from(hash);
+        let mut position = self.first_of(hash.slot_hash());
+        loop {
+            let load = self.loads.get(usize::from(position))?;
+            if load.hash == packed {
+                return Some(position);
+            }
+            position = load.next;
+        }
+    }
+
+    fn unlink(&mut self, bucket: usize, position: Position) {
+        let next = self.loads[usize::from(position)].next;
+        let mut link = &mut self.buckets[bucket];
+        while *link != position {
+            link = &mut self.loads[usize::from(*link)].next;
+        }
+        *link = next;
+    }
+
+    // ---- The queue ----
+
+    fn enqueue(&mut self, position: Position) {
+        self.loads[usize::from(position)].next = NONE;
+        match self.loads.get_mut(usize::from(self.queue_last)) {
+            Some(last) => last.next = position,
+            None => self.queue_first = position,
+        }
+        self.queue_last = position;
+    }
+
+    fn dequeue(&mut self) -> Option<Position> {
+        let position = self.queue_first;
+        self.queue_first = self.loads.get(usize::from(position))?.next;
+        if self.queue_first == NONE {
+            self.queue_last = NONE;
+        }
+        Some(position)
+    }
+
+    /// Returns how many loads it holds, and how many writes its log.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> (usize, usize) {
+        (self.loads.len(), self.writes.len())
+    }
+
+    /// Compares chains, queue and counts.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.loads.iter().all(Option::is_none)
+    pub(crate) fn check(&self) {
+        let mut seen = vec![false; self.loads.len()];
+        let mut walk = |first: Position, is_right: &dyn Fn(&Load) -> bool| {
+            let (mut position, mut count, mut last) = (first, 0, NONE);
+            while position != NONE {
+                let load = &self.loads[usize::from(position)];
+                assert!(!std::mem::replace(&mut seen[usize::from(position)], true), "{self:?}");
+                assert!(is_right(load), "{position}: {load:?}");
+                (position, count, last) = (load.next, count + 1, position);
+            }
+            (count, last)
+        };
+        let mut running = 0;
+        for (bucket, &first) in self.buckets.iter().enumerate() {
+            let is_right = |load: &Load| {
+                !matches!(load.state, State::Ended(_))
+                    && self.bucket(load.hash.unpack().slot_hash()) == bucket
+            };
+            running += walk(first, &is_right).0;
+        }
+        assert_eq!(running, self.running);
+        let (_, last) = walk(self.queue_first, &|load| matches!(load.state, State::Ended(_)));
+        assert_eq!(last, self.queue_last);
+        assert!(seen.into_iter().all(|seen| seen), "{self:?}");
     }
 }
 
-/// Returns a number that no other thread has. std's thread ids would do, but asking for one
-/// may allocate in a thread that Rust has not started.
-pub(crate) fn thread_number() -> NonZeroU64 {
+/// Returns a number that no other thread has, or none of the last 2^32 - 1. std's thread ids
+/// would do, but asking for one may allocate in a thread that Rust has not started.
+pub(crate) fn thread_number() -> NonZeroU32 {
     use std::cell::Cell;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use crate::shim::thread_local;
 
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    static NEXT: AtomicU32 = AtomicU32::new(1);
     thread_local! {
-        static NUMBER: Cell<Option<NonZeroU64>> = const { Cell::new(None) };
+        static NUMBER: Cell<Option<NonZeroU32>> = const { Cell::new(None) };
     }
     NUMBER.with(|number| {
-        let new = || NonZeroU64::MIN.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let this = number.get().unwrap_or_else(new);
+        let next = || NonZeroU32::new(NEXT.fetch_add(1, Ordering::Relaxed));
+        let this = number.get().or_else(next).or_else(next).expect("one of two is not zero");
         number.set(Some(this));
         this
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn thread(number: u64) -> Loader {
-        Loader::Thread(NonZeroU64::MIN.saturating_add(number))
-    }
-
-    fn hash(key: u64) -> KeyHash {
-        KeyHash::new(&foldhash::fast::FixedState::with_seed(1), &key)
-    }
-
-    fn lead(loads: &mut InFlight, key: u64) -> LoadId {
-        let Claim::Leader(id) = loads.claim(hash(key), thread(key)) else {
-            panic!("key {key} is in flight, or there is no room");
-        };
-        id
-    }
-
-    fn follow(loads: &mut InFlight, key: u64) -> LoadId {
-        let Claim::Follower(id) = loads.claim(hash(key), thread(99)) else {
-            panic!("key {key} is not in flight");
-        };
-        id
-    }
-
-    #[test]
-    fn one_loads_and_others_wait() {
-        let mut loads = InFlight::default();
-        let first = lead(&mut loads, 1);
-        let follower = follow(&mut loads, 1);
-        let second = lead(&mut loads, 2);
-        loads.invalidate(Some(hash(2)));
-        assert_eq!(loads.end_of(follower), None);
-        assert!(loads.end(first, End::Failed));
-        assert_eq!(loads.end_of(follower), Some(End::Failed));
-        assert!(!loads.end(second, End::Stored));
-        assert!(loads.is_idle() && !loads.is_empty(), "a follower has not seen the end");
-        let third = lead(&mut loads, 1);
-        assert_ne!(third, follower, "another load, elsewhere");
-        assert_eq!(loads.end_of(follower), Some(End::Failed));
-        loads.leave(follower);
-        assert!(loads.end(third, End::Stored));
-        assert!(loads.is_empty());
-    }
-
-    #[test]
-    fn a_full_table_lets_loaders_run_untracked() {
-        let mut loads = InFlight::default();
-        let leaders: Vec<_> = (0..LOADS_MAX as u64).map(|key| lead(&mut loads, key)).collect();
-        assert_eq!(loads.claim(hash(99), thread(99)), Claim::Untracked);
-        let follower = follow(&mut loads, 3);
-        assert!(loads.end(leaders[3], End::Failed));
-        // The place of a load that has ended is taken, also by a load of the same key.
-        let next = lead(&mut loads, 3);
-        assert_eq!(loads.end_of(follower), Some(End::Abandoned));
-        assert!(!loads.end(leaders[3], End::Stored), "that was another load");
-        let later = follow(&mut loads, 3);
-        assert_ne!(later, follower);
-        loads.leave(follower);
-        assert!(loads.end(next, End::Stored));
-        assert_eq!(loads.end_of(later), Some(End::Stored), "it still has its own follower");
-    }
-
-    #[test]
-    fn followers_of_an_overruled_load_look_again() {
-        for end in [End::Stored, End::NotStored, End::Failed, End::Abandoned] {
-            let mut loads = InFlight::default();
-            let leader = lead(&mut loads, 1);
-            let follower = follow(&mut loads, 1);
-            loads.invalidate(None);
-            assert!(!loads.end(leader, end));
-            assert_eq!(loads.end_of(follower), Some(End::Abandoned));
-        }
-    }
-
-    #[test]
-    fn more_followers_than_can_be_counted() {
-        let mut loads = InFlight::default();
-        let leader = lead(&mut loads, 1);
-        let followers: Vec<_> = (0..70_000).map(|_| follow(&mut loads, 1)).collect();
-        assert!(loads.end(leader, End::Failed));
-        for follower in followers {
-            assert_eq!(loads.end_of(follower), Some(End::Failed));
-            loads.leave(follower);
-        }
-        // Its place is not lost.
-        for key in 2..2 + LOADS_MAX as u64 {
-            lead(&mut loads, key);
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "recursive load")]
-    fn a_recursive_load_panics() {
-        let mut loads = InFlight::default();
-        loads.claim(hash(1), thread(1));
-        loads.claim(hash(1), thread(1));
-    }
-
-    #[test]
-    fn threads_have_numbers_of_their_own() {
-        let here = thread_number();
-        assert_eq!(here, thread_number());
-        let there = std::thread::spawn(thread_number).join().unwrap();
-        assert_ne!(here, there);
-    }
 }

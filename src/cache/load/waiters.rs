@@ -8,77 +8,112 @@
 //! - This lock may be taken while the shard's is held, never the other way round.
 //! - No callers' code runs under it, wakers included, and no thread waits for a load while it
 //!   holds the shard's lock.
-//! - A load begins, and its value is stored, under both locks: so a key that is set or
-//!   removed under the shard's lock invalidates every load that began before.
+//! - A load begins, and ends if it has a value to store, under the shard's lock, and takes the
+//!   table's within it. The entry is inserted before the shard's is released. So a key that is
+//!   set or removed under the shard's lock overrules every load that began before.
 
+use std::ops::Deref;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
-use super::in_flight::{Claim, End, InFlight, LoadId, Loader};
+use super::in_flight::{Claim, End, InFlight, LoadId, Loader, Unshared, thread_number};
+use super::table_size::TableSize;
+use super::wakers::{WakerId, Wakers};
+use crate::error::BuildError;
 use crate::panic::FirstPanic;
-use crate::shard::key_hash::KeyHash;
-use crate::shim::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::shard::key_hash::{KeyHash, SlotHash};
+use crate::shim::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::stats::Stats;
 
-#[derive(Debug, Default)]
-struct Table {
-    loads: InFlight,
-    /// Futures that wait for a load. Allocated by the first one that does.
-    waiters: Option<Box<Waiters>>,
-}
-
-#[derive(Debug, Default)]
-struct Waiters {
-    list: Vec<Waiter>,
-    /// The number of the next of them.
-    next_number: u64,
-}
+/// Threads wait for a load by its position, so that its end wakes few others.
+const QUEUES: usize = 8;
 
 #[derive(Debug)]
-struct Waiter {
-    number: u64,
-    /// The load that it waits for.
-    load: LoadId,
-    waker: Waker,
+struct Table {
+    loads: InFlight,
+    /// Threads in each queue.
+    threads: [u32; QUEUES],
+    /// Futures that wait. Allocated by the first one that does, freed with the last one.
+    wakers: Option<Box<Wakers>>,
+    counts: Counts,
+}
+
+/// See [`Stats`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    loads: u64,
+    joined: u64,
+    failed: u64,
+    unshared: u64,
+    nanos: u64,
 }
 
 impl Table {
-    fn remove_waiter(&mut self, number: Option<u64>) -> Option<Waiter> {
-        let number = number?;
-        let list = &mut self.waiters.as_mut()?.list;
-        let position = list.iter().position(|waiter| waiter.number == number)?;
-        Some(list.swap_remove(position))
+    fn remove_waker(&mut self, id: Option<WakerId>, load: LoadId) -> Removed {
+        let waker = id.and_then(|id| self.wakers.as_mut()?.remove(id, load));
+        Removed { _waker: waker, _list: self.take_wakers_if_empty() }
     }
 
-    /// Removes the waiters whose load has ended: those of one load, and in a forked child
-    /// those of its parent's loads.
-    fn remove_waiters_of_ended(&mut self) -> Vec<Waiter> {
-        let mut removed = Vec::new();
-        let Some(waiters) = &mut self.waiters else { return removed };
-        let mut position = 0;
-        while let Some(waiter) = waiters.list.get(position) {
-            if self.loads.end_of(waiter.load).is_some() {
-                removed.push(waiters.list.swap_remove(position));
-            } else {
-                position += 1;
-            }
-        }
-        removed
+    fn take_wakers_if_empty(&mut self) -> Option<Box<Wakers>> {
+        self.wakers.take_if(|wakers| wakers.is_empty())
     }
 }
 
-#[derive(Debug, Default)]
+/// What is dropped once the lock is released.
+struct Removed {
+    _waker: Option<Waker>,
+    _list: Option<Box<Wakers>>,
+}
+
+fn queue_of(load: LoadId) -> usize {
+    usize::from(load.position) % QUEUES
+}
+
+#[derive(Debug)]
 pub(in crate::cache) struct SharedLoads {
     table: Mutex<Table>,
-    /// A load has ended.
-    ended: Condvar,
+    /// A load that threads of this queue wait for has ended.
+    ended: [Condvar; QUEUES],
     /// Whether any is in flight. Written under the table's lock; a thread that holds the
     /// shard's lock sees at least the loads that began under it.
     is_busy: AtomicBool,
 }
 
+/// What leads to the table of a key's shard.
+pub(in crate::cache) trait HasLoads {
+    fn loads_of(&self, hash: KeyHash) -> &SharedLoads;
+
+    /// Returns the time in nanoseconds, by which loads are measured.
+    fn nanos(&self) -> u64;
+
+    /// # Panics
+    ///
+    /// If the thread is in callers' code that runs under a lock of the cache.
+    fn assert_not_reentrant(&self);
+}
+
 impl SharedLoads {
+    pub(in crate::cache) fn new(size: TableSize) -> Result<Self, BuildError> {
+        let loads = InFlight::new(size)?;
+        let counts = Counts::default();
+        let table = Table { loads, threads: [0; QUEUES], wakers: None, counts };
+        Ok(Self {
+            table: Mutex::new(table),
+            ended: Default::default(),
+            is_busy: AtomicBool::new(false),
+        })
+    }
+
     /// What tells this table from those of other shards and caches.
     pub(in crate::cache) fn address(&self) -> usize {
         std::ptr::from_ref(self) as usize
+    }
+
+    /// Locks the table, to begin, end or wait for a load.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        let mut table = self.table.lock();
+        table.loads.forget_if_forked();
+        table
     }
 
     /// Claims the load of a key. The caller holds the shard's lock.
@@ -87,116 +122,255 @@ impl SharedLoads {
     ///
     /// If this thread is loading the key already.
     pub(in crate::cache) fn claim(&self, hash: KeyHash, loader: Loader) -> Claim {
-        let mut table = self.table.lock();
+        let mut table = self.lock();
         let claim = table.loads.claim(hash, loader);
+        let counts = &mut table.counts;
+        match claim {
+            Claim::Leader(_) => counts.loads += 1,
+            Claim::Unshared(_) => {
+                counts.loads += 1;
+                counts.unshared += 1;
+            }
+            Claim::Follower(_) => counts.joined += 1,
+        }
         self.is_busy.store(true, Ordering::Relaxed);
         claim
     }
 
-    /// Invalidates the load of a key, or all loads. The caller holds the shard's lock and sets
-    /// or removes the key, or any key.
+    /// Claims the load of a key that has a value, if there is room for it and nobody else loads
+    /// it. The caller holds the shard's lock.
+    pub(in crate::cache) fn claim_refresh(&self, hash: KeyHash) -> Option<LoadId> {
+        let mut table = self.lock();
+        let load = table.loads.claim_refresh(hash)?;
+        table.counts.loads += 1;
+        self.is_busy.store(true, Ordering::Relaxed);
+        Some(load)
+    }
+
+    /// Begins a load that nobody waits for. The caller holds the shard's lock.
+    pub(in crate::cache) fn begin_unshared(&self) -> Unshared {
+        let mut table = self.lock();
+        table.counts.loads += 1;
+        table.counts.unshared += 1;
+        self.is_busy.store(true, Ordering::Relaxed);
+        table.loads.begin_unshared()
+    }
+
+    /// Overrules the load of a key. The caller holds the shard's lock and sets or removes the
+    /// key.
     #[inline]
-    pub(in crate::cache) fn invalidate(&self, hash: Option<KeyHash>) {
-        if self.is_busy.load(Ordering::Relaxed) {
-            self.table.lock().loads.invalidate(hash);
+    pub(in crate::cache) fn overrule(&self, hash: KeyHash) {
+        if self.is_busy() {
+            self.table.lock().loads.overrule(hash);
         }
     }
 
-    /// Blocks until the load has ended that this caller follows. Returns how.
-    pub(in crate::cache) fn wait(&self, load: LoadId) -> End {
-        let mut table = self.table.lock();
+    /// The same where only the slot hash is known.
+    pub(in crate::cache) fn overrule_slot_hash(&self, hash: SlotHash) {
+        if self.is_busy() {
+            self.table.lock().loads.overrule_slot_hash(hash);
+        }
+    }
+
+    /// Overrules all loads. The caller holds the shard's lock.
+    pub(in crate::cache) fn overrule_all(&self) {
+        if self.is_busy() {
+            self.table.lock().loads.overrule_all();
+        }
+    }
+
+    /// Overrules the shared load of a key if it is older than an unshared one that stores a value.
+    /// The caller holds the shard's lock.
+    pub(in crate::cache) fn overrule_older(&self, newer: Unshared, hash: KeyHash) {
+        self.table.lock().loads.overrule_older(newer, hash);
+    }
+
+    /// Returns whether an unshared load is to be stored. The caller holds the shard's lock.
+    pub(in crate::cache) fn is_valid(&self, load: Unshared, hash: KeyHash) -> bool {
+        self.lock().loads.is_valid(load, hash)
+    }
+
+    #[inline]
+    fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+    }
+
+    /// Blocks until the load has ended that this caller follows. Returns how; `None` if it has
+    /// not by `deadline`.
+    ///
+    /// # Panics
+    ///
+    /// If it would wait for itself.
+    pub(in crate::cache) fn wait(&self, load: LoadId, deadline: Option<Instant>) -> Option<End> {
+        let queue = queue_of(load);
+        let mut table = self.lock();
         loop {
             if let Some(end) = table.loads.end_of(load) {
-                table.loads.leave(load);
-                return end;
+                return Some(end);
             }
-            table = self.ended.wait(table);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            assert!(
+                !table.loads.is_own(load, thread_number()),
+                "punctual: recursive load: a loader waits for its own key (or one of the same \
+                 hash), which would deadlock"
+            );
+            table.threads[queue] += 1;
+            table = match left {
+                None => self.ended[queue].wait(table),
+                Some(left) => self.ended[queue].wait_timeout(table, left),
+            };
+            table.threads[queue] -= 1;
         }
     }
 
-    /// Ends a load and wakes the threads that wait for it. Futures are woken by
-    /// [`Ended::wake`].
-    pub(in crate::cache) fn end(&self, load: LoadId, end: End) -> Ended {
-        let mut table = self.table.lock();
+    /// Ends a load that took so long, and wakes the threads that wait for it. Futures are woken
+    /// by [`wake_futures`](Self::wake_futures). Returns whether its value is to be stored.
+    pub(in crate::cache) fn end(&self, load: LoadId, end: End, nanos: u64) -> bool {
+        let mut table = self.lock();
         let is_valid = table.loads.end(load, end);
+        let has_threads = table.threads[queue_of(load)] > 0;
+        self.finish(table, end, nanos);
+        if has_threads {
+            self.ended[queue_of(load)].notify_all();
+        }
+        is_valid
+    }
+
+    /// Ends an unshared load that took so long.
+    pub(in crate::cache) fn end_unshared(&self, load: Unshared, end: End, nanos: u64) {
+        let mut table = self.lock();
+        table.loads.end_unshared(load);
+        self.finish(table, end, nanos);
+    }
+
+    fn finish(&self, mut table: MutexGuard<'_, Table>, end: End, nanos: u64) {
+        table.counts.failed += u64::from(end == End::Failed);
+        table.counts.nanos = table.counts.nanos.saturating_add(nanos);
         self.is_busy.store(!table.loads.is_idle(), Ordering::Relaxed);
-        let waiters = table.remove_waiters_of_ended();
-        drop(table);
-        self.ended.notify_all();
-        Ended { is_valid, waiters }
+    }
+
+    /// Wakes the futures that wait for a load that has ended, and those that wait for a load
+    /// that a forked child has abandoned. Wakers are callers' code: no lock of this cache is taken
+    /// meanwhile, and one that panics does not keep the others from being woken.
+    pub(in crate::cache) fn wake_futures(&self, load: LoadId, panics: &mut FirstPanic) {
+        loop {
+            let mut table = self.table.lock();
+            let Table { loads, wakers, .. } = &mut *table;
+            let Some(list) = wakers else { return };
+            let which = if *loads.has_abandoned() { None } else { Some(load) };
+            let batch = list.take_ended(which, |load| loads.end_of(load).is_some());
+            *loads.has_abandoned() &= batch.is_full();
+            let emptied = table.take_wakers_if_empty();
+            drop(table);
+            drop(emptied);
+            let is_last = !batch.is_full();
+            for waker in batch {
+                panics.catch(|| waker.wake());
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    pub(in crate::cache) fn stats(&self) -> Stats {
+        let Counts { loads, joined, failed, unshared, nanos } = self.table.lock().counts;
+        Stats {
+            loads,
+            loads_joined: joined,
+            loads_failed: failed,
+            loads_unshared: unshared,
+            load_nanos: nanos,
+            ..Stats::default()
+        }
+    }
+
+    /// Returns how many loads the table holds, and how many writes its log.
+    #[cfg(test)]
+    pub(in crate::cache) fn room(&self) -> (usize, usize) {
+        self.table.lock().loads.room()
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::cache) fn check(&self) {
+        self.table.lock().loads.check();
     }
 
     #[cfg(any(test, fuzzing))]
     pub(in crate::cache) fn assert_idle(&self) {
         let table = self.table.lock();
-        assert!(table.loads.is_empty(), "{table:?}");
-        assert!(!self.is_busy.load(Ordering::Relaxed));
-        assert!(table.waiters.as_ref().is_none_or(|it| it.list.is_empty()), "{table:?}");
+        assert!(table.loads.is_idle(), "{table:?}");
+        assert!(!self.is_busy());
+        assert!(table.threads == [0; QUEUES] && table.wakers.is_none(), "{table:?}");
     }
 }
 
-/// A load that has ended.
-#[must_use]
-pub(in crate::cache) struct Ended {
-    /// Whether its value is to be stored: the key was not set or removed meanwhile.
-    pub(in crate::cache) is_valid: bool,
-    waiters: Vec<Waiter>,
-}
-
-impl Ended {
-    /// Wakes the futures that wait for it. Wakers are callers' code: no lock is held, and one
-    /// that panics does not keep the others from being woken.
-    pub(in crate::cache) fn wake(self, panics: &mut FirstPanic) {
-        for waiter in self.waiters {
-            panics.catch(|| waiter.waker.wake());
-        }
-    }
-}
-
-/// One future's wait for the load that it follows. Drops its waker with it.
-pub(in crate::cache) struct Waiting<'a> {
-    loads: &'a SharedLoads,
+/// One caller's wait for the load that it follows. Drops its waker with it.
+#[derive(Debug)]
+pub(in crate::cache) struct Waiting<H: Deref<Target: HasLoads>> {
+    cache: H,
+    hash: KeyHash,
     load: LoadId,
-    number: Option<u64>,
+    waker: Option<WakerId>,
 }
 
-#[cfg_attr(not(feature = "async"), expect(dead_code))]
-impl<'a> Waiting<'a> {
-    pub(in crate::cache) fn new(loads: &'a SharedLoads, load: LoadId) -> Self {
-        Self { loads, load, number: None }
+impl<H: Deref<Target: HasLoads>> Waiting<H> {
+    pub(in crate::cache) fn new(cache: H, hash: KeyHash, load: LoadId) -> Self {
+        Self { cache, hash, load, waker: None }
+    }
+
+    /// Blocks until the load has ended. Returns how; `None` if it has not by `deadline`.
+    ///
+    /// # Panics
+    ///
+    /// If the thread is in callers' code that runs under a lock of the cache.
+    pub(in crate::cache) fn wait(self, deadline: Option<Instant>) -> Option<End> {
+        self.cache.assert_not_reentrant();
+        self.cache.loads_of(self.hash).wait(self.load, deadline)
     }
 
     /// Returns how the load ended. If it is in flight, keeps the waker instead of the one
     /// before.
+    ///
+    /// # Panics
+    ///
+    /// As [`wait`](Self::wait).
     pub(in crate::cache) fn poll_end(&mut self, waker: &Waker) -> Option<End> {
+        self.cache.assert_not_reentrant();
         // Callers' code: no lock is held while it runs.
         let waker = waker.clone();
-        let mut table = self.loads.table.lock();
-        let unused = table.remove_waiter(self.number);
+        let mut table = self.cache.loads_of(self.hash).lock();
         let end = table.loads.end_of(self.load);
-        if end.is_none() {
-            let waiters = table.waiters.get_or_insert_default();
-            let number = *self.number.get_or_insert_with(|| {
-                waiters.next_number += 1;
-                waiters.next_number
-            });
-            waiters.list.push(Waiter { number, load: self.load, waker });
+        if end.is_some() {
+            let removed = table.remove_waker(self.waker.take(), self.load);
+            drop(table);
+            let mut panics = FirstPanic::default();
+            panics.drop(waker);
+            panics.drop(removed);
+            panics.resume_or(());
+        } else {
+            let list = table.wakers.get_or_insert_default();
+            let before = self.waker.and_then(|id| list.remove(id, self.load));
+            self.waker = Some(list.insert(self.load, waker));
+            drop(table);
+            drop(before);
         }
-        drop(table);
-        drop(unused);
         end
     }
 }
 
-impl Drop for Waiting<'_> {
+impl<H: Deref<Target: HasLoads>> Drop for Waiting<H> {
     fn drop(&mut self) {
-        let mut table = self.loads.table.lock();
-        let waiter = table.remove_waiter(self.number);
-        table.loads.leave(self.load);
+        let Some(id) = self.waker else { return };
+        let mut table = self.cache.loads_of(self.hash).table.lock();
+        let removed = table.remove_waker(Some(id), self.load);
         drop(table);
         // A waker that panics when it is dropped may be why this is.
         let mut panics = FirstPanic::default();
-        panics.drop(waiter);
+        panics.drop(removed);
         panics.resume_unless_unwinding();
     }
 }

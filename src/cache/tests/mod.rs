@@ -1,5 +1,6 @@
 //! What only the inside can show.
 
+mod loads;
 mod panics;
 mod reaper;
 mod threads;

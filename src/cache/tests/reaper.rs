@@ -260,9 +260,10 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
     let is_far = ttl >= 1 << 42;
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
     let settings = Settings { capacity: Some(10), ..Settings::default() };
-    let (geometry, _) =
-        settings.plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, 0).unwrap();
-    let shards = Shard::allocate(&geometry, Eviction::default(), origin, |shard| shard);
+    let (geometry, _) = settings
+        .plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, 0, |_, _| 0)
+        .unwrap();
+    let shards = Shard::allocate(&geometry, Eviction::default(), origin, Ok);
     let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
     let hash = KeyHash::new(&RandomState::default(), &1u64);
     shard.insert(hash, 1, 1, Deadline::At(due), origin, &mut 64);
@@ -428,7 +429,7 @@ fn the_reaper_lets_go_of_a_cache_whose_last_handle_is_dropped() {
     let _watchdog = Watchdog::start();
     let instances = Instances::default();
     let cache = Cache::new(1_000);
-    let inner = Arc::downgrade(&cache.inner);
+    let inner = Arc::downgrade(&cache.inner.inner());
     for key in 0..500 {
         cache.insert_with_ttl(key, instances.make(), 3_600 * SECOND);
     }

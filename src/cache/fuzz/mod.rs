@@ -3,14 +3,17 @@
 //! Each thread has keys that only it writes, so it knows what it must find
 //! there; a third of the keys is written by both.
 
+mod scene;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use arbitrary::Arbitrary;
+use scene::{Outcome, Policy, Scene, Step, TicketEnd};
 
 use super::Cache;
 use super::load::error::LoadError;
+use super::load::ticket::{LoadTicket, Lookup};
 use crate::reaper::mode::Reaper;
 use crate::removal::RemovalCause;
 use crate::shard::eviction::Eviction;
@@ -21,63 +24,10 @@ const KEYS: u8 = 24;
 const STEPS_MAX: usize = 64;
 const RESOLUTION: Duration = Duration::from_millis(10);
 
-#[derive(Arbitrary, Debug)]
-pub(crate) struct Scene {
-    eviction: Policy,
-    capacity: u8,
-    shards: u8,
-    reap_limit: u8,
-    ttl: Option<u8>,
-    scripts: [Vec<Step>; THREADS],
-}
+/// Tickets that a thread holds at once.
+const TICKETS_MAX: usize = 8;
 
-#[derive(Arbitrary, Debug)]
-enum Policy {
-    Adaptive,
-    S3Clock,
-    S3Fifo,
-    Fifo,
-}
-
-/// TTLs and advances are in halves of the resolution.
-#[derive(Arbitrary, Clone, Debug)]
-enum Step {
-    Insert { key: u8 },
-    InsertWithTtl { key: u8, ttl: u8 },
-    InsertMany { keys: Vec<u8>, ttl: Option<u8> },
-    Get { key: u8 },
-    GetMany { keys: Vec<u8> },
-    Peek { key: u8 },
-    Read { key: u8 },
-    Update { key: u8 },
-    Contains { key: u8 },
-    ExpiresIn { key: u8 },
-    Remove { key: u8 },
-    SetTtl { key: u8, ttl: u8 },
-    GetAndSetTtl { key: u8, ttl: u8 },
-    GetOrInsert { key: u8 },
-    Load { key: u8, ttl: u8, outcome: Outcome },
-    Advance { by: u8 },
-    Reap { limit: u8 },
-    NextExpiry,
-    Retain { odd: bool },
-    ForEach,
-    Clear,
-    Ask,
-}
-
-#[derive(Arbitrary, Clone, Debug)]
-enum Outcome {
-    Value,
-    Error,
-    Panic,
-    /// Meanwhile, the loader inserts, or removes, that key itself.
-    Overruled {
-        by_removal: bool,
-    },
-}
-
-/// Counts its births and deaths.
+/// Counts how many there are.
 struct Value {
     key: u8,
     writer: usize,
@@ -121,6 +71,7 @@ struct Actor<'a> {
     next_number: u64,
     /// The number last written under each key of its own, if it may be there.
     own: [Option<u64>; KEYS as usize],
+    tickets: Vec<LoadTicket<u8, Value>>,
 }
 
 impl<K, V, S> Cache<K, V, S> {
@@ -128,6 +79,7 @@ impl<K, V, S> Cache<K, V, S> {
     pub(crate) fn check(&self) {
         for shard in 0..self.inner.shards.len() {
             self.inner.lock(shard).shard.check();
+            self.inner.shards[shard].loads.check();
         }
     }
 
@@ -148,6 +100,7 @@ pub(crate) fn run(scene: Scene) {
         .capacity(usize::from(scene.capacity % 32) + 1)
         .shards(usize::from(scene.shards % 4) + 1)
         .reap_limit(usize::from(scene.reap_limit % 16))
+        .concurrent_loads(usize::from(scene.concurrent_loads % 8))
         .resolution(RESOLUTION)
         .eviction(match scene.eviction {
             Policy::Adaptive => Eviction::Adaptive,
@@ -177,7 +130,8 @@ pub(crate) fn run(scene: Scene) {
         let play = |(me, script): (usize, Vec<Step>)| {
             let (stage, start) = (&stage, &start);
             scope.spawn(move || {
-                let mut actor = Actor { stage, me, next_number: 0, own: [None; KEYS as usize] };
+                let own = [None; KEYS as usize];
+                let mut actor = Actor { stage, me, next_number: 0, own, tickets: Vec::new() };
                 start.wait();
                 for step in script.into_iter().take(STEPS_MAX) {
                     actor.step(step);
@@ -337,7 +291,45 @@ impl Actor<'_> {
         });
     }
 
+    fn lookup(&mut self, key: u8, refresh_before: Duration) {
+        let (value, ticket) = match self.stage.cache.lookup(&key, refresh_before) {
+            Lookup::Hit(value) => (Some(value), None),
+            Lookup::Refresh(value, ticket) => (Some(value), Some(ticket)),
+            Lookup::Miss(ticket) => (None, Some(ticket)),
+            Lookup::Loading(load) => {
+                let _ = load.wait(Duration::ZERO);
+                (None, None)
+            }
+        };
+        self.judge(key, value.as_ref());
+        if self.tickets.len() < TICKETS_MAX {
+            self.tickets.extend(ticket);
+        }
+    }
+
+    fn end_ticket(&mut self, number: usize, end: &TicketEnd) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        let ticket = self.tickets.swap_remove(number % self.tickets.len());
+        let key = *ticket.key();
+        match *end {
+            TicketEnd::Drop => drop(ticket),
+            TicketEnd::Fail => ticket.fail(),
+            TicketEnd::Store { ttl } => {
+                let (ttl, value) = (halves(ttl), self.value(key));
+                let number = value.number;
+                let is_stored = self.write(key, Some(ttl), |_| ticket.store(value, ttl));
+                if is_stored && self.is_own(key) {
+                    self.own[usize::from(key)] = (!ttl.is_zero()).then_some(number);
+                }
+            }
+        }
+    }
+
     fn load(&mut self, key: u8, ttl: Duration, outcome: &Outcome) {
+        // Whoever holds tickets and waits for others may deadlock.
+        self.tickets.clear();
         let value = self.value(key);
         let number = value.number;
         let own = self.is_own(key);
@@ -434,6 +426,7 @@ impl Actor<'_> {
                 let key = self.writable(key);
                 let value = self.value(key);
                 let number = value.number;
+                self.tickets.clear();
                 let found =
                     self.write(key, stage.ttl, |_| cache.get_or_insert_with(&key, || value));
                 if self.is_own(key) && found.number == number {
@@ -444,6 +437,10 @@ impl Actor<'_> {
             Step::Load { key, ttl, outcome } => {
                 self.load(self.writable(key), halves(ttl), &outcome);
             }
+            Step::Lookup { key, refresh_before } => {
+                self.lookup(self.writable(key), halves(refresh_before));
+            }
+            Step::EndTicket { number, end } => self.end_ticket(number.into(), &end),
             Step::Advance { by } => stage.clock.advance(halves(by)),
             Step::Reap { limit } => assert!(cache.reap(limit.into()) <= limit.into()),
             Step::NextExpiry => {

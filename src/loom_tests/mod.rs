@@ -1,0 +1,91 @@
+//! loom models of everything that threads do concurrently: the reaper's alarm and list, the
+//! TSC clock, single flight, and the end of a cache.
+//!
+//! Under `--cfg punctual_loom` each model runs in every interleaving of its threads and with
+//! every value that the memory model lets a load return; where those are too many, in all
+//! with a bounded number of preemptions, which the model states. Without that flag it runs a
+//! few hundred times as the system schedules it.
+//!
+//! # Ground rules
+//!
+//! - A lost wake-up is a deadlock, which loom reports. So most models only have to wait for
+//!   what must happen.
+//! - The atomics and locks of a protocol are the shim's. Those that a model itself records
+//!   with are std's, so that loom does not interleave them.
+//! - loom remembers only the last access to each atomic. A thread that reads an atomic
+//!   before it writes it hides an earlier read by another thread, and interleavings are left
+//!   out. So the writer of the TSC clock does not read what it publishes.
+//! - Each model has a reaper of its own, whose rounds run in a thread of the model. It is
+//!   leaked, since caches hold a `&'static` reference to it.
+//! - By the caches' clock, which stands at zero, no entry is ever due. By the reaper's,
+//!   [`SOON`] has passed and [`LATE`] never comes.
+
+mod clocks;
+mod closing;
+mod loading;
+#[cfg(feature = "async")]
+mod loading_async;
+mod reaping;
+mod tickets;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize as Note;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use crate::reaper::sleep::Alarm;
+use crate::reaper::{Reapable, ReaperThread};
+use crate::shim::{
+    AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
+};
+use crate::{Builder, Cache, LoadError, ManualClock, RemovalCause};
+
+const SOON: Duration = Duration::from_millis(1);
+/// In nanoseconds.
+const AFTER_SOON: u64 = 1_000_000_000;
+const LATE: Duration = Duration::from_secs(1_000_000_000);
+
+fn new_reaper() -> &'static ReaperThread {
+    Box::leak(Box::new(ReaperThread::new()))
+}
+
+/// Runs rounds of the reaper, at least one, until `is_done`. It reaps by one clock, and reads
+/// the other before it sleeps.
+fn serve(
+    reaper: &ReaperThread,
+    reaps_at: impl Fn() -> u64,
+    sleeps_at: impl Fn() -> u64,
+    is_done: impl Fn() -> bool,
+) {
+    loop {
+        let next_event_nanos = reaper.reap_all(&reaps_at);
+        let is_last = is_done();
+        if is_last {
+            reaper.alarm.wake();
+        }
+        reaper.sleep_until(next_event_nanos, &sleeps_at);
+        if is_last {
+            return;
+        }
+    }
+}
+
+fn builder<V>(capacity: usize) -> Builder<u64, V, FixedState> {
+    Cache::builder()
+        .capacity(capacity)
+        .shards(1)
+        .clock(ManualClock::new())
+        .hasher(FixedState::with_seed(1))
+}
+
+/// Counts how often it is dropped.
+struct Counted(Arc<Note>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
