@@ -4,6 +4,7 @@
 
 mod baseline;
 mod hit;
+mod loads;
 mod memory;
 mod operations;
 mod oracle;
@@ -44,10 +45,10 @@ static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
 const USAGE: &str = "\
 cargo bench                    a short matrix of everything, and the report
 cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, growth, hit, memory, operations, promptness, speed,
-                               storm, wheel; of bars, hit, operations and speed only what the
-                               filter's words occur in, such as hit/oltp, bars/hit-1,u64 or
-                               'speed/miss, String'
+cargo bench -- PART[/FILTER]   one part: bars, growth, hit, loads, memory, operations, promptness,
+                               speed, storm, wheel; of bars, hit, loads, operations and speed only
+                               what the filter's words occur in, such as hit/oltp, bars/hit-1,u64
+                               or 'speed/miss, String'
 
 cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
                                so many rounds of 100,000 calls of one of them, for a profiler: hit,
@@ -139,6 +140,13 @@ fn measure(
         "storm" => record.storm = part(environment, storm::run()),
         "speed" => record.speed = part(environment, speed::matrix::run(filter, is_full)),
         "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
+        "loads" => {
+            let lines = loads::run(filter);
+            if lines.is_empty() {
+                return Err(format!("no bar of loads is called {filter:?}").into());
+            }
+            record.loads = part(environment, lines);
+        }
         "bars" => {
             let wheel = record.wheel.as_ref().map(|part| &*part.data);
             let growth = record.growth.as_ref().map(|part| &*part.data);

@@ -118,8 +118,8 @@ fn fragment(record: &Record, name: &str) -> Result<String, String> {
 fn losses_by_section(record: &Record) -> Option<String> {
     let mut text = String::new();
     for section in &SECTIONS {
-        record.environment(section.name)?;
-        let Some(losses) = (section.losses)(record) else { continue };
+        let Some(losses) = section.losses else { continue };
+        let losses = losses(record)?;
         let losses =
             if losses.is_empty() { "nothing in this record.".to_owned() } else { losses.join(" ") };
         text += &format!("- **{}**: {losses}\n", section.title);

@@ -7,7 +7,8 @@ use crate::subject::Kind;
 use crate::table::grouped;
 use crate::tables::{HIT_GROUPS, hit_rows};
 
-type Losses = Option<Vec<String>>;
+/// Sentences, as the module says.
+pub(crate) type Losses = Option<Vec<String>>;
 
 /// The sentence about a figure of punctual's and the lower ones of others; none, if it is the lowest.
 fn unless_lowest<'a>(

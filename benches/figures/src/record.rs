@@ -56,6 +56,7 @@ record! {
     growth: Vec<Outcome>,
     wheel: Vec<TimersResult>,
     operations: Vec<OperationTime>,
+    loads: Vec<LoadBar>,
 }
 
 /// What belongs together, and was measured in one run.
@@ -351,6 +352,18 @@ pub struct OperationTime {
     /// The interval in which the median lies with 95 % confidence.
     pub low_nanos: f64,
     pub high_nanos: f64,
+}
+
+/// A bar of loading. Measured is in words, since each has its own unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadBar {
+    pub bar: String,
+    pub must: String,
+    pub aim: String,
+    pub measured: String,
+    pub is_met: bool,
+    /// Of each run.
+    pub figures: Vec<f64>,
 }
 
 impl Record {

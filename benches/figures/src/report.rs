@@ -63,7 +63,7 @@ fn content(
 ) -> Result<String, Box<dyn Error>> {
     let Section { name, question, method, losses, charts, tables, .. } = section;
     let mut html = rendered(&format!("## {question} {{#{name}}}\n"));
-    if let Some(losses) = losses(record) {
+    if let Some(losses) = losses.and_then(|losses| losses(record)) {
         let text = match losses.as_slice() {
             [] => "In this run punctual loses nowhere here.".to_owned(),
             losses => format!("Where punctual loses:\n\n- {}", losses.join("\n- ")),

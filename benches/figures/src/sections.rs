@@ -3,7 +3,7 @@
 
 use crate::chart::Chart;
 use crate::charts::{self, Charts};
-use crate::losses;
+use crate::losses::{self, Losses};
 use crate::record::Record;
 use crate::table::Table;
 use crate::tables;
@@ -17,7 +17,7 @@ pub struct Section {
     pub(crate) question: &'static str,
     pub(crate) method: &'static str,
     /// None: there is nobody to lose to.
-    pub(crate) losses: fn(&Record) -> Option<Vec<String>>,
+    pub(crate) losses: Option<fn(&Record) -> Losses>,
     pub(crate) charts: fn(&Record) -> Charts,
     pub tables: &'static [Titled],
 }
@@ -37,7 +37,7 @@ const fn table(
     Titled { name, title, table }
 }
 
-pub const SECTIONS: [Section; 9] = [
+pub const SECTIONS: [Section; 10] = [
     Section {
         name: "memory",
         title: "Memory",
@@ -45,7 +45,7 @@ pub const SECTIONS: [Section; 9] = [
         method: "\
             Bytes that a full cache has asked the allocator for, its contents included; pages that \
             the kernel holds for a process with one cache.",
-        losses: losses::memory,
+        losses: Some(losses::memory),
         charts: charts::memory,
         tables: &[
             table("memory", "Bytes an entry", tables::memory),
@@ -61,7 +61,7 @@ pub const SECTIONS: [Section; 9] = [
         method: "\
             A hundred thousand entries with a TTL of two seconds. Late is how long after its \
             deadline an entry's value was dropped. Who frees nothing lies at 100 %, on each other.",
-        losses: losses::promptness,
+        losses: Some(losses::promptness),
         charts: charts::promptness,
         tables: &[table("promptness", "Held, and late", tables::promptness)],
     },
@@ -73,7 +73,7 @@ pub const SECTIONS: [Section; 9] = [
             All caches of a line take turns, round by round. quick_cache does not expire entries; \
             a sharded map bounds nothing either: no cache can pass it. Where stretto is missing, \
             it would look at all entries to evict one.",
-        losses: losses::speed,
+        losses: Some(losses::speed),
         charts: charts::speed,
         tables: &[
             table("speed", "punctual and the best peers", tables::speed_summary),
@@ -90,7 +90,7 @@ pub const SECTIONS: [Section; 9] = [
             simulated days in which half a million fell due one by one while nobody called. \"No \
             cache\" is the same loop with nothing in it: the machine's own noise. After the days \
             there are only those caches that can be given a clock.",
-        losses: losses::storm,
+        losses: Some(losses::storm),
         charts: charts::storm,
         tables: &[
             table("storm", "Half a million due together", tables::storm),
@@ -106,7 +106,7 @@ pub const SECTIONS: [Section; 9] = [
             Traces are replayed in simulated time, each request a look-up and, on a miss, an \
             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is \
             Belady's.",
-        losses: losses::hit,
+        losses: Some(losses::hit),
         charts: charts::hit,
         tables: &[
             table("", "Hit ratio, real traces, %", |record| {
@@ -129,7 +129,7 @@ pub const SECTIONS: [Section; 9] = [
         title: "Growth",
         question: "What does it cost as it grows?",
         method: "Keys are uniform; all caches of a size take turns.",
-        losses: losses::growth,
+        losses: Some(losses::growth),
         charts: charts::growth,
         tables: &[table(
             "growth",
@@ -143,7 +143,7 @@ pub const SECTIONS: [Section; 9] = [
         question: "And the timing wheel alone?",
         method: "\
             Deadlines are spread over an hour. All are cancelled in another order, or all expired.",
-        losses: losses::wheel,
+        losses: Some(losses::wheel),
         charts: charts::wheel,
         tables: &[table("wheel", "The wheel alone, timers a second", tables::wheel)],
     },
@@ -152,7 +152,7 @@ pub const SECTIONS: [Section; 9] = [
         title: "Operations",
         question: "What does each operation cost?",
         method: "As criterion has it, of punctual alone, with 95 % confidence.",
-        losses: |_| None,
+        losses: None,
         charts: |_| None,
         tables: &[table(
             "operations",
@@ -161,13 +161,26 @@ pub const SECTIONS: [Section; 9] = [
         )],
     },
     Section {
+        name: "loads",
+        title: "Loading",
+        question: "Does loading reach its bars?",
+        method: "\
+            A load takes 50 ms; all callers begin at once. Counts and shares are the worst of five \
+            runs, times their median; what stands beside them (callers that waited, writes a \
+            second, hits) is the least of the runs. A hit is timed in interleaved rounds, in \
+            brackets the medians of both. Bytes are what the builder or the allocator says.",
+        losses: None,
+        charts: |_| None,
+        tables: &[table("loads", "Bars of loading: must, aim, measured", tables::loads)],
+    },
+    Section {
         name: "bars",
         title: "Its own bars",
         question: "Does it reach its own bars?",
         method: "\
             Half a million entries, a TTL on each. Measured is how many times as fast punctual is \
             as the other, unless a unit stands there: ratios of medians of interleaved rounds.",
-        losses: losses::bars,
+        losses: Some(losses::bars),
         charts: |_| None,
         tables: &[table("bars", "Bars: must, aim, measured", tables::bars)],
     },

@@ -20,6 +20,14 @@ fn targets(lines: &[Target]) -> Option<Table> {
     Table::new("bar | against | must | aim | measured | | figures").with(rows)
 }
 
+pub(crate) fn loads(record: &Record) -> Option<Table> {
+    let rows = record.loads.as_ref()?.data.iter().map(|line| {
+        let verdict = if line.is_met { "met" } else { "missed" };
+        [&line.bar, &line.must, &line.aim, &line.measured, verdict]
+    });
+    Table::new("bar | must | aim | measured | verdict").with(rows)
+}
+
 /// Names in the order in which they first come.
 fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();

@@ -1,0 +1,120 @@
+//! What a figure must be, and whether it is.
+
+use punctual_figures::record::{LoadBar, quantile};
+
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    sign: &'static str,
+    value: f64,
+}
+
+impl Limit {
+    pub(super) const fn exactly(value: f64) -> Self {
+        Self { sign: "", value }
+    }
+
+    pub(super) const fn at_most(value: f64) -> Self {
+        Self { sign: "≤ ", value }
+    }
+
+    pub(super) const fn at_least(value: f64) -> Self {
+        Self { sign: "≥ ", value }
+    }
+
+    fn is_met(self, figure: f64) -> bool {
+        match self.sign {
+            "≤ " => figure <= self.value,
+            "≥ " => figure >= self.value,
+            _ => figure == self.value,
+        }
+    }
+
+    /// How bad a figure is: the worst one has most.
+    fn badness(self, figure: f64) -> f64 {
+        match self.sign {
+            "≤ " => figure,
+            "≥ " => -figure,
+            _ => (figure - self.value).abs(),
+        }
+    }
+
+    fn worst(self, figures: &[f64]) -> f64 {
+        let worst = figures
+            .iter()
+            .copied()
+            .max_by(|&one, &other| self.badness(one).total_cmp(&self.badness(other)));
+        worst.expect("something was measured")
+    }
+}
+
+/// In what a figure is told.
+#[derive(Clone, Copy)]
+pub(super) struct Unit {
+    name: &'static str,
+    decimals: usize,
+}
+
+pub(super) const COUNT: Unit = Unit { name: "", decimals: 0 };
+pub(super) const PERCENT: Unit = Unit { name: " %", decimals: 2 };
+pub(super) const MILLIS: Unit = Unit { name: " ms", decimals: 1 };
+pub(super) const NANOS: Unit = Unit { name: " ns", decimals: 2 };
+pub(super) const BYTES: Unit = Unit { name: " bytes", decimals: 2 };
+
+impl Unit {
+    fn figure(self, figure: f64) -> String {
+        format!("{figure:.*}{}", self.decimals, self.name)
+    }
+
+    fn limit(self, Limit { sign, value }: Limit) -> String {
+        format!("{sign}{value}{}", self.name)
+    }
+}
+
+/// A line of the table before it is measured.
+pub(super) struct Bar {
+    name: String,
+    unit: Unit,
+    must: Limit,
+    aim: Option<Limit>,
+}
+
+impl Bar {
+    pub(super) fn new(name: impl Into<String>, unit: Unit, must: Limit) -> Self {
+        Self { name: name.into(), unit, must, aim: None }
+    }
+
+    pub(super) fn aim(self, aim: Limit) -> Self {
+        Self { aim: Some(aim), ..self }
+    }
+
+    /// The worst run counts.
+    pub(super) fn worst(self, figures: Vec<f64>, remark: &str) -> LoadBar {
+        let worst = self.must.worst(&figures);
+        let shown = self.unit.figure(worst);
+        self.line(worst, shown, figures, remark)
+    }
+
+    /// The median run counts, and the worst is told.
+    pub(super) fn median(self, figures: Vec<f64>) -> LoadBar {
+        let [median, worst] = [quantile(&figures, 0.5), self.must.worst(&figures)];
+        let remark = format!("worst {}", self.unit.figure(worst));
+        let shown = self.unit.figure(median);
+        self.line(median, shown, figures, &remark)
+    }
+
+    pub(super) fn once(self, figure: f64, remark: &str) -> LoadBar {
+        self.worst(vec![figure], remark)
+    }
+
+    fn line(self, counts: f64, shown: String, figures: Vec<f64>, remark: &str) -> LoadBar {
+        let Self { name, unit, must, aim } = self;
+        LoadBar {
+            bar: name,
+            must: unit.limit(must),
+            aim: aim.map_or_else(String::new, |aim| unit.limit(aim)),
+            measured: if remark.is_empty() { shown } else { format!("{shown} ({remark})") },
+            is_met: must.is_met(counts),
+            figures,
+        }
+    }
+}

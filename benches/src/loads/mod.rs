@@ -1,0 +1,46 @@
+//! The bars of loading: what a herd of callers costs, what is stored beside writers, how long
+//! callers wait, and what a hit and the bookkeeping cost.
+
+mod bar;
+mod bytes;
+mod callers;
+mod herd;
+mod hit;
+mod one_key;
+mod refresh;
+mod waiting;
+mod written;
+
+use std::time::Duration;
+
+use punctual_figures::record::LoadBar;
+
+/// How long a load takes.
+const LOAD: Duration = Duration::from_millis(50);
+/// How often the bars are measured that depend on chance.
+const RUNS: usize = 5;
+
+/// Measures lines of the table.
+type Measure = fn() -> Vec<LoadBar>;
+
+/// By the name that a filter is compared with.
+const MEASURES: [(&str, Measure); 7] = [
+    ("herd", herd::lines),
+    ("written", written::lines),
+    ("one-key", one_key::lines),
+    ("refresh", refresh::lines),
+    ("hit", hit::lines),
+    ("bytes", bytes::lines),
+    ("waiting", waiting::lines),
+];
+
+/// Measures the bars in whose names the filter's words occur.
+pub(crate) fn run(filter: &str) -> Vec<LoadBar> {
+    let words: Vec<&str> = filter.split([',', ' ']).collect();
+    let wanted = MEASURES.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
+    let lines = wanted.flat_map(|(name, measure)| {
+        eprintln!("loads: {name} ...");
+        measure()
+    });
+    lines.collect()
+}
