@@ -75,6 +75,27 @@ fn quick_cache() {
 }
 
 #[test]
+fn quick_cache_guards() {
+    // page: quick_cache guards
+    use quick_cache::sync::{Cache, GuardResult};
+    use std::time::Duration;
+
+    let cache: Cache<String, u64> = Cache::new(10_000);
+
+    let year = match cache.get_value_or_guard("Ada", Some(Duration::from_secs(1))) {
+        GuardResult::Value(year) => Some(year),
+        GuardResult::Guard(guard) => {
+            let year = 1815; // a slow look-up
+            guard.insert(year).ok();
+            Some(year)
+        }
+        GuardResult::Timeout => None,
+    };
+    assert_eq!(year, Some(1815));
+    // page: end
+}
+
+#[test]
 fn lru() {
     // page: lru
     use lru::LruCache;
