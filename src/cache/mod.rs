@@ -33,7 +33,7 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use crate::time::ttl::Ttl;
-use inner::Handle;
+use inner::{Handle, Inner};
 use load::error::LoadError;
 use load::key::{Borrowed, Owned};
 use load::single_flight::IfLeaderFails;
@@ -264,12 +264,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.peek_with(key, |_, _, _| ()).is_some()
     }
 
-    /// Returns the remaining time of a live entry; [`Duration::MAX`] if it never expires.
-    /// Counts as no use, and frees nothing.
+    /// Returns how much is left of the TTL of a live entry; [`Duration::MAX`] if it never
+    /// expires. Counts as no use, and frees nothing.
     ///
-    /// It is the time until no call returns the entry any more, which may be up to one
-    /// resolution more than is left of its TTL, or 2,048 ticks where that is 2<sup>42</sup>
-    /// ticks or more (26 days at the finest resolution).
+    /// It is never more than what is left, so that it may be handed on as the TTL of a copy, and
+    /// less by at most one resolution (by 2,048 ticks where the TTL was 2<sup>36</sup> ticks or
+    /// more, which is 19 hours at the finest resolution). Zero: it has expired, or will before
+    /// another resolution has passed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -278,7 +279,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("no TTL", 1);
     /// cache.insert_with_ttl("a minute", 1, Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("no TTL"), Some(Duration::MAX));
-    /// assert!(cache.expires_in("a minute").unwrap() <= Duration::from_secs(61));
+    /// assert!(cache.expires_in("a minute").unwrap() <= Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("absent"), None);
     /// ```
     #[must_use]
@@ -286,9 +287,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.peek_with(key, |state, id, now| match state.shard.deadline(id) {
-            None => Duration::MAX,
-            Some(tick) => self.inner.timebase.until(tick, now),
+        // By the clock that TTLs count from: the other one may lag.
+        self.inner.peek_at(Inner::now_for_ttl, key, |state, id, now| {
+            let deadline = state.shard.deadline_min(id);
+            deadline.map_or(Duration::MAX, |tick| self.inner.timebase.ttl_left_min(tick, now))
         })
     }
 
@@ -406,7 +408,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// let cache = punctual::Cache::new(10);
     /// cache.insert_many_with_ttl((0..5).map(|key| (key, key)), Duration::from_secs(60));
-    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(61));
+    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(60));
     /// ```
     ///
     /// # Panics

@@ -74,9 +74,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ?Sized),
         look: impl FnOnce(&State<K, V>, SlotId, Moment) -> R,
     ) -> Option<R> {
+        self.peek_at(Self::now, key, look)
+    }
+
+    /// [`peek_with`](Self::peek_with) by another clock.
+    #[inline]
+    pub(super) fn peek_at<R>(
+        &self,
+        clock: fn(&Self) -> Moment,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        look: impl FnOnce(&State<K, V>, SlotId, Moment) -> R,
+    ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.now();
+        let reading = clock(self);
         let mut state = self.lock_for_read(self.shard_of(hash));
         let now = state.time(reading);
         let found = state.shard.find_live(hash.slot_hash(), key, now.tick);

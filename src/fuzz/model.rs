@@ -27,6 +27,8 @@ struct Entry {
     /// The end of its TTL, before which it must not be freed, and the time from which it must
     /// not be found any more; `None` for never.
     due: Option<(Duration, Duration)>,
+    /// The latest that the TTL may end, where the time at which it began is not known exactly.
+    ttl_end: Duration,
 }
 
 /// The bounds, both inclusive, of the time that the cache may assume in a call.
@@ -353,6 +355,7 @@ impl<C: Played, R: Choose> Player<C, R> {
         let is_exact = ttl.is_none_or(|ttl| ttl.as_nanos() >> 36 < resolution.as_nanos() / 2);
         let entry = Entry {
             value,
+            ttl_end: ttl.map_or(Duration::MAX, |ttl| now.most.saturating_add(ttl)),
             due: ttl.filter(|&ttl| ttl <= TTL_MAX).map(|ttl| {
                 (now.least + ttl, now.most + ttl + resolution * if is_exact { 1 } else { 2_049 })
             }),
@@ -547,9 +550,11 @@ impl<C: Played, R: Choose> Player<C, R> {
             None => assert!(answer.is_none()),
             Some(Duration::MAX) => assert_eq!(self.held[&key].due, None),
             Some(left) => {
-                let (first, last) = self.held[&key].due.unwrap();
-                assert!(now.most + left >= first, "expires early");
-                assert!(now.least + left <= last, "expires late");
+                let Entry { due, ttl_end, .. } = self.held[&key];
+                let (first, last) = due.unwrap();
+                assert!(now.least + left <= ttl_end.max(now.least), "more than is left");
+                let slack = self.run.resolution + (last - first);
+                assert!(now.most + left + slack >= first, "less by more than a resolution");
             }
         }
         let mut found = 0;

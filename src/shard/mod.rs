@@ -239,9 +239,10 @@ impl<K, V> Shard<K, V> {
         self.slots.value(id)
     }
 
-    /// Returns the tick at which an entry is due; `None` for never.
-    pub(crate) fn deadline(&self, id: SlotId) -> Option<u64> {
-        self.slots.is_linked(id).then(|| self.wheel.deadline(&self.slots, id))
+    /// Returns the earliest tick that its TTL may have given an entry as its deadline; `None` for
+    /// never. It is due then, or a little later where the deadline was rounded up.
+    pub(crate) fn deadline_min(&self, id: SlotId) -> Option<u64> {
+        self.slots.is_linked(id).then(|| self.wheel.deadline_min(&self.slots, id))
     }
 
     /// Gives an entry another deadline. Returns the entry if it is due now.

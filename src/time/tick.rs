@@ -112,10 +112,11 @@ impl Timebase {
         self.nanos(moment.tick).saturating_add(moment.nanos_into_tick)
     }
 
-    /// Returns the least that may be left of the TTL of an entry that is due at a tick: it was
-    /// rounded up, after the lag had been added.
-    pub(crate) fn ttl_left_min(&self, tick: u64, now: Moment) -> Duration {
-        self.until(tick - 1, now).saturating_sub(Duration::from_nanos(self.lag_nanos))
+    /// Returns the least that may be left of the TTL that gave an entry this deadline: the lag was
+    /// added, and the sum rounded up to the tick.
+    pub(crate) fn ttl_left_min(&self, deadline: u64, now: Moment) -> Duration {
+        let until = self.until(deadline.saturating_sub(1), now);
+        until.saturating_sub(Duration::from_nanos(self.lag_nanos))
     }
 
     /// Returns the nanoseconds from one moment to another; zero if that is before.

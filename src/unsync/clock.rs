@@ -62,6 +62,11 @@ impl MonotonicClock {
         self.source.now(&self.timebase).max(self.latest)
     }
 
+    /// Reads the clock that a TTL counts from, and changes nothing.
+    pub(super) fn peek_for_ttl(&self) -> Moment {
+        self.source.now_precise(&self.timebase).max(self.latest)
+    }
+
     /// Returns the deadline of an entry whose TTL counts from the time
     /// [read last](Self::read_for_ttl).
     #[inline]

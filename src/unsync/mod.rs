@@ -244,7 +244,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.peek(key).is_some()
     }
 
-    /// Returns the remaining time of a live entry; [`Duration::MAX`] if it never expires. See
+    /// Returns how much is left of the TTL of a live entry, and never more;
+    /// [`Duration::MAX`] if it never expires. See
     /// [`punctual::Cache::expires_in`](crate::Cache::expires_in).
     ///
     /// ```
@@ -254,7 +255,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// cache.insert("no TTL", 1);
     /// cache.insert_with_ttl("a minute", 1, Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("no TTL"), Some(Duration::MAX));
-    /// assert!(cache.expires_in("a minute").unwrap() <= Duration::from_secs(61));
+    /// assert!(cache.expires_in("a minute").unwrap() <= Duration::from_secs(60));
     /// assert_eq!(cache.expires_in("absent"), None);
     /// ```
     #[must_use]
@@ -262,10 +263,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let now = self.clock.peek();
+        // By the clock that TTLs count from: the other one may lag.
+        let now = self.clock.peek_for_ttl();
         let (shard, id) = self.peek_entry(key, now.tick)?;
-        let deadline = self.shards[shard].deadline(id);
-        Some(deadline.map_or(Duration::MAX, |tick| self.clock.timebase.until(tick, now)))
+        let deadline = self.shards[shard].deadline_min(id);
+        Some(deadline.map_or(Duration::MAX, |tick| self.clock.timebase.ttl_left_min(tick, now)))
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
@@ -368,7 +370,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// let mut cache = punctual::unsync::Cache::new(10);
     /// cache.insert_many_with_ttl((0..5).map(|key| (key, key)), Duration::from_secs(60));
-    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(61));
+    /// assert!(cache.expires_in(&3).unwrap() <= Duration::from_secs(60));
     /// ```
     ///
     /// # Panics

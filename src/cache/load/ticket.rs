@@ -186,8 +186,8 @@ where
             None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
             Some(id) => state
                 .shard
-                .deadline(id)
-                .filter(|&tick| self.timebase.ttl_left_min(tick, now) < refresh_before)
+                .deadline_min(id)
+                .filter(|&deadline| self.timebase.ttl_left_min(deadline, now) < refresh_before)
                 .and_then(|_| self.loads_of(hash).claim_refresh(hash))
                 .map(|load| {
                     let sharing = Sharing::Shared(load);

@@ -54,6 +54,11 @@ impl PackedDeadline {
         self.0
     }
 
+    /// Returns by how many ticks, at most, the deadline was rounded up.
+    pub(super) fn rounding(self) -> u64 {
+        if self.0 & 1 == 0 { 0 } else { Self::COARSE_TICKS - 1 }
+    }
+
     #[inline]
     pub(super) fn deadline(self, start: u64) -> u64 {
         let count = self.0 >> 1;

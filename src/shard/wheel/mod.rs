@@ -158,6 +158,11 @@ impl Wheel {
         timers.packed_deadline(id).deadline(self.start(timers.list(id)))
     }
 
+    /// Returns the earliest that a linked timer's deadline may have been before it was rounded up.
+    pub(crate) fn deadline_min(&self, timers: &impl Timers, id: TimerId) -> u64 {
+        self.deadline(timers, id).saturating_sub(timers.packed_deadline(id).rounding())
+    }
+
     /// Links a timer that is in no list, for a deadline at most about 2^52 ticks after
     /// `now`. If that has passed, the timer is due at once. O(1), unless the wheel has to
     /// [catch up](Self::catch_up).
