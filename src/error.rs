@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 /// Why [`build`](crate::Builder::build) failed, and what to change.
 ///
@@ -44,10 +45,19 @@ pub enum BuildError {
     },
     /// The number of shards was zero.
     ZeroShards,
+    /// The TTL was zero.
+    ZeroTtl,
     /// The resolution was zero.
     ZeroResolution,
     /// The resolution was finer than a microsecond.
     ResolutionTooFine,
+    /// The resolution was more than a third of the TTL.
+    ResolutionTooCoarse {
+        /// The resolution given.
+        resolution: Duration,
+        /// The TTL given.
+        ttl: Duration,
+    },
     /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
     /// than the system's, by which the thread could not sleep.
     ReaperNeedsSystemClock,
@@ -110,6 +120,16 @@ impl fmt::Display for BuildError {
             Self::ZeroShards => {
                 f.write_str("0 shards: give at least one, or leave the number to the cache")
             }
+            Self::ZeroTtl => f.write_str(
+                "a TTL of 0: nothing would ever be found; leave the TTL out for entries that \
+                 never expire",
+            ),
+            Self::ResolutionTooCoarse { resolution, ttl } => write!(
+                f,
+                "a resolution of {resolution:?} for a TTL of {ttl:?}: give at most a third of it, \
+                 {:?}, or leave the resolution out",
+                *ttl / 3
+            ),
             Self::ZeroResolution => f.write_str("a resolution of 0: give at least one microsecond"),
             Self::ResolutionTooFine => {
                 f.write_str("a resolution finer than a microsecond: give at least one microsecond")

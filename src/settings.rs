@@ -15,14 +15,19 @@ use crate::time::tick::Timebase;
 /// asked for. See `docs/expiry.md` for the measurement.
 const REAP_LIMIT: usize = 64;
 
+/// The resolution, if nothing else is asked for, of TTLs that are long enough for it.
 const RESOLUTION: Duration = Duration::from_millis(10);
+
+/// An entry outlives its TTL by a third of it at most.
+const TICKS_PER_TTL_MIN: u32 = 3;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) capacity: Option<usize>,
     pub(crate) memory_budget_bytes: Option<usize>,
     pub(crate) ttl: Option<Duration>,
-    pub(crate) resolution: Duration,
+    /// If one is asked for.
+    pub(crate) resolution: Option<Duration>,
     pub(crate) eviction: Eviction,
     pub(crate) reap_limit: usize,
     pub(crate) shards: Option<usize>,
@@ -36,7 +41,7 @@ impl Default for Settings {
             capacity: None,
             memory_budget_bytes: None,
             ttl: None,
-            resolution: RESOLUTION,
+            resolution: None,
             eviction: Eviction::default(),
             reap_limit: REAP_LIMIT,
             shards: None,
@@ -46,6 +51,31 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Returns the resolution asked for, or else the default: a third of the TTL at most.
+    pub(crate) fn resolution(&self) -> Duration {
+        let default = || match self.ttl {
+            Some(ttl) => (ttl / TICKS_PER_TTL_MIN).clamp(Timebase::FINEST_RESOLUTION, RESOLUTION),
+            None => RESOLUTION,
+        };
+        self.resolution.unwrap_or_else(default)
+    }
+
+    fn check_times(&self) -> Result<(), BuildError> {
+        if self.ttl == Some(Duration::ZERO) {
+            return Err(BuildError::ZeroTtl);
+        }
+        match (self.resolution, self.ttl) {
+            (Some(Duration::ZERO), _) => Err(BuildError::ZeroResolution),
+            (Some(resolution), _) if resolution < Timebase::FINEST_RESOLUTION => {
+                Err(BuildError::ResolutionTooFine)
+            }
+            (Some(resolution), Some(ttl)) if resolution > ttl / TICKS_PER_TTL_MIN => {
+                Err(BuildError::ResolutionTooCoarse { resolution, ttl })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The shape and what it takes, each shard held in `holder_bytes`, and
     /// `other_bytes` once. The tables of loads take
     /// `loads_bytes`, given the other parts.
@@ -55,12 +85,7 @@ impl Settings {
         other_bytes: usize,
         loads_bytes: impl Fn(&Geometry, &Footprint) -> usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
-        if self.resolution.is_zero() {
-            return Err(BuildError::ZeroResolution);
-        }
-        if self.resolution < Timebase::FINEST_RESOLUTION {
-            return Err(BuildError::ResolutionTooFine);
-        }
+        self.check_times()?;
         // Registers three handlers with the system, once. Later it is infallible.
         let requested_bytes = 3 * size_of::<fn()>();
         Guard::try_new().map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
@@ -161,7 +186,8 @@ macro_rules! common_setters {
         /// Sets the TTL (time to live) of what `insert` inserts. Without one, such entries
         /// never expire. `insert_with_ttl` takes its own.
         ///
-        /// More than 10<sup>9</sup> seconds, which is over 30 years, counts as never.
+        /// More than 10<sup>9</sup> seconds, which is over 30 years, counts as never. Zero is an
+        /// error: nothing would ever be found.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -178,7 +204,8 @@ macro_rules! common_setters {
         }
 
         /// Sets the most by which an entry outlives its TTL, besides one step of the system's
-        /// coarse clock: at least a microsecond, and 10 ms by default.
+        /// coarse clock: at least a microsecond, and at most a third of the
+        /// [`ttl`](Self::ttl). By default 10 ms, or a third of the `ttl` if that is less.
         ///
         /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms as a rule),
         /// each call reads the precise clock, which costs more. Coarser resolutions make
@@ -193,7 +220,7 @@ macro_rules! common_setters {
         /// # Ok::<(), punctual::BuildError>(())
         /// ```
         pub fn resolution(mut self, resolution: Duration) -> Self {
-            self.settings.resolution = resolution;
+            self.settings.resolution = Some(resolution);
             self
         }
 

@@ -58,6 +58,8 @@ punctual_testing::test_both_caches! {
     a_clock_that_stands_still
     a_clock_that_jumps_frees_everything_in_one_reap
     a_century
+    a_ttl_that_is_handed_on_does_not_grow
+    a_short_ttl_is_outlived_by_a_third_at_most
 }
 
 /// Powers of two and ten, and the largest, each with its neighbours.
@@ -311,6 +313,42 @@ fn a_century<F: Family>() {
 
 /// The listener's causes under a leap: what was due leaves as `Expired`, though it
 /// is a removal or an insertion that finds it.
+/// From cache to cache, each with what is left in the one before.
+fn a_ttl_that_is_handed_on_does_not_grow<F: Family>() {
+    const RESOLUTION: Duration = Duration::from_millis(10);
+
+    for ttl in [RESOLUTION * 3, Duration::from_secs(60), DAY, YEAR * 5] {
+        let clock = ManualClock::new();
+        let mut left = ttl;
+        for number in 1..=20 {
+            let mut cache = manual::<F>(10, RESOLUTION, &clock);
+            insert(&mut cache, 1, left);
+            left = cache.expires_in(&1).unwrap_or_default();
+            assert!(left <= ttl.saturating_sub(clock.now()), "{left:?} left after {number}");
+            clock.advance(ttl / 30 + NANOSECOND);
+            if let Some(now_left) = cache.expires_in(&1) {
+                assert!(now_left <= ttl.saturating_sub(clock.now()), "{now_left:?} left");
+                left = now_left;
+            }
+        }
+    }
+}
+
+/// With the resolution that the builder takes by itself.
+fn a_short_ttl_is_outlived_by_a_third_at_most<F: Family>() {
+    for ttl in [3 * MICROSECOND, 99 * MICROSECOND, Duration::from_millis(9), YEAR] {
+        let clock = ManualClock::new();
+        let choice = ClockChoice::Manual(clock.clone());
+        let plan = Plan { ttl: Some(ttl), clock: choice, ..Plan::of_capacity(10) };
+        let mut cache: Cache<F> = Planned::build(&plan).unwrap();
+        cache.insert(1, 1);
+        clock.advance(ttl - NANOSECOND);
+        assert!(is_there(&mut cache, 1), "{ttl:?}");
+        clock.advance(NANOSECOND + ttl / 3);
+        assert!(!is_there(&mut cache, 1), "{ttl:?}");
+    }
+}
+
 #[test]
 fn what_a_leap_made_due_leaves_as_expired() {
     let clock = ManualClock::new();

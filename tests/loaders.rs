@@ -356,11 +356,6 @@ fn a_ttl_of_zero_is_returned_and_not_stored() {
         assert_eq!(cache.len(), 0);
     }
     assert_eq!((cache.stats().inserts, told.len()), (0, 0));
-
-    let none: Cache<u64, u64> = Cache::builder().capacity(10).ttl(Duration::ZERO).build().unwrap();
-    assert_eq!(none.get_or_insert_with(&1, || 1), 1);
-    assert_eq!(none.try_get_or_insert_with(&1, || Ok::<_, ()>(2)), Ok(2));
-    assert!(none.is_empty());
 }
 
 /// With a TTL of zero, each of those that wait loads for itself.

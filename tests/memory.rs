@@ -657,13 +657,16 @@ fn error_of<F: Family, K: Key, V: Value>(plan: &Plan) -> BuildError {
 fn impossible_configurations_say_what_to_change<F: Family>() {
     use BuildError::{
         CapacityAndBudget, NoCapacity, ResolutionTooFine, ZeroCapacity, ZeroResolution, ZeroShards,
+        ZeroTtl,
     };
     // Of these, only the kind of error is compared.
     let too_many = BuildError::TooManySlots { requested: 0, limit: 0 };
     let too_small = BuildError::BudgetTooSmall { budget_bytes: 0, needed_bytes: 0 };
     let microsecond = Duration::from_micros(1);
     let nanosecond = Duration::from_nanos(1);
+    let too_coarse = BuildError::ResolutionTooCoarse { resolution: microsecond, ttl: microsecond };
     let ten = || Plan::of_capacity(10);
+    let with_ttl = |ttl| Plan { ttl: Some(ttl), ..ten() };
     let cases = [
         (Plan::default(), &NoCapacity, "`capacity` or `memory_budget`"),
         (Plan::of_capacity(0), &ZeroCapacity, "at least one"),
@@ -673,6 +676,9 @@ fn impossible_configurations_say_what_to_change<F: Family>() {
         (ten().resolution(Duration::ZERO), &ZeroResolution, "at least"),
         (ten().resolution(microsecond - nanosecond), &ResolutionTooFine, "at least"),
         (ten().resolution(nanosecond), &ResolutionTooFine, "at least"),
+        (with_ttl(Duration::ZERO), &ZeroTtl, "leave the TTL out"),
+        (with_ttl(3 * SECOND - nanosecond).resolution(SECOND), &too_coarse, "999.999999ms"),
+        (with_ttl(SECOND).resolution(Duration::MAX), &too_coarse, "at most a third"),
         (ten().shards(0), &ZeroShards, "at least one"),
         (Plan::of_budget(1 << 20).shards(0), &ZeroShards, "at least one"),
         (Plan::of_capacity(usize::MAX), &too_many, "fewer entries"),
@@ -696,6 +702,8 @@ fn impossible_configurations_say_what_to_change<F: Family>() {
     // Their nearest neighbours are possible.
     built::<F, u64, u64>(&ten().resolution(microsecond));
     built::<F, u64, u64>(&ten().resolution(Duration::MAX));
+    built::<F, u64, u64>(&with_ttl(3 * SECOND).resolution(SECOND));
+    built::<F, u64, u64>(&with_ttl(nanosecond));
     built::<F, u64, u64>(&ten().shards(usize::MAX));
     planned::<F, u64, u64>(&Plan::of_capacity((1 << 24) - 2).shards(1));
 }

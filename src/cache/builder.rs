@@ -1,7 +1,7 @@
 //! Builds the cache for many threads.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -96,9 +96,10 @@ impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
     }
 }
 
-/// How many threads run at once, for the number of shards.
+/// How many threads run at once, for the number of shards. The system is asked once.
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 impl<K, V, S> Builder<K, V, S> {
@@ -280,8 +281,8 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
         let (geometry, footprint) = self.plan()?;
         let table_size = self.table_size(&geometry, &footprint);
         BuildError::probe(footprint.total())?;
-        let source = self.clock.for_resolution(self.settings.resolution);
-        let timebase = source.timebase(self.settings.resolution);
+        let source = self.clock.for_resolution(self.settings.resolution());
+        let timebase = source.timebase(self.settings.resolution());
         let now = source.now(&timebase).tick;
         let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| {
             let loads = SharedLoads::new(table_size)?;

@@ -159,8 +159,8 @@ impl<K, V, S> Builder<K, V, S> {
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let (geometry, footprint) = self.plan()?;
         BuildError::probe(footprint.total())?;
-        let source = self.clock.for_resolution(self.settings.resolution);
-        let timebase = source.timebase(self.settings.resolution);
+        let source = self.clock.for_resolution(self.settings.resolution());
+        let timebase = source.timebase(self.settings.resolution());
         let clock = MonotonicClock::new(source, timebase);
         let now = clock.peek().tick;
         let shards = Shard::allocate(&geometry, self.settings.eviction, now, Ok)?;

@@ -114,7 +114,8 @@ pub(crate) fn run(scene: Scene) {
             assert_eq!(*key, value.key);
             telling.fetch_add(1, SeqCst);
         });
-    let ttl = scene.ttl.map(halves);
+    // Three times the resolution at least.
+    let ttl = scene.ttl.map(|ttl| halves(ttl.max(6)));
     if let Some(ttl) = ttl {
         builder = builder.ttl(ttl);
     }
