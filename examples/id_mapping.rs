@@ -79,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let clock = ManualClock::new();
     let generous = IdMapping::new(GENEROUS, &clock)?;
     let stats = generous.busy_hours(&clock);
-    let recommended = stats.recommended_capacity(HEADROOM);
+    let recommended = stats.recommended_capacity(HEADROOM).ok_or("it had to evict")?;
     println!("capacity {GENEROUS}: at most {} held at once, none evicted", stats.live_peak);
     println!("recommended_capacity({HEADROOM}): {recommended}");
     assert_eq!(stats.evicted, 0);

@@ -3,7 +3,7 @@
 /// Counts since the cache was built, and how many entries it holds.
 ///
 /// Every entry ever inserted is accounted for:
-/// `inserts = live + expired + evicted + removed + replaced`.
+/// `inserts = held + expired + evicted + removed + replaced`.
 ///
 /// ```
 /// use punctual::unsync::Cache;
@@ -13,7 +13,7 @@
 /// cache.get("key");
 /// cache.get("no such key");
 /// let stats = cache.stats();
-/// assert_eq!((stats.hits, stats.misses, stats.live), (1, 1, 1));
+/// assert_eq!((stats.hits, stats.misses, stats.held), (1, 1, 1));
 /// assert_eq!(stats.hit_ratio(), Some(0.5));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub struct Stats {
     pub removed: u64,
     /// Live entries replaced, since their key was inserted again.
     pub replaced: u64,
-    /// Entries held now: live ones, and due ones that are not freed yet.
-    pub live: u64,
+    /// Entries held now: live ones, and due ones that are not freed yet, which
+    /// [`due_len`](crate::Cache::due_len) counts.
+    pub held: u64,
     /// The most entries ever held at once.
     ///
     /// Taken after each insertion, which first frees what is due within the
@@ -62,8 +63,8 @@ impl Stats {
     /// Returns the capacity that this load needs: `headroom` times the most entries ever held
     /// at once, rounded up. A headroom below 1, or NaN, counts as 1.
     ///
-    /// Once anything was evicted, this is only a lower bound: with more room, more entries
-    /// would have been live.
+    /// `None` once anything was evicted: with more room, more entries would have been live, and
+    /// nobody knows how many. Try a larger capacity.
     ///
     /// ```
     /// use punctual::unsync::Cache;
@@ -72,14 +73,14 @@ impl Stats {
     /// for id in 0..50_000 {
     ///     cache.insert(id, id);
     /// }
-    /// assert_eq!(cache.stats().recommended_capacity(1.2), 60_000);
+    /// assert_eq!(cache.stats().recommended_capacity(1.2), Some(60_000));
     /// ```
     #[must_use]
-    pub fn recommended_capacity(&self, headroom: f64) -> usize {
+    pub fn recommended_capacity(&self, headroom: f64) -> Option<usize> {
         // `max` takes the number where the other is none.
         let entries = self.live_peak as f64 * headroom.max(1.0);
         // Not negative, and a cast of too large a float saturates.
-        entries.ceil() as usize
+        (self.evicted == 0).then_some(entries.ceil() as usize)
     }
 
     /// Returns the share of look-ups that were hits, from 0 to 1; `None` before the first.
@@ -108,7 +109,7 @@ impl Stats {
             evicted: self.evicted + other.evicted,
             removed: self.removed + other.removed,
             replaced: self.replaced + other.replaced,
-            live: self.live + other.live,
+            held: self.held + other.held,
             live_peak: self.live_peak + other.live_peak,
             rebuilds: self.rebuilds + other.rebuilds,
             loads: self.loads + other.loads,
@@ -136,7 +137,7 @@ mod tests {
                 evicted: of(5),
                 removed: of(6),
                 replaced: of(7),
-                live: of(8),
+                held: of(8),
                 live_peak: of(9),
                 rebuilds: of(10),
                 loads: of(11),
@@ -154,7 +155,7 @@ mod tests {
             evicted: 10 + 100,
             removed: 12 + 144,
             replaced: 14 + 196,
-            live: 16 + 256,
+            held: 16 + 256,
             live_peak: 18 + 324,
             rebuilds: 20 + 400,
             loads: 22 + 484,
@@ -171,12 +172,14 @@ mod tests {
     #[test]
     fn recommends_at_least_the_peak() {
         let stats = Stats { live_peak: 1_000, ..Stats::default() };
-        assert_eq!(stats.recommended_capacity(1.2), 1_200);
-        assert_eq!(stats.recommended_capacity(1.0001), 1_001);
+        assert_eq!(stats.recommended_capacity(1.2), Some(1_200));
+        assert_eq!(stats.recommended_capacity(1.0001), Some(1_001));
         for headroom in [1.0, 0.5, 0.0, -3.0, f64::NAN, f64::NEG_INFINITY] {
-            assert_eq!(stats.recommended_capacity(headroom), 1_000);
+            assert_eq!(stats.recommended_capacity(headroom), Some(1_000));
         }
-        assert_eq!(stats.recommended_capacity(f64::INFINITY), usize::MAX);
+        assert_eq!(stats.recommended_capacity(f64::INFINITY), Some(usize::MAX));
+        let stats = Stats { evicted: 1, ..stats };
+        assert_eq!(stats.recommended_capacity(1.2), None);
         assert_eq!(Stats::default().hit_ratio(), None);
     }
 }

@@ -145,7 +145,7 @@ fn a_batch_frees_what_its_single_calls_free<F: Family>() {
         twins.batched.reap(usize::MAX);
         let [single, batched] = [&twins.single, &twins.batched].map(Subject::stats);
         assert_eq!((batched.hits, batched.misses), (single.hits, single.misses));
-        assert_eq!((batched.inserts, batched.live), (single.inserts, single.live));
+        assert_eq!((batched.inserts, batched.held), (single.inserts, single.held));
         assert_eq!((batched.expired, batched.replaced), (single.expired, single.replaced));
         expired += single.expired;
     }

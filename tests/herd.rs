@@ -75,7 +75,7 @@ impl Herd {
         let stats = cache.stats();
         let mut expected = Stats::default();
         expected.misses = self.callers();
-        (expected.inserts, expected.live, expected.loads) = (self.keys, self.keys, self.keys);
+        (expected.inserts, expected.held, expected.loads) = (self.keys, self.keys, self.keys);
         expected.loads_joined = self.callers() - self.keys;
         // Of no interest here.
         (expected.live_peak, expected.load_nanos) = (stats.live_peak, stats.load_nanos);

@@ -85,9 +85,9 @@ const CONSTANTS: [fn(u64) -> u64; 4] =
     [|_| 0, |_| u64::MAX, |_| 0x9e37_79b9_7f4a_7c15, |_| 1 << 63];
 
 fn adds_up(stats: Stats, len: usize) {
-    assert_eq!(stats.live, len as u64);
+    assert_eq!(stats.held, len as u64);
     let gone = stats.expired + stats.evicted + stats.removed + stats.replaced;
-    assert_eq!(stats.inserts, stats.live + gone, "{stats:?}");
+    assert_eq!(stats.inserts, stats.held + gone, "{stats:?}");
 }
 
 // ---- Honest keys, hostile hashes ----

@@ -53,8 +53,8 @@ pub(crate) struct PunctualRun {
     pub(crate) capacity: usize,
     pub(crate) samples: Vec<Sample>,
     pub(crate) live_peak: u64,
-    /// With a headroom of [`HEADROOM`].
-    pub(crate) recommended_capacity: usize,
+    /// With a headroom of [`HEADROOM`]; `None` if anything was evicted.
+    pub(crate) recommended_capacity: Option<usize>,
     pub(crate) evicted: u64,
     /// Of one cache.
     pub(crate) footprint_bytes: usize,
@@ -68,7 +68,8 @@ impl Comparison {
     ) -> Result<Self, BuildError> {
         let original = run_original(&scenario, |hour| on_hour("original", hour));
         let punctual = run_punctual(&scenario, |hour| on_hour("punctual", hour))?;
-        let smaller = Scenario { capacity: punctual.recommended_capacity, ..scenario };
+        let capacity = punctual.recommended_capacity.unwrap_or(scenario.capacity);
+        let smaller = Scenario { capacity, ..scenario };
         let recommended = run_punctual(&smaller, |hour| on_hour("punctual, as recommended", hour))?;
         Ok(Self { scenario, original, punctual, recommended })
     }
@@ -102,7 +103,7 @@ fn run_punctual(scenario: &Scenario, on_hour: impl FnMut(u64)) -> Result<Punctua
         capacity: scenario.capacity,
         samples,
         live_peak: one.live_peak.max(other.live_peak),
-        recommended_capacity: recommended[0].max(recommended[1]),
+        recommended_capacity: recommended[0].zip(recommended[1]).map(|(one, other)| one.max(other)),
         evicted: one.evicted.max(other.evicted),
         footprint_bytes: footprints[0].max(footprints[1]),
     })

@@ -161,7 +161,8 @@ pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> i
     writeln!(out, "What punctual says of itself (of two caches, the larger figure):\n")?;
     let mut fact = |name: &str, value: String| writeln!(out, "  {name:<34}{value}");
     fact("most entries live at once", thousands(punctual.live_peak))?;
-    fact(&format!("recommended_capacity({HEADROOM})"), thousands(punctual.recommended_capacity))?;
+    let name = format!("recommended_capacity({HEADROOM})");
+    fact(&name, punctual.recommended_capacity.map_or("none".to_owned(), thousands))?;
     for run in [punctual, recommended] {
         let name = format!("footprint at {}", thousands(run.capacity));
         let bytes = run.footprint_bytes;
@@ -225,17 +226,16 @@ pub(crate) fn trace_table(
         });
         writeln!(
             out,
-            "{:>13} | {left} | {right} | {}{}",
+            "{:>13} | {left} | {right} | {}",
             thousands(row.capacity),
-            if row.evicted == 0 { "" } else { ">= " },
-            thousands(row.recommended_capacity),
+            row.recommended_capacity.map_or("none".to_owned(), thousands),
         )?;
     }
     write!(out, "{TRACE_LEGEND}")?;
     writeln!(
         out,
         "dead and occupancy: means over the moments of all requests, {} of them at most.\n\
-         recommended: recommended_capacity({HEADROOM}), a lower bound once it had to evict.",
+         recommended: recommended_capacity({HEADROOM}); none if it had to evict.",
         thousands(MOMENTS_MAX),
     )
 }

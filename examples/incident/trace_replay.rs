@@ -18,10 +18,9 @@ pub(crate) struct TraceRow {
     pub(crate) capacity: usize,
     pub(crate) original: Outcome,
     pub(crate) punctual: Outcome,
-    /// What punctual says would do, with a headroom of [`HEADROOM`].
-    pub(crate) recommended_capacity: usize,
-    /// Live entries that punctual had no room for.
-    pub(crate) evicted: u64,
+    /// What punctual says would do, with a headroom of [`HEADROOM`]; `None` if anything was
+    /// evicted.
+    pub(crate) recommended_capacity: Option<usize>,
 }
 
 impl TraceRow {
@@ -42,7 +41,6 @@ impl TraceRow {
             original,
             punctual,
             recommended_capacity: stats.recommended_capacity(HEADROOM),
-            evicted: stats.evicted,
         })
     }
 }

@@ -32,6 +32,22 @@ impl<K, V, S> Inner<K, V, S> {
         (0..self.shards.len()).map(|shard| self.lock_for_read(shard).shard.len()).sum()
     }
 
+    pub(super) fn due_len(&self) -> usize {
+        let reading = self.now();
+        let mut due = 0;
+        for shard in 0..self.shards.len() {
+            let mut left = 0..self.lock_for_read(shard).shard.capacity();
+            while !left.is_empty() {
+                let until = (left.start + STEPS_PER_LOCK).min(left.end);
+                let mut state = self.lock_for_read(shard);
+                let now = state.tick(reading);
+                due += state.shard.count_due(left.start..until, now);
+                left.start = until;
+            }
+        }
+        due
+    }
+
     /// Shows each live entry to `visit`.
     pub(super) fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         let reading = self.now();

@@ -817,6 +817,27 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.len()
     }
 
+    /// Returns the number of entries held that are due and not freed yet. Without a reaper thread
+    /// they wait for calls; with it, more than a few say that the thread does not get to run, or is
+    /// kept by a slow listener. O(held).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Cache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let cache = Cache::builder().capacity(10).clock(clock.clone()).build()?;
+    /// cache.insert_with_ttl("key", 1, Duration::from_secs(1));
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!((cache.len(), cache.due_len()), (1, 1));
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn due_len(&self) -> usize {
+        self.inner.assert_not_reentrant();
+        self.inner.due_len()
+    }
+
     /// Returns whether no entry is held. O(shards).
     ///
     /// ```

@@ -565,6 +565,7 @@ impl<C: Played, R: Choose> Player<C, R> {
         let certainly = self.held.values().filter(|entry| !now.may_be_due(entry)).count();
         assert!(found >= certainly, "{found} visited, {certainly} are live");
         assert_eq!(found, self.cache.count_visible());
+        assert_eq!(self.cache.due_len(), self.held.len() - found);
 
         let next = self.cache.next_expiry();
         match self.held.values().filter_map(|entry| Some(entry.due?.1)).min() {
@@ -644,8 +645,8 @@ impl<C: Played, R: Choose> Player<C, R> {
         assert_eq!(stats.evicted, count(RemovalCause::Evicted));
         assert_eq!(stats.replaced, count(RemovalCause::Replaced));
         assert_eq!(stats.removed, count(RemovalCause::Removed) + count(RemovalCause::Cleared));
-        assert_eq!(stats.live, self.held.len() as u64);
-        assert!(stats.live_peak >= stats.live && stats.live_peak <= self.cache.capacity() as u64);
+        assert_eq!(stats.held, self.held.len() as u64);
+        assert!(stats.live_peak >= stats.held && stats.live_peak <= self.cache.capacity() as u64);
     }
 }
 
@@ -680,7 +681,11 @@ impl Run {
             reap_limit: [0, 1, 2, 16, 64, usize::MAX - 2][random.usize(..6)],
             resolution,
             origin,
-            ttl: [None, Some(resolution * 20), Some(Duration::from_secs(1800))][random.usize(..3)],
+            ttl: [
+                None,
+                Some(resolution * 20),
+                Some((resolution * 3).max(Duration::from_secs(1800))),
+            ][random.usize(..3)],
         }
     }
 }

@@ -99,6 +99,7 @@ subject! {
     fn peek(self: &Self, key: &K) -> Option<impl Borrow<V>>;
     fn contains_key(self: &Self, key: &K) -> bool;
     fn expires_in(self: &Self, key: &K) -> Option<Duration>;
+    fn due_len(self: &Self) -> usize;
 
     fn insert(self: &mut Self, key: K, value: V) -> Option<V>;
     fn insert_with_ttl(self: &mut Self, key: K, value: V, ttl: Duration) -> Option<V>;

@@ -26,7 +26,7 @@ impl<K, V> Shard<K, V> {
         let stats = self.stats();
         assert_eq!(
             stats.inserts,
-            stats.live + stats.expired + stats.evicted + stats.removed + stats.replaced
+            stats.held + stats.expired + stats.evicted + stats.removed + stats.replaced
         );
     }
 }

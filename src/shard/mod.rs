@@ -160,7 +160,7 @@ impl<K, V> Shard<K, V> {
             evicted,
             removed,
             replaced,
-            live: self.len() as u64,
+            held: self.len() as u64,
             live_peak,
             rebuilds,
             ..Stats::default()
@@ -431,6 +431,12 @@ impl<K, V> Shard<K, V> {
     ) -> impl Iterator<Item = SlotId> + '_ {
         let occupied = slots.filter_map(|index| self.slots.get_occupied(index));
         occupied.filter(move |&id| !self.is_due(id, now))
+    }
+
+    /// Returns how many of these slots hold an entry that is due.
+    pub(crate) fn count_due(&self, slots: Range<usize>, now: u64) -> usize {
+        let occupied = slots.filter_map(|index| self.slots.get_occupied(index));
+        occupied.filter(|&id| self.is_due(id, now)).count()
     }
 
     /// See [`Wheel::next_event`].

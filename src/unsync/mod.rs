@@ -467,6 +467,26 @@ impl<K, V, S> Cache<K, V, S> {
         self.len
     }
 
+    /// Returns the number of entries held that are due and not freed yet. O(held).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{ManualClock, unsync::Cache};
+    ///
+    /// let clock = ManualClock::new();
+    /// let mut cache = Cache::builder().capacity(10).clock(clock.clone()).build()?;
+    /// cache.insert_with_ttl("key", 1, Duration::from_secs(1));
+    /// clock.advance(Duration::from_secs(2));
+    /// assert_eq!((cache.len(), cache.due_len()), (1, 1));
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn due_len(&self) -> usize {
+        let now = self.clock.peek().tick;
+        let due = |shard: &Shard<K, V>| shard.count_due(0..shard.capacity(), now);
+        self.shards.iter().map(due).sum()
+    }
+
     /// Returns whether no entry is held.
     ///
     /// ```

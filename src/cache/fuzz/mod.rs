@@ -147,13 +147,13 @@ pub(crate) fn run(scene: Scene) {
     });
     stage.cache.check_idle();
     let stats = stage.cache.stats();
-    assert_eq!(stats.live, stage.cache.len() as u64);
+    assert_eq!(stats.held, stage.cache.len() as u64);
     assert_eq!(
         told.load(SeqCst),
         stats.expired + stats.evicted + stats.removed + stats.replaced,
         "the listener hears of all that leave: {stats:?}"
     );
-    assert_eq!(living.load(SeqCst), stats.live as i64, "values live in the cache alone");
+    assert_eq!(living.load(SeqCst), stats.held as i64, "values live in the cache alone");
     drop(stage);
     assert_eq!(living.load(SeqCst), 0, "none is left, none was dropped twice");
 }

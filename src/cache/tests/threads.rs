@@ -423,7 +423,7 @@ fn perform(scene: Scene) {
             stage.cache.check();
             let stats = stage.cache.stats();
             let left = stats.expired + stats.evicted + stats.removed + stats.replaced;
-            assert_eq!(stats.inserts, stats.live + left, "{stats:?}: {scene:?}");
+            assert_eq!(stats.inserts, stats.held + left, "{stats:?}: {scene:?}");
             thread::sleep(MILLISECOND);
         }
     });

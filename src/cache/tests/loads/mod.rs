@@ -302,8 +302,8 @@ impl Player {
     fn check(&mut self) {
         self.cache.check();
         let stats = self.cache.stats();
-        let Stats { expired, live, live_peak, rebuilds, .. } = stats;
-        self.expected = Stats { expired, live, live_peak, rebuilds, ..self.expected };
+        let Stats { expired, held, live_peak, rebuilds, .. } = stats;
+        self.expected = Stats { expired, held, live_peak, rebuilds, ..self.expected };
         assert_eq!(stats, self.expected);
         assert!(self.waiters.iter().all(|waiter| waiter.sleeper.0.load(SeqCst) == waiter.wakes));
         let key = self.key();
