@@ -141,7 +141,7 @@ impl Resolve for RefreshAhead {
         loop {
             match self.cache.lookup(name, REFRESH_BEFORE) {
                 Lookup::Hit(answer) => return answer,
-                // That upstream has failed is not refreshed ahead: it has less than that left.
+                // Its TTL is below REFRESH_BEFORE, so it is due at once: let it expire.
                 Lookup::Refresh(answer, _) if answer == Answer::Failed => return answer,
                 Lookup::Refresh(answer, ticket) => {
                     // If too many wait already, the ticket is dropped, and the next caller has it.

@@ -51,9 +51,9 @@ pub struct Stats {
     pub loads_joined: u64,
     /// Loads that failed: with an error, a panic, or [`LoadTicket::fail`](crate::LoadTicket::fail).
     pub loads_failed: u64,
-    /// Loads that nobody could wait for, since there were more than
-    /// [`concurrent_loads`](crate::Builder::concurrent_loads), or since a TTL of zero let them run
-    /// side by side.
+    /// Loads that nobody could wait for. Either there was no room: then raise
+    /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
+    /// a TTL of zero, or had left already: then those that waited load side by side.
     pub loads_unshared: u64,
     /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
     pub load_nanos: u64,

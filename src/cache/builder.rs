@@ -136,10 +136,13 @@ impl<K, V, S> Builder<K, V, S> {
         self
     }
 
-    /// Sets how many keys may be loading at once with their callers sharing the load. By default
-    /// as many as the capacity up to 64, from there one for every 32 entries, at most 1,024 (and
-    /// from 10,000 entries on, down to 50, no more than leave the cache within 16 bytes an entry
-    /// besides the slots, which matters between 13,900 and 14,900 entries). The most is 65,535.
+    /// Sets how many keys may be loading at once with their callers sharing the load. It is no
+    /// limit: further loads run, too, each by itself. To limit what reaches a backend, use a
+    /// semaphore, or a few workers.
+    ///
+    /// By default 64, or the capacity if that is less, or a 32nd of it if that is more, at most
+    /// 1,024. (Between 13,900 and 14,900 entries it is less, down to 50, so that no entry costs
+    /// more than 16 bytes besides its slot.) The most is 65,535.
     ///
     /// Memory for so many is reserved when the cache is built, about 30 bytes each and at least
     /// 2,304: [`Footprint::loads`]. Further loads run *unshared*: nobody waits for them, each is

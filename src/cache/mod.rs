@@ -214,8 +214,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.update(key, update)
     }
 
-    /// Removes a key. Returns its value if it was present and not expired. What a load of the
-    /// key in flight brings is not stored.
+    /// Removes a key. Returns its value if it was present and not expired. A load of the key that
+    /// runs goes on, and what it brings is not stored.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -434,8 +434,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 /// one for the others. If the loader returns a TTL of zero, or its value has left the cache
 /// before they look, those that waited load each for itself, side by side. If a future that loads
 /// is dropped before it is done, or the key is set or removed meanwhile, one of those that wait
-/// loads again unless there is a value now. So a key that is written more often than it loads
-/// serves one caller a load.
+/// loads again unless there is a value now. (If a key is written during every load, its callers
+/// load it one after the other.)
+///
+/// An error is not cached: the next caller loads again. To spare a backend that fails fast, return
+/// `Ok` with a value that says so and a short TTL (negative caching).
 ///
 /// What is asked for becomes a key (by [`ToOwned`], then [`Into`]) only when a value is stored:
 /// a `&str` serves keys of type `String`, `Box<str>` and `Arc<str>`.
@@ -615,9 +618,16 @@ where
     /// const REFRESH_BEFORE: Duration = Duration::from_secs(20);
     ///
     /// /// Asks a database.
+    /// fn query(id: u64) -> Option<String> {
+    ///     Some(format!("user {id}"))
+    /// }
+    ///
     /// fn load(ticket: LoadTicket<u64, String>) -> Option<String> {
-    ///     let user = format!("user {}", ticket.key());
-    ///     ticket.store(user.clone(), TTL); // or `ticket.fail()`
+    ///     let Some(user) = query(*ticket.key()) else {
+    ///         ticket.fail(); // those that wait are told
+    ///         return None;
+    ///     };
+    ///     ticket.store(user.clone(), TTL);
     ///     Some(user)
     /// }
     ///
@@ -674,6 +684,9 @@ where
 ///
 /// The same as those above, with a loader that returns a future, for any async runtime.
 /// Futures and threads that ask for the same key wait for one load.
+///
+/// Set a time-out within the loader: then it is an error, which is shared. A time-out around these
+/// methods abandons the load, and one of those that wait begins it anew.
 ///
 /// A future that waits for a load may allocate: wakers are kept in a list.
 ///

@@ -21,8 +21,9 @@ use crate::time::ttl::Ttl;
 pub enum Lookup<K, V, S = RandomState> {
     /// A live value.
     Hit(V),
-    /// A live value that expires soon. This caller is to refresh it; until it has, the others
-    /// get `Hit`.
+    /// A live value that expires soon. This caller is to refresh it. Until it has, the others get
+    /// `Hit`, and once the value has expired, `Loading`: so do not keep the ticket for longer than
+    /// that.
     Refresh(V, LoadTicket<K, V, S>),
     /// No value. This caller is to load it; until it has, the others get `Loading`. (Where there
     /// is no room for the load, they get `Miss`, too.)
@@ -35,10 +36,13 @@ pub enum Lookup<K, V, S = RandomState> {
 /// [room](crate::Builder::concurrent_loads); returned by [`lookup`](crate::Cache::lookup).
 ///
 /// It may be moved to another thread or task. It counts as a handle of the cache, which is not
-/// closed while there is one. Dropping it abandons the load: those that wait look again, and one
-/// of them has the next ticket. If it is dropped by a panic, the load has failed. In a closure
-/// that runs under the cache's lock it may be dropped, but then the wakers of futures that wait run
-/// there, too.
+/// closed while there is one, and owns its key.
+///
+/// Dropping it abandons the load: those that wait look again, and one of them has the next ticket.
+/// So does a `?` that returns early: call [`fail`](Self::fail) where the load has failed, else
+/// those that wait try one after the other. If it is dropped by a panic, the load has failed. In a
+/// closure that runs under the cache's lock it may be dropped, but then the wakers of futures that
+/// wait run there, too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -91,13 +95,13 @@ impl<K, V, S> LoadTicket<K, V, S> {
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher> LoadTicket<K, V, S> {
-    /// Stores the value with that TTL: a [`Duration`] or a [`Ttl`]. Returns whether it did: not
-    /// if the key was set, removed or cleared since the look-up. Nor, if the load ran unshared
-    /// (see [`concurrent_loads`](crate::Builder::concurrent_loads)), where another load has stored
-    /// a value; nor, in a forked child, if the parent gave the ticket.
+    /// Ends the load: stores the value with that TTL, a [`Duration`] or a [`Ttl`]. Returns `false`
+    /// if it was discarded, since the key was set, removed or cleared after the look-up. Also, if
+    /// the load ran unshared (see [`concurrent_loads`](crate::Builder::concurrent_loads)), where
+    /// another load has stored a value; and, in a forked child, if the parent gave the ticket.
     ///
     /// With a TTL of zero nothing is stored, and a value that was to be refreshed leaves as
-    /// `Expired`.
+    /// `Expired`; that is `true`, too, unless the key was changed.
     ///
     /// ```
     /// use std::time::Duration;

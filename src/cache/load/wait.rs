@@ -43,8 +43,9 @@ impl LoadEnd {
 /// [`lookup`](crate::Cache::lookup).
 ///
 /// Then look again: there is a value, or this caller may get the ticket. But after `Failed`, a
-/// caller that may fail should do so at once, and after `NotStored` load by itself, without a
-/// ticket: if all look again, they load one after the other.
+/// caller that may fail should do so at once: if all look again, they fail one after the other.
+/// Nor should those wait a second time whose values have a TTL of zero: where they find none after
+/// `NotStored`, they load without a ticket.
 ///
 /// It does not keep the cache's entries alive, and may be dropped at any time.
 ///
