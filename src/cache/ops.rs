@@ -25,21 +25,40 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ?Sized),
         use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
     ) -> Option<R> {
+        self.get_and_reap::<_, true>(key, use_value)
+    }
+
+    /// [`get_with`](Self::get_with) for a call that inserts what it does not find: that frees what
+    /// is due, and one call must not do so twice.
+    #[inline(always)]
+    pub(super) fn get_to_load<R>(
+        &self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+    ) -> Option<R> {
+        self.get_and_reap::<_, false>(key, use_value)
+    }
+
+    #[inline(always)]
+    fn get_and_reap<R, const AFTER_MISS: bool>(
+        &self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+    ) -> Option<R> {
         self.assert_not_reentrant();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now();
         let mut state = self.lock_for_read(self.shard_of(hash));
         let now = state.tick(reading);
         if state.shard.has_work(now) {
-            return self.get_with_slow(state, hash, key, reading, use_value);
+            return self.get_slow::<_, AFTER_MISS>(state, hash, key, reading, use_value);
         }
         state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value))
     }
 
-    /// Out of line: keeps the fast path of [`get_with`](Self::get_with) free of the reaping
-    /// code.
+    /// Out of line: keeps the fast path free of the reaping code.
     #[inline(never)]
-    fn get_with_slow<R>(
+    fn get_slow<R, const AFTER_MISS: bool>(
         &self,
         mut state: ReadGuard<'_, K, V>,
         hash: KeyHash,
@@ -50,6 +69,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let now = state.tick(reading);
         let result = state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value));
         drop(state);
+        if result.is_none() && !AFTER_MISS {
+            return None;
+        }
         self.reap_then_return(self.shard_of(hash), reading, result)
     }
 

@@ -8,6 +8,7 @@ use crate::panic::FirstPanic;
 use crate::reaper::Reapable;
 use crate::reaper::sleep::Alarm;
 use crate::removal::Removed;
+use crate::shard::key_hash::KeyHash;
 use crate::shim::Ordering;
 use crate::time::tick::Moment;
 
@@ -66,6 +67,14 @@ impl<K, V, S> Inner<K, V, S> {
         let mut panics = FirstPanic::default();
         self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         panics.resume_or(result)
+    }
+
+    /// Frees what is due in the shard of a key that was to be loaded, and is not inserted, which
+    /// would have freed it.
+    pub(super) fn reap_after_load(&self, hash: KeyHash, panics: &mut FirstPanic) {
+        if let Some(reading) = panics.catch(|| self.now()) {
+            self.reap_shard(self.shard_of(hash), reading, self.reap_limit, panics);
+        }
     }
 
     /// Frees at most `limit` due entries in all shards. Returns how many.

@@ -483,18 +483,14 @@ impl<C: Played, R: Choose> Player<C, R> {
         self.assert_answer(key, None, now);
         self.time += takes;
         let puts_in = !fails && !ttl.is_zero();
-        // Only for an insertion does the cache read the clock again.
-        let now = if puts_in { self.now() } else { now };
+        let frees_nothing = C::READS_REMEMBER_TIME && self.run.reap_limit == 0;
+        let now = if puts_in || !frees_nothing { self.now() } else { self.peek_now() };
         if fails {
             assert_eq!(answer, Err("no"));
         } else {
             assert_eq!(answer, Ok(value));
         }
-        // The lookup and the insertion may each have reaped up to the limit.
-        let mut events = self.take_events();
-        let later = events.split_off(events.len() / 2);
-        self.note(events, &[RemovalCause::Cleared], now);
-        self.note(later, &[RemovalCause::Cleared], now);
+        self.note_events(&[RemovalCause::Cleared], now);
         if puts_in {
             self.hold(key, value, Some(ttl), now);
         }

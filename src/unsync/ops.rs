@@ -167,6 +167,30 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Some(((number, id), value))
     }
 
+    /// [`get_entry`](Self::get_entry) for a call that inserts what it does not find: that frees
+    /// what is due, and one call must not do so twice.
+    fn get_entry_to_load(
+        &mut self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+    ) -> Option<(Location, &mut V)> {
+        let hash = KeyHash::new(&self.hasher, key);
+        let number = self.shard_of(hash);
+        let cached_tick = self.clock.cached_tick();
+        if let Some(now) = cached_tick.filter(|&now| !self.shards[number].has_work(now)) {
+            let (id, value) = self.shards[number].get(hash, key, now)?;
+            return Some(((number, id), value));
+        }
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        let shard = &self.shards[number];
+        if shard.has_work(now) && shard.find_live(hash.slot_hash(), key, now).is_some() {
+            self.reap_shard(number, now, self.reap_limit, &mut panics);
+        }
+        panics.resume_or(());
+        let (id, value) = self.shards[number].get(hash, key, now)?;
+        Some(((number, id), value))
+    }
+
     /// Out of line: keeps the fast path free of the clock and of the reaping code.
     #[inline(never)]
     fn get_entry_slow(
@@ -201,21 +225,30 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ToOwned<Owned: Into<K>> + ?Sized),
         load: impl FnOnce() -> Result<(V, Ttl), E>,
     ) -> Result<&V, E> {
-        if let Some(((shard, id), _)) = self.get_entry(key) {
+        if let Some(((shard, id), _)) = self.get_entry_to_load(key) {
             return Ok(self.shards[shard].value(id));
         }
         self.loads += 1;
         // Until it has brought a value: it may panic.
         self.loads_failed += 1;
         let began = self.clock.peek();
-        let (value, ttl) = load()?;
-        // Guarded while clocks are read and the key is cloned, hashed and compared.
-        let value = DropGuard::new(value);
-        self.loads_failed -= 1;
+        // Guarded while clocks are read, what is due is freed, and the key is cloned, hashed and
+        // compared.
+        let loaded = DropGuard::new(load());
         let took_nanos = self.clock.timebase.nanos_between(began, self.clock.peek());
         self.load_nanos = self.load_nanos.saturating_add(took_nanos);
+        let (value, ttl) = match loaded.into_inner() {
+            Ok((value, ttl)) => (DropGuard::new(value), ttl),
+            Err(error) => {
+                let error = DropGuard::new(error);
+                self.reap_after_load(key);
+                return Err(error.into_inner());
+            }
+        };
+        self.loads_failed -= 1;
         let ttl = ttl.or(self.ttl);
         if ttl == Some(Duration::ZERO) {
+            self.reap_after_load(key);
             return Ok(self.lend_uncached(value.into_inner()));
         }
         let key = key.to_owned().into();
@@ -224,6 +257,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         drop(replaced);
         let (shard, id) = location.expect("a TTL above zero inserts the value");
         Ok(self.shards[shard].value(id))
+    }
+
+    /// Frees what is due in the shard of a key that is not inserted, which would have freed it.
+    fn reap_after_load(&mut self, key: &(impl Hash + ?Sized)) {
+        let shard = self.shard_of(KeyHash::new(&self.hasher, key));
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        panics.resume_or(());
     }
 
     /// Inserts an entry, or replaces that of its key. Returns the live value that it

@@ -9,7 +9,7 @@ use super::error::LoadError;
 use super::in_flight::Loader;
 use super::key::LoadKey;
 use super::leading::IfDropped;
-use super::single_flight::{Follower, Found, IfLeaderFails, Then};
+use super::single_flight::{Found, IfLeaderFails, Then};
 use super::waiters::Waiting;
 use crate::cache::inner::Inner;
 use crate::panic::DropGuard;
@@ -28,12 +28,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     where
         F: Future<Output = Result<(V, Ttl), E>>,
     {
-        if let Some(value) = self.get_with(key.query(), |_, _, value| value.clone()) {
+        if let Some(value) = self.get_to_load(key.query(), |_, _, value| value.clone()) {
             return Ok(key.discard(value));
         }
         let hash = KeyHash::new(&self.hasher, key.query());
         let mut loader = Some(Loader::Anywhere);
-        let mut follower = Follower::new(if_leader_fails);
         let mut leading = loop {
             let mut waiting = match self.get_or_claim(hash, key.query(), loader) {
                 Found::Hit(value) => return Ok(key.discard(value)),
@@ -43,7 +42,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
             let end = poll_fn(|context| {
                 waiting.poll_end(context.waker()).map_or(Poll::Pending, Poll::Ready)
             });
-            match follower.then(end.await) {
+            match if_leader_fails.then(end.await) {
                 Then::LookAgain => {}
                 Then::LoadAlone => loader = None,
                 Then::Fail => return Err(LoadError::LeaderFailed),

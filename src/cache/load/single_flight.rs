@@ -44,27 +44,13 @@ pub(in crate::cache) enum IfLeaderFails {
     TakeOver,
 }
 
-/// A caller that waits for other callers' loads.
-pub(super) struct Follower {
-    if_leader_fails: IfLeaderFails,
-    /// Whether it came too late to see how a load ended.
-    has_missed_an_end: bool,
-}
-
-impl Follower {
-    pub(super) fn new(if_leader_fails: IfLeaderFails) -> Self {
-        Self { if_leader_fails, has_missed_an_end: false }
-    }
-
-    /// Returns what to do now that a load has ended.
-    pub(super) fn then(&mut self, end: End) -> Then {
-        match (end, self.if_leader_fails) {
-            (End::Failed, IfLeaderFails::Fail) => Then::Fail,
+impl IfLeaderFails {
+    /// Returns what a follower does now that the load has ended.
+    pub(super) fn then(self, end: End) -> Then {
+        match (end, self) {
+            (End::Failed, Self::Fail) => Then::Fail,
             // There is a value, unless it has left already, which the next one would, too.
             (End::Stored | End::NotStored, _) => Then::LoadAlone,
-            (End::Unknown, _) if std::mem::replace(&mut self.has_missed_an_end, true) => {
-                Then::LoadAlone
-            }
             (End::Failed | End::Unknown | End::Overruled | End::Abandoned, _) => Then::LookAgain,
         }
     }
@@ -78,12 +64,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         if_leader_fails: IfLeaderFails,
         load: impl FnOnce() -> Result<(V, Ttl), E>,
     ) -> Result<V, LoadError<E>> {
-        if let Some(value) = self.get_with(key.query(), |_, _, value| value.clone()) {
+        if let Some(value) = self.get_to_load(key.query(), |_, _, value| value.clone()) {
             return Ok(key.discard(value));
         }
         let hash = KeyHash::new(&self.hasher, key.query());
         let mut loader = Some(Loader::Thread(thread_number()));
-        let mut follower = Follower::new(if_leader_fails);
         let mut leading = loop {
             let load = match self.get_or_claim(hash, key.query(), loader) {
                 Found::Hit(value) => return Ok(key.discard(value)),
@@ -91,7 +76,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                 Found::Follower(load) => load,
             };
             let end = Waiting::new(self, hash, load).wait(None).expect("there is no deadline");
-            match follower.then(end) {
+            match if_leader_fails.then(end) {
                 Then::LookAgain => {}
                 Then::LoadAlone => loader = None,
                 Then::Fail => return Err(LoadError::LeaderFailed),
@@ -148,6 +133,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> 
                 if ttl.is_some_and(|ttl| ttl.is_zero()) {
                     self.end(End::NotStored, &mut panics);
                     panics.drop(key);
+                    self.cache.reap_after_load(self.hash, &mut panics);
                 } else {
                     let own_key = DropGuard::new(key.into_key());
                     let copy = DropGuard::new(value.get().clone());
@@ -159,6 +145,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> 
                 let error = DropGuard::new(error);
                 self.end(End::Failed, &mut panics);
                 panics.drop(key);
+                self.cache.reap_after_load(self.hash, &mut panics);
                 Err(LoadError::Failed(panics.resume_or(error.into_inner())))
             }
         }
