@@ -144,8 +144,8 @@ impl<K, V, S> Builder<K, V, S> {
     /// 1,024. (Between 13,900 and 14,900 entries it is less, down to 50, so that no entry costs
     /// more than 16 bytes besides its slot.) The most is 65,535.
     ///
-    /// Memory for so many is reserved when the cache is built, about 30 bytes each and at least
-    /// 2,304: [`Footprint::loads`]. Further loads run *unshared*: nobody waits for them, each is
+    /// Memory for so many is reserved when the cache is built, about 30 bytes each, and at least
+    /// 2,304 in all if this is set: [`Footprint::loads`]. Further loads run *unshared*: nobody waits for them, each is
     /// stored unless its key was set or removed meanwhile, and [`Stats`](crate::Stats) counts
     /// them. Nor does [`lookup`](Cache::lookup) have values refreshed then. With 0 all loads run
     /// unshared, and nothing is refreshed.

@@ -606,8 +606,8 @@ where
     /// time that they may be served, and refresh before that. With a `refresh_before` of zero
     /// nothing is refreshed, nor where there is no [room](Builder::concurrent_loads) for the load.
     ///
-    /// Frees what is due first, within the [`reap_limit`](Builder::reap_limit). A hit costs as
-    /// much as one of [`get`](Self::get), and a look at the precise clock.
+    /// Frees what is due first, within the [`reap_limit`](Builder::reap_limit). Reads the precise
+    /// clock, which [`get`](Self::get) need not. O(1) on average.
     ///
     /// ```
     /// use std::thread;

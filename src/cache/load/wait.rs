@@ -50,7 +50,7 @@ impl LoadEnd {
 /// It does not keep the cache's entries alive, and may be dropped at any time.
 ///
 /// As a future it depends on no runtime. It allocates when it is first polled: a list of wakers
-/// takes 32 bytes for each future that waits.
+/// takes 32 to 64 bytes for each future that waits.
 ///
 /// ```
 /// use std::thread;
