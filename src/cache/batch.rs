@@ -81,7 +81,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         keys: I,
         mut each: impl FnMut(usize, Option<&V>),
     ) {
-        self.assert_not_reentrant();
+        self.begin_call();
         let keys = keys.into_iter().fuse();
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
         if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS_PER_CHUNK)) {
@@ -124,14 +124,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let positions = run.iter().map(|&position| done + usize::from(position));
                 // Each time: `each` may have taken long. Not under the lock, since a
                 // clock may be the caller's.
-                let reading = self.now();
+                let now = self.estimate();
                 let mut state = self.lock_for_read(number);
-                let now = state.tick(reading);
+                let tick = state.tick(now);
                 {
                     let _scope = self.closure_scope();
                     if run.len() < RUN_MIN {
                         for ((hash, key), position) in keys.zip(positions) {
-                            let live = state.shard.get(hash, key, now);
+                            let found = state.shard.find(hash.slot_hash(), key);
+                            let live = found.filter(|&id| !self.is_due(&mut state, id, now));
+                            let live = state.shard.record_access(live, hash);
                             each(position, live.map(|(_, value)| &*value));
                         }
                     } else {
@@ -142,15 +144,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         }
                         for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions)
                         {
-                            let live = state.shard.record_access(found, hash, now);
+                            let live = found.filter(|&id| !self.is_due(&mut state, id, now));
+                            let live = state.shard.record_access(live, hash);
                             each(position, live.map(|(_, value)| &*value));
                         }
                     }
                 }
-                let has_work = state.shard.has_work(now);
+                let has_work = state.shard.has_work(tick);
                 drop(state);
                 if has_work {
-                    self.reap_then_return(number, reading, ());
+                    self.reap_then_return(number, now, ());
                 }
             }
             done += chunk.len();
@@ -163,7 +166,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         entries: impl IntoIterator<Item = (K, V)>,
         ttl: Option<Duration>,
     ) {
-        self.assert_not_reentrant();
+        self.begin_call();
         let entries = entries.into_iter().fuse();
         if Entry::<K, V>::PER_CHUNK == 1 || ttl == Some(Duration::ZERO) {
             entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));

@@ -1,20 +1,61 @@
-//! Which clock a cache goes by: one to see what is due, another to count a TTL from.
+//! Which clock a cache goes by.
 //!
 //! | | while the reaper refreshes them | else |
 //! |---|---|---|
-//! | what is due | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
-//! | a TTL counts from | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
+//! | a look-up, if the entry is due later anyhow | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
+//! | what is due | its [TSC clock](crate::time::tsc_clock) | the system's coarse clock |
+//! | a TTL counts from, and whether an entry is due that may be | its TSC clock | the system's precise clock |
 //!
-//! With another clock than the system's, both are that one.
+//! With another clock than the system's, or without the reaper, it is one clock for all but
+//! TTLs.
 
 use super::inner::Inner;
+use super::locked_shard::State;
+use crate::shard::slot_id::SlotId;
 use crate::time::tick::Moment;
 
 impl<K, V, S> Inner<K, V, S> {
+    /// Returns the time, perhaps too early a one, to ask whether an entry [is due](Self::is_due).
+    #[inline]
+    pub(super) fn estimate(&self) -> Moment {
+        self.reaper.cached_now().unwrap_or_else(|| self.now_slow())
+    }
+
+    /// Returns whether any entry may be due, where the time is estimated at a tick.
+    #[inline]
+    pub(super) fn may_have_due(&self, state: &State<K, V>, tick: u64) -> bool {
+        state.shard.has_work(tick + self.reaper.lag_ticks())
+    }
+
+    /// Returns whether an entry is due: by the estimated time where that is certain, else by
+    /// another clock.
+    #[inline]
+    pub(super) fn is_due(&self, state: &mut State<K, V>, id: SlotId, estimate: Moment) -> bool {
+        let lag_ticks = self.reaper.lag_ticks();
+        let tick = state.tick(estimate);
+        if !state.shard.may_be_due_by(id, tick, tick + lag_ticks) {
+            return false;
+        }
+        if lag_ticks == 0 {
+            return state.shard.is_due(id, tick);
+        }
+        self.is_due_exactly(state, id, tick)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_due_exactly(&self, state: &mut State<K, V>, id: SlotId, tick: u64) -> bool {
+        if !state.shard.is_due(id, tick + self.reaper.lag_ticks()) {
+            return false;
+        }
+        let tick = state.tick(self.now_for_ttl());
+        state.shard.is_due(id, tick)
+    }
+
     /// Returns the time, to see what is due.
     #[inline]
     pub(super) fn now(&self) -> Moment {
-        self.reaper.cached_now().unwrap_or_else(|| self.now_slow())
+        self.reaper.tsc_now().unwrap_or_else(|| self.now_slow())
     }
 
     /// Returns the time that a TTL counts from.

@@ -136,8 +136,17 @@ impl<K, V, S> Inner<K, V, S> {
     ///
     /// If it comes from callers' code that runs under one of the cache's locks.
     #[inline]
-    pub(super) fn assert_not_reentrant(&self) {
+    pub(super) fn begin_call(&self) {
+        if reentrancy::begin_call() {
+            self.check_call();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_call(&self) {
         reentrancy::assert_not_inside(self.address());
+        self.reaper.check_cached_clock();
     }
 
     /// Detects calls of this cache from a closure of the caller's that runs under the lock.
@@ -168,7 +177,7 @@ impl<K, V, S> HasLoads for Inner<K, V, S> {
         self.timebase.nanos_of(self.now_for_ttl())
     }
 
-    fn assert_not_reentrant(&self) {
-        self.assert_not_reentrant();
+    fn begin_call(&self) {
+        self.begin_call();
     }
 }

@@ -33,7 +33,7 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use crate::time::ttl::Ttl;
-use inner::{Handle, Inner};
+use inner::Handle;
 use load::error::LoadError;
 use load::key::{Borrowed, Owned};
 use load::single_flight::IfLeaderFails;
@@ -246,7 +246,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.peek_with(key, |state, id, _| state.shard.value(id).clone())
+        self.inner.peek_with(key, |state, id| state.shard.value(id).clone())
     }
 
     /// Returns whether `key` has a live entry, without counting a use. Frees nothing.
@@ -261,7 +261,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.peek_with(key, |_, _, _| ()).is_some()
+        self.inner.peek_with(key, |_, _| ()).is_some()
     }
 
     /// Returns how much is left of the TTL of a live entry; [`Duration::MAX`] if it never
@@ -287,11 +287,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        // By the clock that TTLs count from: the other one may lag.
-        self.inner.peek_at(Inner::now_for_ttl, key, |state, id, now| {
-            let deadline = state.shard.deadline_min(id);
-            deadline.map_or(Duration::MAX, |tick| self.inner.timebase.ttl_left_min(tick, now))
-        })
+        self.inner.expires_in(key)
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
@@ -826,7 +822,7 @@ impl<K, V, S> Cache<K, V, S> {
     #[must_use]
     #[doc(alias = "entry_count")]
     pub fn len(&self) -> usize {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.len()
     }
 
@@ -847,7 +843,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn due_len(&self) -> usize {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.due_len()
     }
 
@@ -901,7 +897,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.stats()
     }
 
@@ -926,7 +922,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// If `visit` calls the cache.
     #[doc(alias = "iter")]
     pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.for_each(visit);
     }
 
@@ -951,7 +947,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// If `keep` calls the cache.
     #[doc(alias = "invalidate_entries_if")]
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
     }
 
@@ -966,7 +962,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.remove_where(RemovalCause::Cleared, |_, _| true);
     }
 
@@ -998,7 +994,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[doc(alias = "run_pending_tasks")]
     pub fn reap(&self, limit: usize) -> usize {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.reap(limit)
     }
 
@@ -1020,7 +1016,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
-        self.inner.assert_not_reentrant();
+        self.inner.begin_call();
         self.inner.next_expiry()
     }
 }

@@ -45,34 +45,42 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ?Sized),
         use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
     ) -> Option<R> {
-        self.assert_not_reentrant();
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.now();
+        let now = self.estimate();
         let mut state = self.lock_for_read(self.shard_of(hash));
-        let now = state.tick(reading);
-        if state.shard.has_work(now) {
-            return self.get_slow::<_, AFTER_MISS>(state, hash, key, reading, use_value);
+        let tick = state.tick(now);
+        if self.may_have_due(&state, tick) {
+            return self.get_slow::<_, AFTER_MISS>(state, hash, key, now, use_value);
         }
-        state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value))
+        let live = state.shard.find(hash.slot_hash(), key);
+        state.shard.record_access(live, hash).map(|(_, value)| use_value(self, hash, value))
     }
 
-    /// Out of line: keeps the fast path free of the reaping code.
+    /// Out of line: keeps the fast path free of what looks at deadlines.
     #[inline(never)]
     fn get_slow<R, const AFTER_MISS: bool>(
         &self,
         mut state: ReadGuard<'_, K, V>,
         hash: KeyHash,
         key: &(impl Equivalent<K> + ?Sized),
-        reading: Moment,
+        now: Moment,
         use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
     ) -> Option<R> {
-        let now = state.tick(reading);
-        let result = state.shard.get(hash, key, now).map(|(_, value)| use_value(self, hash, value));
+        let found = state.shard.find(hash.slot_hash(), key);
+        let live = found.filter(|&id| !self.is_due(&mut state, id, now));
+        let tick = state.tick(now);
+        let has_work = state.shard.has_work(tick);
+        let result =
+            state.shard.record_access(live, hash).map(|(_, value)| use_value(self, hash, value));
+        if !has_work {
+            return result;
+        }
         drop(state);
         if result.is_none() && !AFTER_MISS {
             return None;
         }
-        self.reap_then_return(self.shard_of(hash), reading, result)
+        self.reap_then_return(self.shard_of(hash), now, result)
     }
 
     /// Gives a live entry to `update`, which counts as a use; then frees what is due. What a
@@ -94,26 +102,32 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn peek_with<R>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        look: impl FnOnce(&State<K, V>, SlotId, Moment) -> R,
+        look: impl FnOnce(&State<K, V>, SlotId) -> R,
     ) -> Option<R> {
-        self.peek_at(Self::now, key, look)
+        self.begin_call();
+        let hash = KeyHash::new(&self.hasher, key);
+        let now = self.estimate();
+        let mut state = self.lock_for_read(self.shard_of(hash));
+        let found = state.shard.find(hash.slot_hash(), key)?;
+        if self.is_due(&mut state, found, now) {
+            return None;
+        }
+        Some(look(&state, found))
     }
 
-    /// [`peek_with`](Self::peek_with) by another clock.
-    #[inline]
-    pub(super) fn peek_at<R>(
+    /// Returns the time to the deadline of a live entry; [`Duration::MAX`] without one.
+    pub(super) fn expires_in(
         &self,
-        clock: fn(&Self) -> Moment,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        look: impl FnOnce(&State<K, V>, SlotId, Moment) -> R,
-    ) -> Option<R> {
-        self.assert_not_reentrant();
+    ) -> Option<Duration> {
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let reading = clock(self);
+        let reading = self.now_for_ttl();
         let mut state = self.lock_for_read(self.shard_of(hash));
         let now = state.time(reading);
-        let found = state.shard.find_live(hash.slot_hash(), key, now.tick);
-        found.map(|id| look(&state, id, now))
+        let id = state.shard.find_live(hash.slot_hash(), key, now.tick)?;
+        let deadline = state.shard.deadline_min(id);
+        Some(deadline.map_or(Duration::MAX, |tick| self.timebase.ttl_left_min(tick, now)))
     }
 
     /// Inserts an entry, or replaces that of its key. Returns the live value that it
@@ -121,7 +135,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline]
     pub(super) fn upsert(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
-        self.assert_not_reentrant();
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.get());
         let reading = self.now_for_ttl();
         let state = self.lock_for_write(self.shard_of(hash), hash);
@@ -177,12 +191,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Removes the entry of a key. Returns its value if it was live.
     pub(super) fn remove(&self, key: &(impl Hash + Equivalent<K> + ?Sized)) -> Option<V> {
-        self.assert_not_reentrant();
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let reading = self.now();
+        let now = self.estimate();
         let mut state = self.lock_for_write(self.shard_of(hash), hash);
-        let time = state.time(reading);
-        let removed = state.shard.remove_key(hash, key, time.tick);
+        let time = state.time(now);
+        let removed = state.shard.find(hash.slot_hash(), key).map(|id| {
+            let is_due = self.is_due(&mut state, id, now);
+            state.shard.remove_found(id, is_due)
+        });
         self.settle(state, hash, time, self.reap_limit, removed, |_| ())
     }
 
@@ -193,7 +210,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         ttl: Duration,
         find: impl FnOnce(&mut Shard<K, V>, KeyHash, u64) -> Option<(SlotId, R)>,
     ) -> Option<R> {
-        self.assert_not_reentrant();
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now_for_ttl();
         let mut state = self.lock(self.shard_of(hash));

@@ -1,5 +1,8 @@
 //! Which caches this thread holds a lock of while callers' code runs: a call of the same
 //! cache from there would deadlock, so it panics.
+//!
+//! Each call begins with one look at a counter. It is zero while callers' code runs, and after
+//! every [`CALLS_UNCHECKED`] calls: then the call is checked.
 
 use std::cell::Cell;
 
@@ -8,7 +11,12 @@ use crate::shim::thread_local;
 /// Closures of different caches within one another.
 const NESTING_MAX: usize = 8;
 
+/// Calls of a thread in a row that are not checked.
+pub(crate) const CALLS_UNCHECKED: u32 = 32;
+
 thread_local! {
+    /// Calls of any cache that this thread may begin unchecked.
+    static UNCHECKED_LEFT: Cell<u32> = const { Cell::new(0) };
     // Without destructors and constant from the start: no allocation, and a
     // plain load to read.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
@@ -18,7 +26,9 @@ thread_local! {
 /// Notes that this thread holds a lock of a cache, known by its address, until it is
 /// dropped.
 #[derive(Debug)]
-pub(crate) struct LockedScope(());
+pub(crate) struct LockedScope {
+    unchecked_left: u32,
+}
 
 impl LockedScope {
     pub(crate) fn new(cache: usize) -> Self {
@@ -29,19 +39,21 @@ impl LockedScope {
         );
         CACHES.with(|caches| caches[depth].set(cache));
         DEPTH.with(|held| held.set(depth + 1));
-        Self(())
+        Self { unchecked_left: UNCHECKED_LEFT.with(|left| left.replace(0)) }
     }
 }
 
 impl Drop for LockedScope {
     fn drop(&mut self) {
         DEPTH.with(|depth| depth.set(depth.get() - 1));
+        UNCHECKED_LEFT.with(|left| left.set(self.unchecked_left));
     }
 }
 
 /// The scope of every lock in debug builds, where it also detects calls from a key's `Eq`
 /// or a value's `Clone`. In release builds it is nothing.
 #[derive(Debug)]
+#[cfg_attr(debug_assertions, expect(dead_code, reason = "held for its `Drop`"))]
 pub(crate) struct DebugScope(#[cfg(debug_assertions)] LockedScope);
 
 impl DebugScope {
@@ -57,6 +69,7 @@ impl DebugScope {
 
 /// The scope of a caller's closure, in all builds. In debug builds the lock has it already.
 #[derive(Debug)]
+#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "held for its `Drop`"))]
 pub(crate) struct ClosureScope(#[cfg(not(debug_assertions))] LockedScope);
 
 impl ClosureScope {
@@ -70,17 +83,25 @@ impl ClosureScope {
     }
 }
 
-/// Panics if this thread is in callers' code that runs under a lock of that cache.
+/// Counts a call. Returns whether it is to be checked.
 #[inline]
-pub(crate) fn assert_not_inside(cache: usize) {
-    if DEPTH.with(Cell::get) > 0 {
-        assert_not_inside_any(cache);
-    }
+pub(crate) fn begin_call() -> bool {
+    UNCHECKED_LEFT.with(|left| {
+        let is_checked = left.get() == 0;
+        if !is_checked {
+            left.set(left.get() - 1);
+        }
+        is_checked
+    })
 }
 
-#[cold]
-fn assert_not_inside_any(cache: usize) {
+/// Checks a call: panics if this thread is in callers' code that runs under a lock of that
+/// cache. If it is in none, some calls from here on are not checked.
+pub(crate) fn assert_not_inside(cache: usize) {
     let depth = DEPTH.with(Cell::get);
+    if depth == 0 {
+        UNCHECKED_LEFT.with(|left| left.set(CALLS_UNCHECKED));
+    }
     let is_inside = CACHES.with(|caches| caches[..depth].iter().any(|held| held.get() == cache));
     assert!(
         !is_inside,

@@ -3,7 +3,7 @@
 use forkguard::Guard;
 
 use super::ReaperThread;
-use crate::time::cached_clock::CachedClock;
+use crate::time::cached_clock::{CachedClock, LAG_MAX_NANOS};
 use crate::time::clock;
 use crate::time::tick::{Moment, Timebase};
 
@@ -15,6 +15,8 @@ pub(crate) struct ReaperHandle {
     /// `None` for a cache that no thread serves.
     pub(crate) thread: Option<&'static ReaperThread>,
     timebase: Timebase,
+    /// [`LAG_MAX_NANOS`] in ticks, if the cached clock is refreshed.
+    lag_ticks: u64,
     clock: &'static CachedClock,
     /// Detects a forked child, where no thread refreshes the clock.
     process: Guard,
@@ -32,7 +34,11 @@ impl ReaperHandle {
         let has_clocks = is_coarse && clock::system_coarse_step_nanos() > 0;
         let refreshed = thread.filter(|_| has_clocks).map(|thread| &thread.cached_clock);
         let clock = refreshed.unwrap_or(&NEVER_REFRESHED);
-        Self { thread, timebase, clock, process: Guard::default() }
+        let lag_ticks = match refreshed {
+            Some(_) => timebase.moment_of_nanos(LAG_MAX_NANOS).tick + 1,
+            None => 0,
+        };
+        Self { thread, timebase, lag_ticks, clock, process: Guard::default() }
     }
 
     /// Whether the reaper's clocks stand in for the cache's.
@@ -48,10 +54,24 @@ impl ReaperHandle {
         }
     }
 
-    /// Returns the time by the cached clock, to see what is due; `None` if it is stale.
+    /// Returns the time by the cached clock; `None` if it is stale.
     #[inline]
     pub(crate) fn cached_now(&self) -> Option<Moment> {
         self.clock.get(&self.process).map(|nanos| self.timebase.moment_of_nanos(nanos))
+    }
+
+    /// Compares the cached clock with the system's: from then on it is not too old.
+    pub(crate) fn check_cached_clock(&self) {
+        if self.has_clocks() {
+            self.clock.check(clock::system_coarse_nanos());
+        }
+    }
+
+    /// Returns by how many ticks the cached clock, or the coarse clock in its place, may be
+    /// behind without harm; zero for a cache that goes by another clock.
+    #[inline]
+    pub(crate) fn lag_ticks(&self) -> u64 {
+        self.lag_ticks
     }
 
     /// Returns the time by the TSC, to count a TTL from; `None` if it cannot tell.

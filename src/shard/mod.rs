@@ -196,20 +196,20 @@ impl<K, V> Shard<K, V> {
         key: &(impl Equivalent<K> + ?Sized),
         now: u64,
     ) -> Option<(SlotId, &mut V)> {
-        let found = self.find(hash.slot_hash(), key);
-        self.record_access(found, hash, now)
+        let live = self.find_live(hash.slot_hash(), key, now);
+        self.record_access(live, hash)
     }
 
-    /// The second half of [`get`](Self::get): `found` is the slot of the key, if it has one.
+    /// The second half of [`get`](Self::get): `live` is the slot of the key, if it has one and
+    /// is not due.
     #[inline(always)]
     pub(crate) fn record_access(
         &mut self,
-        found: Option<SlotId>,
+        live: Option<SlotId>,
         hash: KeyHash,
-        now: u64,
     ) -> Option<(SlotId, &mut V)> {
         // Hit and miss return separately: no shared tail, one branch fewer on a hit.
-        let Some(id) = found.filter(|&id| !self.is_due(id, now)) else {
+        let Some(id) = live else {
             self.counters.misses += 1;
             if self.sampler.picks(hash) {
                 self.policy.observe(hash, Access::Miss);
@@ -227,6 +227,12 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
         self.wheel.is_due(&self.slots, id, now)
+    }
+
+    /// See [`Wheel::may_be_due_by`]; also true of some entries that are never due.
+    #[inline]
+    pub(crate) fn may_be_due_by(&self, id: SlotId, now: u64, until: u64) -> bool {
+        self.wheel.may_be_due_by(&self.slots, id, now, until)
     }
 
     #[inline]
@@ -380,7 +386,13 @@ impl<K, V> Shard<K, V> {
         now: u64,
     ) -> Option<Removed<K, V>> {
         let id = self.find(hash.slot_hash(), key)?;
-        Some(self.remove(id, now, RemovalCause::Removed))
+        Some(self.remove_found(id, self.is_due(id, now)))
+    }
+
+    /// The second half of [`remove_key`](Self::remove_key).
+    #[inline]
+    pub(crate) fn remove_found(&mut self, id: SlotId, is_due: bool) -> Removed<K, V> {
+        self.remove_entry(id, is_due, RemovalCause::Removed)
     }
 
     /// Removes from these slots the due entries, and those that `predicate` picks, until

@@ -15,7 +15,17 @@ impl<K, V> Shard<K, V> {
     /// Removes an entry, as `Expired` if it is due, else as `cause`.
     #[inline]
     pub(super) fn remove(&mut self, id: SlotId, now: u64, cause: RemovalCause) -> Removed<K, V> {
-        if self.is_due(id, now) {
+        self.remove_entry(id, self.is_due(id, now), cause)
+    }
+
+    #[inline]
+    pub(super) fn remove_entry(
+        &mut self,
+        id: SlotId,
+        is_due: bool,
+        cause: RemovalCause,
+    ) -> Removed<K, V> {
+        if is_due {
             self.wheel.remove(&mut self.slots, id);
             self.policy.expire(id, &self.slots);
             return self.finish_removal(id, RemovalCause::Expired);

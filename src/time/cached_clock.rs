@@ -6,6 +6,11 @@
 //! - Only the reaper refreshes it, each period while it sleeps. Before it works on a cache,
 //!   and so before any callers' code that may take long, it marks the time as [`STALE`].
 //! - Where the time is stale, the call reads the system's clock.
+//! - The system may keep the reaper, or the whole process, from the processor for any time,
+//!   so nobody trusts the cached time for long. Every few calls, a thread compares it with the
+//!   system's clock, and marks a time that is too old as stale. The calls in between go by it
+//!   only for entries that are not due for [`LAG_MAX_NANOS`] more; for all that may be due
+//!   before, they read another clock.
 //! - A forked child has its parent's memory, this time included, and no reaper to refresh
 //!   it. So the reader asks a [`Guard`] whether this is still the process in which the cache
 //!   was built. (The TSC clock needs none: its samples become invalid by themselves.)
@@ -29,6 +34,13 @@ const STALE: u64 = 0;
 
 /// Periods for which the clock is refreshed before demand is checked again.
 pub(crate) const IDLE_PERIODS_MAX: u32 = 16;
+
+/// A cached time may be behind by as much without an entry being returned too late. The reaper
+/// was seen to be kept from the processor for a tenth of that.
+pub(crate) const LAG_MAX_NANOS: u64 = 1 << 30;
+
+/// A cached time that is older is stale.
+const PERIODS_MAX: u64 = 2;
 
 const DEMAND_READS: u32 = 1 << 10;
 
@@ -71,13 +83,23 @@ impl CachedClock {
     }
 
     /// Returns the cached time in nanoseconds; `None` if it is stale, or if this is a fork of
-    /// the process in which `guard` was created.
+    /// the process in which `guard` was created. The caller [checks](Self::check) it from time
+    /// to time.
     #[inline]
     pub(crate) fn get(&self, guard: &Guard) -> Option<u64> {
         match self.nanos.load(Relaxed) {
             STALE => None,
             _ if guard.clone().detected_fork() => None,
             nanos => Some(nanos),
+        }
+    }
+
+    /// Marks the cached time as stale if it is too old at `now_nanos`.
+    pub(crate) fn check(&self, now_nanos: u64) {
+        let nanos = self.nanos.load(Relaxed);
+        if now_nanos.saturating_sub(nanos) > PERIODS_MAX * self.period_nanos {
+            // Unless the reaper has just refreshed it.
+            let _ = self.nanos.compare_exchange(nanos, STALE, Relaxed, Relaxed);
         }
     }
 
@@ -101,11 +123,11 @@ impl CachedClock {
     pub(crate) fn count_read(&self, now_nanos: u64) -> bool {
         let reads = self.reads.load(Relaxed).wrapping_add(1);
         self.reads.store(reads, Relaxed);
-        reads % DEMAND_READS == 0 && self.check(now_nanos)
+        reads % DEMAND_READS == 0 && self.check_demand(now_nanos)
     }
 
     #[cold]
-    fn check(&self, now_nanos: u64) -> bool {
+    fn check_demand(&self, now_nanos: u64) -> bool {
         let last_nanos = self.last_check_nanos.swap(now_nanos, Relaxed);
         now_nanos.saturating_sub(last_nanos) <= DEMAND_WINDOW_PERIODS * self.period_nanos
             && !self.is_requested.swap(true, Relaxed)
@@ -207,6 +229,24 @@ mod tests {
         let clock = CachedClock::new(PERIOD_NANOS);
         let sparse = 2 * DEMAND_WINDOW_PERIODS * PERIOD_NANOS / u64::from(DEMAND_READS);
         assert_eq!(read_often(&clock, sparse, 1_000_000_000), 0);
+    }
+
+    #[test]
+    fn a_time_that_is_too_old_is_stale() {
+        let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
+        clock.is_requested.store(true, Relaxed);
+        for nanos in [1_000, 2_000] {
+            assert!(clock.refresh(|| nanos).1.is_some());
+            // The coarse clock may be behind.
+            for now_nanos in [0, nanos, nanos + PERIODS_MAX * PERIOD_NANOS] {
+                clock.check(now_nanos);
+                assert_eq!(clock.get(&guard), Some(nanos));
+            }
+            clock.check(nanos + PERIODS_MAX * PERIOD_NANOS + 1);
+            assert_eq!(clock.get(&guard), None);
+            clock.check(u64::MAX);
+            assert_eq!(clock.get(&guard), None);
+        }
     }
 
     #[test]

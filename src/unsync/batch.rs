@@ -50,7 +50,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 // For each of them: `each` may take long.
                 let now = self.clock.read();
                 let shard = self.shard_of(hash);
-                let live = self.shards[shard].record_access(found, hash, now);
+                let live = found.filter(|&id| !self.shards[shard].is_due(id, now));
+                let live = self.shards[shard].record_access(live, hash);
                 each(position, live.map(|(_, value)| &*value));
             }
             done += chunk.len();

@@ -134,7 +134,7 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         ttl: Option<Duration>,
         panics: &mut FirstPanic,
     ) -> bool {
-        self.cache.assert_not_reentrant();
+        self.cache.begin_call();
         let reading = self.cache.now_for_ttl();
         let (inner, hash) = (&*self.cache, self.hash);
         let loads = inner.loads_of(hash);
@@ -176,7 +176,7 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
     /// Ends the load with a TTL of zero: an entry that was to be refreshed leaves as expired.
     /// Returns whether the key was not set or removed meanwhile.
     pub(super) fn store_expired(&mut self, key: &K, panics: &mut FirstPanic) -> bool {
-        self.cache.assert_not_reentrant();
+        self.cache.begin_call();
         let reading = self.cache.now_for_ttl();
         let (inner, hash) = (&*self.cache, self.hash);
         let loads = inner.loads_of(hash);

@@ -169,7 +169,7 @@ where
         key: impl LoadKey<K>,
         refresh_before: Duration,
     ) -> Lookup<K, V, S> {
-        self.assert_not_reentrant();
+        self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.query());
         let reading = self.now_for_ttl();
         let (shard, began_nanos) = (self.shard_of(hash), self.timebase.nanos_of(reading));

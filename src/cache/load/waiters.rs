@@ -89,7 +89,7 @@ pub(in crate::cache) trait HasLoads {
     /// # Panics
     ///
     /// If the thread is in callers' code that runs under a lock of the cache.
-    fn assert_not_reentrant(&self);
+    fn begin_call(&self);
 }
 
 impl SharedLoads {
@@ -328,7 +328,7 @@ impl<H: Deref<Target: HasLoads>> Waiting<H> {
     ///
     /// If the thread is in callers' code that runs under a lock of the cache.
     pub(in crate::cache) fn wait(self, deadline: Option<Instant>) -> Option<End> {
-        self.cache.assert_not_reentrant();
+        self.cache.begin_call();
         self.cache.loads_of(self.hash).wait(self.load, deadline)
     }
 
@@ -339,7 +339,7 @@ impl<H: Deref<Target: HasLoads>> Waiting<H> {
     ///
     /// As [`wait`](Self::wait).
     pub(in crate::cache) fn poll_end(&mut self, waker: &Waker) -> Option<End> {
-        self.cache.assert_not_reentrant();
+        self.cache.begin_call();
         // Callers' code: no lock is held while it runs.
         let waker = waker.clone();
         let mut table = self.cache.loads_of(self.hash).lock();

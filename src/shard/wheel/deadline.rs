@@ -54,6 +54,14 @@ impl PackedDeadline {
         self.0
     }
 
+    /// Returns whether the deadline is after a tick, if that can be told without the list: false
+    /// may also mean that it cannot. The deadline must not be 2^41 ticks or more before it.
+    #[inline]
+    pub(super) fn is_surely_after(self, tick: u64) -> bool {
+        let ahead = (self.0 >> 1).wrapping_sub(tick) & Self::COUNT_MASK;
+        self.0 & 1 == 0 && ahead.wrapping_sub(1) < Self::COUNT_MASK / 2
+    }
+
     /// Returns by how many ticks, at most, the deadline was rounded up.
     pub(super) fn rounding(self) -> u64 {
         if self.0 & 1 == 0 { 0 } else { Self::COARSE_TICKS - 1 }

@@ -265,6 +265,9 @@ impl Run {
             let deadline = deadline.max(elapsed);
             assert_eq!(self.wheel.deadline(&self.table, id), deadline, "{id:?}");
             assert_eq!(self.wheel.is_due(&self.table, id, self.now), deadline <= self.now);
+            let until = self.now.saturating_add(256);
+            let may_be_due = self.wheel.may_be_due_by(&self.table, id, self.now, until);
+            assert!(may_be_due || deadline > until, "{id:?}");
         }
         let (wake_up, first) = (self.wheel.next_expiry(), self.first());
         assert_eq!(wake_up.is_some(), first.is_some());

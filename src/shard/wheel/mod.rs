@@ -147,6 +147,21 @@ impl Wheel {
         self.has_work(now) && self.is_past(timers, id, now)
     }
 
+    /// Returns false only if a linked timer is due after `until`, without looking for its list.
+    /// `until` is at most 2^41 ticks after `now`.
+    #[inline]
+    pub(crate) fn may_be_due_by(
+        &self,
+        timers: &impl Timers,
+        id: TimerId,
+        now: u64,
+        until: u64,
+    ) -> bool {
+        // Without work, no timer is due before `now`.
+        self.has_work(until)
+            && (self.has_work(now) || !timers.packed_deadline(id).is_surely_after(until))
+    }
+
     #[cold]
     fn is_past(&self, timers: &impl Timers, id: TimerId, now: u64) -> bool {
         timers.is_linked(id) && self.deadline(timers, id) <= now

@@ -291,6 +291,12 @@ impl Simulation {
             let is_due = deadline.is_some_and(|deadline| deadline <= self.now);
             let is_due_in_wheel = self.wheel.is_due(&self.timers, id, self.now);
             assert_eq!(is_due_in_wheel, is_due, "timer {timer}, {deadline:?}");
+            for ahead in [0, 1, 256, 1 << 41] {
+                let until = self.now.saturating_add(ahead);
+                let may_be_due = self.wheel.may_be_due_by(&self.timers, id, self.now, until);
+                let is_due = deadline.is_some_and(|deadline| deadline <= until);
+                assert!(may_be_due || !is_due, "timer {timer}, {deadline:?}, {ahead} ticks on");
+            }
             if let Some(deadline) = deadline {
                 assert_eq!(self.wheel.deadline(&self.timers, id), deadline, "timer {timer}");
             }
