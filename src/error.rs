@@ -58,6 +58,8 @@ pub enum BuildError {
         /// The TTL given.
         ttl: Duration,
     },
+    /// This system has no clock for [`BootClock`](crate::BootClock).
+    NoBootClock,
     /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
     /// than the system's, by which the thread could not sleep.
     ReaperNeedsSystemClock,
@@ -134,6 +136,10 @@ impl fmt::Display for BuildError {
             Self::ResolutionTooFine => {
                 f.write_str("a resolution finer than a microsecond: give at least one microsecond")
             }
+            Self::NoBootClock => f.write_str(
+                "`BootClock` needs a clock that this system does not have: use `SystemClock`, which \
+                 stands still while the machine is suspended, or a `Clock` of your own",
+            ),
             Self::ReaperNeedsSystemClock => f.write_str(
                 "`Reaper::Thread` sleeps by the system's clock: leave the clock out, or use \
                  `Reaper::Manual` and call `reap`",

@@ -99,7 +99,7 @@ pub use reaper::mode::Reaper;
 pub use removal::RemovalCause;
 pub use shard::eviction::Eviction;
 pub use stats::Stats;
-pub use time::clock::{Clock, ManualClock, SystemClock};
+pub use time::clock::{BootClock, Clock, ManualClock, SystemClock};
 pub use time::ttl::Ttl;
 
 // Every block of Rust in the documents is a test. `tests/docs.rs` sees that none is missing.

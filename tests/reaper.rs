@@ -290,39 +290,110 @@ fn the_clock_decides_who_frees_if_nobody_else_does() {
     }
 }
 
-/// While a listener keeps the reaper busy, calls go by the clock as ever, and
-/// free what is due themselves.
-#[test]
-fn calls_free_what_a_busy_reaper_does_not() {
-    in_a_process_of_its_own("calls_free_what_a_busy_reaper_does_not", || {
-        let (busy, is_busy) = mpsc::channel();
-        let (release, is_released) = mpsc::channel::<()>();
-        let is_released = Mutex::new(is_released);
-        let listener = move |_: &u64, _: &u64, _| {
-            busy.send(thread::current().name().map(str::to_owned)).unwrap();
-            let _ = is_released.lock().unwrap().recv();
-        };
-        let blocks = Cache::builder().capacity(10).on_removal(listener).build().unwrap();
-        blocks.insert_with_ttl(1, 1, MILLISECOND);
-        assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
+/// A cache whose one entry has a listener that keeps the reaper until the sender is dropped.
+fn keep_the_reaper() -> (Cache<u64, u64>, mpsc::Sender<()>) {
+    let (busy, is_busy) = mpsc::channel();
+    let (release, is_released) = mpsc::channel::<()>();
+    let is_released = Mutex::new(is_released);
+    let listener = move |_: &u64, _: &u64, _| {
+        busy.send(thread::current().name().map(str::to_owned)).unwrap();
+        let _ = is_released.lock().unwrap().recv();
+    };
+    let blocks = Cache::builder().capacity(10).on_removal(listener).build().unwrap();
+    blocks.insert_with_ttl(1, 1, MILLISECOND);
+    assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
+    (blocks, release)
+}
 
+/// While a listener keeps the reaper, calls go by the clock as ever, and those that insert or
+/// remove free what is due in their shard.
+#[test]
+fn calls_that_insert_free_what_a_busy_reaper_does_not() {
+    in_a_process_of_its_own("calls_that_insert_free_what_a_busy_reaper_does_not", || {
+        let (blocks, release) = keep_the_reaper();
         let cache: Cache<u64, u64> =
             Cache::builder().capacity(100).shards(1).ttl(20 * MILLISECOND).build().unwrap();
         for key in 0..50 {
             cache.insert(key, key);
         }
         wait_until("their time is up", || (0..50).all(|key| !cache.contains_key(&key)));
-        assert!(!cache.is_empty(), "who has freed them?");
-        cache.get(&0);
-        assert!(cache.is_empty());
+        cache.insert_with_ttl(100, 100, HOUR);
+        assert_eq!(cache.len(), 1);
         assert_eq!(cache.stats().expired, 50);
         // The cache that keeps it busy is no exception: no lock is held.
         blocks.insert(2, 2);
         assert_eq!(blocks.get(&2), Some(2));
         cache.insert(1, 1);
         drop(release);
-        wait_until("the reaper goes on", || cache.is_empty());
+        wait_until("the reaper goes on", || cache.len() == 1);
     });
+}
+
+/// Some calls later another thread has taken its place, and frees what nobody touches. Once the
+/// first one is released, it ends.
+#[cfg(target_os = "linux")]
+#[test]
+fn another_thread_takes_the_place_of_a_busy_reaper() {
+    in_a_process_of_its_own("another_thread_takes_the_place_of_a_busy_reaper", || {
+        // Each keeps one more thread. There is an end to that.
+        let kept: Vec<_> = (0..3)
+            .map(|number| {
+                let kept = keep_the_reaper();
+                let (untouched, other) = (Cache::new(100), Cache::<u64, u64>::new(100));
+                for key in 0..50 {
+                    untouched.insert_with_ttl(key, key, 20 * MILLISECOND);
+                }
+                wait_until("it is freed", || {
+                    other.get(&1);
+                    untouched.is_empty()
+                });
+                assert_eq!(reapers(), 2 + number);
+                kept
+            })
+            .collect();
+        let last = keep_the_reaper();
+        let other = Cache::<u64, u64>::new(100);
+        let start = Instant::now();
+        while start.elapsed() < 500 * MILLISECOND {
+            other.get(&1);
+        }
+        assert_eq!(reapers(), 4);
+        drop((kept, last));
+        wait_until("one is left", || reapers() == 1);
+        other.insert_with_ttl(1, 1, 20 * MILLISECOND);
+        wait_until("it does the work", || other.is_empty());
+    });
+}
+
+/// Calls that only look leave listeners and drops to the reaper, however much is due.
+#[test]
+fn look_ups_run_no_stranger_s_code() {
+    let _watchdog = Watchdog::start();
+    let strangers = Arc::new(AtomicUsize::new(0));
+    let listener = {
+        let strangers = strangers.clone();
+        move |_: &u64, _: &u64, cause| {
+            assert_eq!(cause, RemovalCause::Expired);
+            if thread::current().name() != Some("punctual-reaper") {
+                strangers.fetch_add(1, SeqCst);
+            }
+            thread::sleep(MILLISECOND);
+        }
+    };
+    let cache = Cache::builder().capacity(1_000).shards(1).on_removal(listener).build().unwrap();
+    cache.insert_with_ttl(0, 0, HOUR);
+    for key in 1..100 {
+        cache.insert_with_ttl(key, key, 20 * MILLISECOND);
+    }
+    wait_until("all are freed", || {
+        assert_eq!(cache.get(&0), Some(0));
+        assert_eq!(cache.read(&0, |&value| value), Some(0));
+        assert_eq!(cache.update(&0, |value| *value), Some(0));
+        cache.read_many(&[0, 1], |_, _| ());
+        assert_eq!(cache.get_or_insert_with(&0, || 1), 0);
+        cache.len() == 1
+    });
+    assert_eq!(strangers.load(SeqCst), 0);
 }
 
 /// A listener that puts back what expires, to expire at once, and takes its time

@@ -153,7 +153,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let has_work = state.shard.has_work(tick);
                 drop(state);
                 if has_work {
-                    self.reap_then_return(number, now, ());
+                    self.reap_after_look(number, now, ());
                 }
             }
             done += chunk.len();

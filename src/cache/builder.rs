@@ -16,14 +16,14 @@ use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
-use crate::reaper::{self, Reapable, ReaperThread, process_reaper};
+use crate::reaper::{self, ReaperThread, process_reaper};
 use crate::removal::RemovalCause;
 use crate::settings::{Settings, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::shim::AtomicBool;
-use crate::time::clock::{Clock, ClockSource};
+use crate::time::clock::{Clock, ClockSource, Timescale};
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
 ///
@@ -215,13 +215,12 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn resolve_reaper(&self) -> Result<Reaper, BuildError> {
-        let is_system =
-            matches!(self.clock, ClockSource::SystemCoarse | ClockSource::SystemPrecise);
-        match (self.reaper, is_system) {
-            (Some(Reaper::Thread), false) => Err(BuildError::ReaperNeedsSystemClock),
+        self.clock.check()?;
+        match (self.reaper, self.clock.timescale()) {
+            (Some(Reaper::Thread), None) => Err(BuildError::ReaperNeedsSystemClock),
             (Some(reaper), _) => Ok(reaper),
-            (None, true) => Ok(Reaper::Thread),
-            (None, false) => Ok(Reaper::Manual),
+            (None, Some(_)) => Ok(Reaper::Thread),
+            (None, None) => Ok(Reaper::Manual),
         }
     }
 
@@ -268,19 +267,28 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
     /// impossible, the memory cannot be allocated or the reaper's thread cannot be started.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let mode = self.resolve_reaper()?;
-        let cache = self.build_with_reaper((mode == Reaper::Thread).then(process_reaper))?;
+        let inner = self.allocate((mode == Reaper::Thread).then(process_reaper))?;
         if mode == Reaper::Thread {
+            // First: in a forked child, it replaces what the parent has left.
             reaper::start()
                 .map_err(|error| BuildError::ThreadNotStarted { reason: error.kind() })?;
         }
-        Ok(cache)
+        Ok(Cache { inner: Handle::first(inner) })
     }
 
     /// [`build`](Self::build) with any reaper, whose thread it does not start.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn build_with_reaper(
         self,
         reaper: Option<&'static ReaperThread>,
     ) -> Result<Cache<K, V, S>, BuildError> {
+        Ok(Cache { inner: Handle::first(self.allocate(reaper)?) })
+    }
+
+    fn allocate(
+        self,
+        reaper: Option<&'static ReaperThread>,
+    ) -> Result<Arc<Inner<K, V, S>>, BuildError> {
         let (geometry, footprint) = self.plan()?;
         let table_size = self.table_size(&geometry, &footprint);
         BuildError::probe(footprint.total())?;
@@ -289,13 +297,14 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
         let now = source.now(&timebase).tick;
         let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| {
             let loads = SharedLoads::new(table_size)?;
-            Ok(CachePadded::new(LockedShard::new(shard, now, loads)))
+            Ok(CachePadded::new(LockedShard::new(shard, now, loads, reaper.is_some())))
         })?;
         let is_coarse = matches!(source, ClockSource::SystemCoarse);
+        let timescale = source.timescale().unwrap_or(Timescale::Monotonic);
         let inner = Inner {
             shards,
             hasher: self.hasher,
-            reaper: ReaperHandle::new(reaper, timebase, is_coarse),
+            reaper: ReaperHandle::new(reaper, timescale, timebase, is_coarse),
             source,
             timebase,
             ttl: self.settings.ttl,
@@ -306,14 +315,7 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
             is_closed: AtomicBool::new(false),
         };
         BuildError::probe(CloseOnDrop::<K, V, S>::HANDLE_BYTES)?;
-        let inner = Arc::new(inner);
-        let registered = inner.reaper.thread.map(|thread| {
-            let cache: Arc<dyn Reapable> = inner.clone();
-            thread.register(cache.clone());
-            cache
-        });
-        let close_guard = CloseOnDrop { inner: inner.clone(), registered };
-        Ok(Cache { inner: Handle::new(inner, close_guard) })
+        Ok(Arc::new(inner))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::removal::{RemovalCause, Removed};
 use crate::shard::key_hash::KeyHash;
-use crate::shim::AtomicBool;
+use crate::shim::{AtomicBool, Ordering};
 use crate::time::clock::{Clock, ClockSource};
 use crate::time::tick::Timebase;
 
@@ -45,11 +45,25 @@ pub(super) struct Handle<K, V, S> {
     close_guard: Arc<CloseOnDrop<K, V, S>>,
 }
 
-impl<K, V, S> Handle<K, V, S> {
-    pub(super) fn new(inner: Arc<Inner<K, V, S>>, close_guard: CloseOnDrop<K, V, S>) -> Self {
-        Self { inner, close_guard: Arc::new(close_guard) }
+impl<K, V, S> Handle<K, V, S>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    S: Send + Sync + 'static,
+{
+    /// Returns the first handle. From now on the reaper serves the cache, if it has one.
+    pub(super) fn first(inner: Arc<Inner<K, V, S>>) -> Self {
+        let registered = inner.reaper.thread.map(|thread| {
+            let cache: Arc<dyn Reapable> = inner.clone();
+            thread.register(&cache);
+            cache
+        });
+        let close_guard = Arc::new(CloseOnDrop { inner: inner.clone(), registered });
+        Self { inner, close_guard }
     }
+}
 
+impl<K, V, S> Handle<K, V, S> {
     /// Returns what the handles share, without being one.
     pub(super) fn inner(&self) -> Arc<Inner<K, V, S>> {
         Arc::clone(&self.inner)
@@ -92,6 +106,7 @@ impl<K, V, S> CloseOnDrop<K, V, S> {
 impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
     fn drop(&mut self) {
         if let (Some(thread), Some(cache)) = (self.inner.reaper.thread, self.registered.take()) {
+            self.inner.is_closed.store(true, Ordering::Relaxed);
             thread.unregister(&cache);
         }
         self.inner.close();
@@ -146,7 +161,7 @@ impl<K, V, S> Inner<K, V, S> {
     #[inline(never)]
     fn check_call(&self) {
         reentrancy::assert_not_inside(self.address());
-        self.reaper.check_cached_clock();
+        self.reaper.check();
     }
 
     /// Detects calls of this cache from a closure of the caller's that runs under the lock.

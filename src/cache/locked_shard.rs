@@ -9,16 +9,19 @@
 //! - A thread holds the lock of one shard at a time.
 //! - A call that sets or removes a key locks [for a
 //!   write](LockedShard::lock_for_write), which overrules the key's load in flight.
-//! - `next_event` is written under the lock and read without it, by the reaper.
+//! - If the shard's next event becomes earlier than the reaper means to come, it is told so
+//!   before the lock is released.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::load::waiters::SharedLoads;
 use super::reentrancy::DebugScope;
 use crate::reaper::handle::ReaperHandle;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
-use crate::shim::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::shim::{Mutex, MutexGuard};
 use crate::time::tick::Moment;
 
 /// What the lock protects; what every call needs stands first.
@@ -27,6 +30,9 @@ pub(super) struct State<K, V> {
     /// The latest tick that a call has brought: time never goes back.
     latest: u64,
     pub(super) shard: Shard<K, V>,
+    /// The tick at which the reaper means to come, or at which it is coming; zero if there is no
+    /// reaper.
+    scheduled: u64,
 }
 
 impl<K, V> State<K, V> {
@@ -52,8 +58,8 @@ impl<K, V> State<K, V> {
 pub(super) struct LockedShard<K, V> {
     state: Mutex<State<K, V>>,
     pub(super) loads: SharedLoads,
-    /// [`Shard::next_event`] as of the last release of the lock.
-    next_event: AtomicU64,
+    /// The number under which the reaper knows the shard. Written before there is a handle.
+    source: AtomicUsize,
 }
 
 /// What tells a cache from others: the address of its handle to the reaper, which
@@ -64,9 +70,10 @@ pub(super) fn address_of_cache(reaper: &ReaperHandle) -> usize {
 }
 
 impl<K, V> LockedShard<K, V> {
-    pub(super) fn new(shard: Shard<K, V>, now: u64, loads: SharedLoads) -> Self {
-        let state = Mutex::new(State { latest: now, shard });
-        Self { state, loads, next_event: AtomicU64::new(u64::MAX) }
+    pub(super) fn new(shard: Shard<K, V>, now: u64, loads: SharedLoads, has_reaper: bool) -> Self {
+        let scheduled = if has_reaper { u64::MAX } else { 0 };
+        let state = Mutex::new(State { latest: now, shard, scheduled });
+        Self { state, loads, source: AtomicUsize::new(0) }
     }
 
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
@@ -99,9 +106,13 @@ impl<K, V> LockedShard<K, V> {
         }
     }
 
-    /// Returns the tick before which the shard has nothing to do.
-    pub(super) fn next_event(&self) -> u64 {
-        self.next_event.load(Ordering::Relaxed)
+    /// Notes the number under which the reaper knows the shard.
+    pub(super) fn set_source(&self, source: usize) {
+        self.source.store(source, Relaxed);
+    }
+
+    pub(super) fn source(&self) -> usize {
+        self.source.load(Relaxed)
     }
 }
 
@@ -111,7 +122,7 @@ pub(super) struct ReadGuard<'a, K, V> {
     _scope: DebugScope,
 }
 
-/// The lock, held to change the shard. Its release publishes the shard's next event.
+/// The lock, held to change the shard. Before its release, the reaper is told of an earlier event.
 pub(super) struct Guard<'a, K, V> {
     state: MutexGuard<'a, State<K, V>>,
     locked: &'a LockedShard<K, V>,
@@ -126,16 +137,20 @@ impl<'a, K, V> Guard<'a, K, V> {
         &self.locked.loads
     }
 
-    /// Tells the reaper, if it would come too late for the next event. The shard's lock is
-    /// still held: the parker's lock is taken within it, and never the other way round.
+    /// Tells the reaper, which would come too late for the next event. The shard's lock is still
+    /// held: the queue's is taken within it, and never the other way round.
     #[cold]
     #[inline(never)]
-    fn publish(&self, next_event: u64) {
-        let before = self.locked.next_event.load(Ordering::Relaxed);
-        self.locked.next_event.store(next_event, Ordering::Relaxed);
-        if next_event < before {
-            self.reaper.wake_before(next_event);
-        }
+    fn schedule(&mut self, next_event: u64) {
+        self.state.scheduled = next_event;
+        self.reaper.schedule(self.locked.source(), next_event);
+    }
+
+    /// For the reaper, at the end of a visit: returns the tick of its next one, which it puts into
+    /// its queue before the lock is released.
+    pub(super) fn next_visit(&mut self) -> u64 {
+        self.state.scheduled = self.state.shard.next_event();
+        self.state.scheduled
     }
 }
 
@@ -143,8 +158,8 @@ impl<K, V> Drop for Guard<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
         let next_event = self.state.shard.next_event();
-        if next_event != self.locked.next_event.load(Ordering::Relaxed) {
-            self.publish(next_event);
+        if next_event < self.state.scheduled {
+            self.schedule(next_event);
         }
     }
 }

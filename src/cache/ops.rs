@@ -80,7 +80,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if result.is_none() && !AFTER_MISS {
             return None;
         }
-        self.reap_then_return(self.shard_of(hash), now, result)
+        self.reap_after_look(self.shard_of(hash), now, result)
     }
 
     /// Gives a live entry to `update`, which counts as a use; then frees what is due. What a

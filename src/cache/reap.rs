@@ -4,12 +4,13 @@
 use arrayvec::ArrayVec;
 
 use super::inner::Inner;
+use super::locked_shard::State;
 use crate::panic::FirstPanic;
-use crate::reaper::Reapable;
-use crate::reaper::sleep::Alarm;
+use crate::reaper::{NEVER, Reapable};
 use crate::removal::Removed;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::Ordering;
+use crate::time::clock::Timescale;
 use crate::time::tick::Moment;
 
 /// Removed entries that are delivered together: they lie on the stack meanwhile.
@@ -60,18 +61,25 @@ impl<K, V, S> Inner<K, V, S> {
         }
     }
 
-    /// Frees what is due in a shard, for a call that is done but for that.
+    /// Frees what is due in a shard, for a call that only looks and is done but for that; if the
+    /// reaper does not.
     #[cold]
     #[inline(never)]
-    pub(super) fn reap_then_return<R>(&self, shard: usize, reading: Moment, result: R) -> R {
+    pub(super) fn reap_after_look<R>(&self, shard: usize, reading: Moment, result: R) -> R {
+        if self.reaper.is_served() {
+            return result;
+        }
         let mut panics = FirstPanic::default();
         self.reap_shard(shard, reading, self.reap_limit, &mut panics);
         panics.resume_or(result)
     }
 
     /// Frees what is due in the shard of a key that was to be loaded, and is not inserted, which
-    /// would have freed it.
+    /// would have freed it; if the reaper does not.
     pub(super) fn reap_after_load(&self, hash: KeyHash, panics: &mut FirstPanic) {
+        if self.reaper.is_served() {
+            return;
+        }
         if let Some(reading) = panics.catch(|| self.now()) {
             self.reap_shard(self.shard_of(hash), reading, self.reap_limit, panics);
         }
@@ -106,18 +114,13 @@ impl<K, V, S> Inner<K, V, S> {
         limit: usize,
         panics: &mut FirstPanic,
     ) -> ReapOutcome {
-        let mut batch = Batch::<K, V, N>::new();
         let mut steps = STEPS_PER_LOCK.min(*budget);
         *budget -= steps;
-        let has_more = {
+        let (batch, has_more) = {
             let mut state = self.lock(shard);
             let now = state.tick(reading);
-            while batch.len() < N.min(limit) {
-                let Some(expired) = state.shard.reap_one(now, &mut steps) else { break };
-                batch.push(expired);
-            }
-            state.shard.record_peak();
-            state.shard.has_work(now)
+            let batch = take_due::<K, V, N>(&mut state, now, limit, &mut steps);
+            (batch, state.shard.has_work(now))
         };
         // What was not used of this lock's share goes back.
         *budget += steps;
@@ -127,6 +130,46 @@ impl<K, V, S> Inner<K, V, S> {
         }
         ReapOutcome { removed, has_more }
     }
+
+    /// Frees one batch, for the reaper.
+    fn visit_shard<const N: usize>(
+        &self,
+        shard: usize,
+        now_nanos: u64,
+        put_back: &mut dyn FnMut(u64),
+    ) {
+        let batch = {
+            let mut state = self.lock(shard);
+            let now = state.tick(self.timebase.moment_of_nanos(now_nanos));
+            let batch = take_due::<K, V, N>(&mut state, now, N, &mut STEPS_PER_LOCK.clone());
+            put_back(match state.next_visit() {
+                u64::MAX => NEVER,
+                tick => self.timebase.nanos(tick),
+            });
+            batch
+        };
+        let mut panics = FirstPanic::default();
+        for expired in batch {
+            self.notify_and_drop(expired, &mut panics);
+        }
+        panics.discard();
+    }
+}
+
+/// Removes up to `limit` entries that are due, if that takes so few steps.
+fn take_due<K, V, const N: usize>(
+    state: &mut State<K, V>,
+    now: u64,
+    limit: usize,
+    steps: &mut usize,
+) -> Batch<K, V, N> {
+    let mut batch = Batch::new();
+    while batch.len() < N.min(limit) {
+        let Some(expired) = state.shard.reap_one(now, steps) else { break };
+        batch.push(expired);
+    }
+    state.shard.record_peak();
+    batch
 }
 
 impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
@@ -134,19 +177,22 @@ impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
         self.shards.len()
     }
 
-    fn next_event(&self, shard: usize) -> u64 {
-        match self.shards[shard].next_event() {
-            u64::MAX => Alarm::NEVER,
-            _ if self.is_closed.load(Ordering::Relaxed) => Alarm::NEVER,
-            tick => self.timebase.nanos(tick),
-        }
+    fn timescale(&self) -> Timescale {
+        self.reaper.timescale
     }
 
-    fn reap_batch(&self, shard: usize, now_nanos: u64) {
-        let reading = self.timebase.moment_of_nanos(now_nanos);
-        let mut panics = FirstPanic::default();
-        let mut budget = STEPS_PER_LOCK;
-        batched!(self.reap_batch(shard, reading, &mut budget, usize::MAX, &mut panics));
-        panics.discard();
+    fn set_source(&self, shard: usize, source: usize) {
+        self.shards[shard].set_source(source);
+    }
+
+    fn source(&self, shard: usize) -> usize {
+        self.shards[shard].source()
+    }
+
+    fn visit(&self, shard: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return;
+        }
+        batched!(self.visit_shard(shard, now_nanos, put_back));
     }
 }

@@ -25,7 +25,7 @@ fn the_last_handle_drops_each_entry_once() {
         let is_over = Arc::new(AtomicBool::new(false));
         let rounds = {
             let is_over = is_over.clone();
-            spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
+            spawn(move || serve(reaper, AFTER_SOON, || is_over.load(Relaxed)))
         };
         let other = cache.clone();
         let other = spawn(move || drop(other));
@@ -33,7 +33,7 @@ fn the_last_handle_drops_each_entry_once() {
         other.join().unwrap();
         assert_eq!(dropped[1].load(SeqCst), 1);
         is_over.store(true, Relaxed);
-        reaper.alarm.wake();
+        reaper.wake();
         rounds.join().unwrap();
         assert_eq!(dropped[0].load(SeqCst), 1);
         // The listener has been dropped, so the cache has.
@@ -72,12 +72,12 @@ fn a_closed_cache_is_reaped_no_further() {
         let is_over = Arc::new(AtomicBool::new(false));
         let rounds = {
             let is_over = is_over.clone();
-            spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
+            spawn(move || serve(reaper, AFTER_SOON, || is_over.load(Relaxed)))
         };
         drop(cache);
         is_gone.store(true, Ordering::Release);
         is_over.store(true, Relaxed);
-        reaper.alarm.wake();
+        reaper.wake();
         rounds.join().unwrap();
     });
 }
@@ -98,11 +98,11 @@ fn a_cache_within_a_cache_is_dropped_with_it() {
         let is_over = Arc::new(AtomicBool::new(false));
         let rounds = {
             let is_over = is_over.clone();
-            spawn(move || serve(reaper, || AFTER_SOON, || 0, || is_over.load(Relaxed)))
+            spawn(move || serve(reaper, AFTER_SOON, || is_over.load(Relaxed)))
         };
         drop(outer);
         is_over.store(true, Relaxed);
-        reaper.alarm.wake();
+        reaper.wake();
         rounds.join().unwrap();
         assert_eq!(dropped.load(SeqCst), 1);
     });

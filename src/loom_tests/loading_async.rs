@@ -5,25 +5,40 @@ use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
-use crate::reaper::sleep::Parker;
+use crate::shim::{Condvar, Mutex};
 
 /// Wakes the thread that blocks on a future.
-struct ParkerWaker(Parker);
+#[derive(Default)]
+struct Parker {
+    is_woken: Mutex<bool>,
+    woken: Condvar,
+}
 
-impl Wake for ParkerWaker {
+impl Parker {
+    fn park(&self) {
+        let mut is_woken = self.is_woken.lock();
+        while !*is_woken {
+            is_woken = self.woken.wait(is_woken);
+        }
+        *is_woken = false;
+    }
+}
+
+impl Wake for Parker {
     fn wake(self: Arc<Self>) {
-        self.0.wake();
+        *self.is_woken.lock() = true;
+        self.woken.notify_all();
     }
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let parker = Arc::new(ParkerWaker(Parker::new()));
+    let parker = Arc::new(Parker::default());
     let waker = Waker::from(parker.clone());
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,
-            Poll::Pending => parker.0.park(None),
+            Poll::Pending => parker.park(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! loom models of everything that threads do concurrently: the reaper's alarm and list, the
+//! loom models of everything that threads do concurrently: the reaper's queue and sleep, the
 //! TSC clock, single flight, and the end of a cache.
 //!
 //! Under `--cfg punctual_loom` each model runs in every interleaving of its threads and with
@@ -36,8 +36,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::reaper::sleep::Alarm;
-use crate::reaper::{Reapable, ReaperThread};
+use crate::reaper::{NEVER, Reapable, ReaperThread};
 use crate::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };
@@ -52,24 +51,15 @@ fn new_reaper() -> &'static ReaperThread {
     Box::leak(Box::new(ReaperThread::new()))
 }
 
-/// Runs rounds of the reaper, at least one, until `is_done`. It reaps by one clock, and reads
-/// the other before it sleeps.
-fn serve(
-    reaper: &ReaperThread,
-    reaps_at: impl Fn() -> u64,
-    sleeps_at: impl Fn() -> u64,
-    is_done: impl Fn() -> bool,
-) {
+/// Runs rounds of the reaper at one time until `is_done`. What is due then it does not sleep for;
+/// and no time passes, so that for what comes later it sleeps until it is woken.
+fn serve(reaper: &ReaperThread, now_nanos: u64, is_done: impl Fn() -> bool) {
     loop {
-        let next_event_nanos = reaper.reap_all(&reaps_at);
-        let is_last = is_done();
-        if is_last {
-            reaper.alarm.wake();
-        }
-        reaper.sleep_until(next_event_nanos, &sleeps_at);
-        if is_last {
+        while reaper.visit_next(0, |_| now_nanos) {}
+        if is_done() {
             return;
         }
+        reaper.sleep(0, |_| now_nanos);
     }
 }
 

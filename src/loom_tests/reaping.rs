@@ -1,11 +1,15 @@
-//! The reaper's alarm and its list of caches.
+//! The reaper's queue and its sleep.
+
+use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::shim::Mutex;
+use crate::time::clock::Timescale;
 
 /// Stands for a cache: the next event of each of its shards, and the reaper's clock.
 struct Events {
-    next: Vec<AtomicU64>,
-    now: Note,
+    next: Vec<Mutex<u64>>,
+    sources: Vec<AtomicUsize>,
     /// Events that the reaper has handled once they were due.
     seen: Note,
     /// The cache is unregistered, and must not be used any more.
@@ -13,28 +17,24 @@ struct Events {
 }
 
 impl Events {
-    fn new(next: &[u64]) -> Arc<Self> {
+    fn new(shards: usize) -> Arc<Self> {
         Arc::new(Self {
-            next: next.iter().copied().map(AtomicU64::new).collect(),
-            now: Note::new(0),
+            next: (0..shards).map(|_| Mutex::new(NEVER)).collect(),
+            sources: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             seen: Note::new(0),
             is_gone: Note::new(0),
         })
     }
 
-    fn now(&self) -> u64 {
-        self.now.load(SeqCst) as u64
+    /// Brings an event, as a shard does: under its lock.
+    fn bring(&self, reaper: &ReaperThread, shard: usize, nanos: u64) {
+        let mut next = self.next[shard].lock();
+        *next = nanos;
+        reaper.schedule(self.source(shard), self.timescale(), nanos);
     }
 
     fn seen(&self) -> usize {
         self.seen.load(SeqCst)
-    }
-
-    /// Advances the clock to the first of two times, from then on to the second.
-    fn advance(&self, first: usize, second: usize) -> u64 {
-        let now = if self.now.load(SeqCst) == 0 { first } else { second };
-        self.now.store(now, SeqCst);
-        now as u64
     }
 }
 
@@ -43,41 +43,51 @@ impl Reapable for Events {
         self.next.len()
     }
 
-    fn next_event(&self, shard: usize) -> u64 {
-        assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
-        self.next[shard].load(Relaxed)
+    fn timescale(&self) -> Timescale {
+        Timescale::Monotonic
     }
 
-    fn reap_batch(&self, shard: usize, _: u64) {
-        self.next[shard].store(Alarm::NEVER, Relaxed);
-        self.seen.fetch_add(1, SeqCst);
+    fn set_source(&self, shard: usize, source: usize) {
+        self.sources[shard].store(source, SeqCst);
+    }
+
+    fn source(&self, shard: usize) -> usize {
+        self.sources[shard].load(SeqCst)
+    }
+
+    fn visit(&self, shard: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
+        assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
+        let mut next = self.next[shard].lock();
+        if *next <= now_nanos {
+            *next = NEVER;
+            self.seen.fetch_add(1, SeqCst);
+        }
+        put_back(*next);
     }
 }
 
-/// The alarm is armed for time 1 and goes off. Each other thread brings an event at a
-/// later time: while the reaper parks, it need not be woken for that; once it is awake,
-/// it must be.
+/// By the reaper's clock.
+const NOW: u64 = 10;
+
+/// The reaper sleeps until later, and each other thread brings an event that is due.
 fn events_that_are_brought_are_seen(times: &'static [u64], preemptions_max: Option<usize>) {
     explore(preemptions_max, move || {
         let reaper = new_reaper();
-        let mut next = vec![1];
-        next.resize(1 + times.len(), Alarm::NEVER);
-        let events = Events::new(&next);
-        reaper.register(events.clone());
+        let events = Events::new(1 + times.len());
+        let cache: Arc<dyn Reapable> = events.clone();
+        reaper.register(&cache);
+        events.bring(reaper, 0, 2 * NOW);
         let threads = (1..).zip(times).map(|(shard, &time)| {
             let events = events.clone();
-            spawn(move || {
-                events.next[shard].store(time, Relaxed);
-                reaper.alarm.wake_before(time);
-            })
+            spawn(move || events.bring(reaper, shard, time))
         });
         let threads: Vec<_> = threads.collect();
-        serve(reaper, || events.now(), || events.advance(1, 10), || events.seen() == next.len());
+        serve(reaper, NOW, || events.seen() == times.len());
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
-/// Purpose: the fences of [`Alarm`], and that the reaper disarms it before it looks.
+/// Purpose: the reaper decides to sleep and notes it under the queue's lock.
 #[test]
 fn an_event_is_not_slept_through() {
     events_that_are_brought_are_seen(&[2], None);
@@ -89,57 +99,78 @@ fn two_events_are_not_slept_through() {
     events_that_are_brought_are_seen(&[2, 3], Some(3));
 }
 
+/// Purpose: an event that becomes earlier while the reaper is between taking the shard out of
+/// its queue and visiting it, or puts it back for later.
+#[test]
+fn an_event_that_becomes_earlier_during_a_visit_is_not_lost() {
+    explore(None, || {
+        let reaper = new_reaper();
+        let events = Events::new(1);
+        let cache: Arc<dyn Reapable> = events.clone();
+        reaper.register(&cache);
+        // The reaper comes for an event, and finds that it is later by now.
+        reaper.schedule(events.source(0), Timescale::Monotonic, 1);
+        *events.next[0].lock() = 2 * NOW;
+        let bringer = {
+            let events = events.clone();
+            spawn(move || events.bring(reaper, 0, 5))
+        };
+        serve(reaper, NOW, || events.seen() == 1);
+        bringer.join().unwrap();
+    });
+}
+
 /// Purpose: a cache that is registered while the reaper parks, or is about to.
 #[test]
 fn a_cache_is_served_once_it_is_registered() {
     explore(None, || {
         let reaper = new_reaper();
-        let events = [Events::new(&[0]), Events::new(&[0])];
+        let events = [Events::new(1), Events::new(1)];
         let threads = events.clone().map(|events| {
             spawn(move || {
-                reaper.register(events);
+                let cache: Arc<dyn Reapable> = events.clone();
+                reaper.register(&cache);
+                events.bring(reaper, 0, 0);
             })
         });
-        serve(reaper, || 0, || 1, || events.iter().all(|events| events.seen() == 1));
+        serve(reaper, NOW, || events.iter().all(|events| events.seen() == 1));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 
-/// Purpose: unregistering a cache moves those behind it forward in the list, so that a
-/// round in progress may skip one; and no later round uses the cache.
+/// Purpose: a cache may go while the reaper is about to visit it, and another may take over its
+/// number. Neither is lost or mistaken for the other, and no later round uses the first.
 #[test]
-fn unregistering_a_cache_skips_no_other() {
-    explore(None, || {
+fn a_cache_that_goes_is_not_taken_for_another() {
+    explore(Some(3), || {
         let reaper = new_reaper();
-        let (going, staying) = (Events::new(&[Alarm::NEVER]), Events::new(&[1]));
-        reaper.register(going.clone());
-        reaper.register(staying.clone());
+        let (going, coming) = (Events::new(1), Events::new(1));
+        let cache: Arc<dyn Reapable> = going.clone();
+        reaper.register(&cache);
+        going.bring(reaper, 0, 0);
         let is_gone = Arc::new(AtomicBool::new(false));
         let leaver = {
-            let (going, is_gone) = (going.clone(), is_gone.clone());
+            let (coming, is_gone) = (coming.clone(), is_gone.clone());
             spawn(move || {
-                let going: Arc<dyn Reapable> = going;
-                reaper.unregister(&going);
+                reaper.unregister(&cache);
+                drop(cache);
                 is_gone.store(true, Ordering::Release);
+                let cache: Arc<dyn Reapable> = coming.clone();
+                reaper.register(&cache);
+                coming.bring(reaper, 0, 1);
             })
         };
-        serve(
-            reaper,
-            || staying.now(),
-            || {
-                going.is_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
-                staying.advance(1, 1)
-            },
-            || staying.seen() == 1,
-        );
+        serve(reaper, NOW, || {
+            going.is_gone.store(is_gone.load(Ordering::Acquire).into(), SeqCst);
+            coming.seen() == 1
+        });
         leaver.join().unwrap();
         assert_eq!(Arc::strong_count(&going), 1);
     });
 }
 
-/// Purpose: releasing a shard's lock publishes its earliest event, and wakes the reaper
-/// if that is earlier than before. The events of two entries are published in either
-/// order.
+/// Purpose: before a shard's lock is released, the reaper is told of its first event. Those of
+/// two entries come in either order.
 #[test]
 fn what_a_lock_publishes_reaches_the_reaper() {
     explore(Some(3), || {
@@ -152,7 +183,7 @@ fn what_a_lock_publishes_reaches_the_reaper() {
                 cache.insert_with_ttl(key, value, ttl);
             })
         });
-        serve(reaper, || AFTER_SOON, || 0, || dropped.load(SeqCst) == 1);
+        serve(reaper, AFTER_SOON, || dropped.load(SeqCst) == 1);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(!cache.contains_key(&1) && cache.contains_key(&2));
     });

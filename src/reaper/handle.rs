@@ -1,10 +1,10 @@
-//! What a cache holds of the reaper that serves it: its clocks, and how to wake it.
+//! What a cache holds of the reaper that serves it: its clocks, and how to tell it of events.
 
 use forkguard::Guard;
 
 use super::ReaperThread;
 use crate::time::cached_clock::{CachedClock, LAG_MAX_NANOS};
-use crate::time::clock;
+use crate::time::clock::{self, Timescale};
 use crate::time::tick::{Moment, Timebase};
 
 /// What the caches hold that do not go by the reaper's clocks.
@@ -14,6 +14,7 @@ static NEVER_REFRESHED: CachedClock = CachedClock::without_tsc(0);
 pub(crate) struct ReaperHandle {
     /// `None` for a cache that no thread serves.
     pub(crate) thread: Option<&'static ReaperThread>,
+    pub(crate) timescale: Timescale,
     timebase: Timebase,
     /// [`LAG_MAX_NANOS`] in ticks, if the cached clock is refreshed.
     lag_ticks: u64,
@@ -28,6 +29,7 @@ impl ReaperHandle {
     /// The reaper's clocks stand in for the coarse clock, where the system has one.
     pub(crate) fn new(
         thread: Option<&'static ReaperThread>,
+        timescale: Timescale,
         timebase: Timebase,
         is_coarse: bool,
     ) -> Self {
@@ -38,7 +40,7 @@ impl ReaperHandle {
             Some(_) => timebase.moment_of_nanos(LAG_MAX_NANOS).tick + 1,
             None => 0,
         };
-        Self { thread, timebase, lag_ticks, clock, process: Guard::default() }
+        Self { thread, timebase, lag_ticks, timescale, clock, process: Guard::default() }
     }
 
     /// Whether the reaper's clocks stand in for the cache's.
@@ -46,12 +48,17 @@ impl ReaperHandle {
         !std::ptr::eq(self.clock, &NEVER_REFRESHED)
     }
 
-    /// Wakes the reaper if it means to sleep beyond the start of `tick`, which has been
-    /// stored where it looks.
-    pub(crate) fn wake_before(&self, tick: u64) {
+    /// Has the reaper visit a shard at the start of `tick`, earlier than it would have. With the
+    /// shard's lock held.
+    pub(crate) fn schedule(&self, source: usize, tick: u64) {
         if let Some(thread) = self.thread {
-            thread.alarm.wake_before(self.timebase.nanos(tick));
+            thread.schedule(source, self.timescale, self.timebase.nanos(tick));
         }
+    }
+
+    /// Returns whether a thread of this process frees what is due in the cache.
+    pub(crate) fn is_served(&self) -> bool {
+        self.thread.is_some_and(ReaperThread::is_running)
     }
 
     /// Returns the time by the cached clock; `None` if it is stale.
@@ -60,10 +67,13 @@ impl ReaperHandle {
         self.clock.get(&self.process).map(|nanos| self.timebase.moment_of_nanos(nanos))
     }
 
-    /// Compares the cached clock with the system's: from then on it is not too old.
-    pub(crate) fn check_cached_clock(&self) {
-        if self.has_clocks() {
-            self.clock.check(clock::system_coarse_nanos());
+    /// Looks whether the reaper does its work: compares the cached clock with the system's, from
+    /// when on it is not too old, and replaces a thread that is kept from its work.
+    pub(crate) fn check(&self) {
+        if let Some(thread) = self.thread {
+            let now_nanos = clock::system_coarse_nanos();
+            self.clock.check(now_nanos);
+            thread.relieve(now_nanos);
         }
     }
 
@@ -88,7 +98,7 @@ impl ReaperHandle {
             if is_precise { clock::system_nanos() } else { clock::system_coarse_nanos() };
         // Without a TSC, refreshing would not spare calls the precise clock.
         if (self.clock.has_tsc() || !is_precise) && self.clock.count_read(now_nanos) {
-            self.thread.expect("it has clocks").alarm.wake();
+            self.thread.expect("it has clocks").wake();
         }
         self.timebase.moment_of_nanos(now_nanos)
     }

@@ -3,8 +3,7 @@
 //!
 //! # Ground rules
 //!
-//! - Only the reaper refreshes it, each period while it sleeps. Before it works on a cache,
-//!   and so before any callers' code that may take long, it marks the time as [`STALE`].
+//! - Only the reaper refreshes it, each period.
 //! - Where the time is stale, the call reads the system's clock.
 //! - The system may keep the reaper, or the whole process, from the processor for any time,
 //!   so nobody trusts the cached time for long. Every few calls, a thread compares it with the
@@ -97,7 +96,7 @@ impl CachedClock {
     /// Marks the cached time as stale if it is too old at `now_nanos`.
     pub(crate) fn check(&self, now_nanos: u64) {
         let nanos = self.nanos.load(Relaxed);
-        if now_nanos.saturating_sub(nanos) > PERIODS_MAX * self.period_nanos {
+        if nanos != STALE && now_nanos.saturating_sub(nanos) > PERIODS_MAX * self.period_nanos {
             // Unless the reaper has just refreshed it.
             let _ = self.nanos.compare_exchange(nanos, STALE, Relaxed, Relaxed);
         }
@@ -140,12 +139,11 @@ impl CachedClock {
     }
 
     /// Reads the system's precise clock and, if there is demand, publishes the time and
-    /// calibrates the TSC clock. Returns the time, and when to refresh next. For the reaper,
-    /// before it goes to sleep.
-    pub(crate) fn refresh(&self, read_clock: impl Fn() -> u64) -> (u64, Option<u64>) {
+    /// calibrates the TSC clock. Returns when to refresh next; `None` if there is no demand. For
+    /// one thread at a time.
+    pub(crate) fn refresh(&self, read_clock: impl Fn() -> u64) -> Option<u64> {
         let Some((counter, tsc_clock)) = &self.tsc else {
-            let now_nanos = read_clock();
-            return (now_nanos, self.publish_for_one_period(now_nanos));
+            return self.publish_for_one_period(read_clock());
         };
         let tsc_before = counter.read();
         let now_nanos = read_clock();
@@ -154,7 +152,7 @@ impl CachedClock {
         if next_nanos.is_some() {
             tsc_clock.calibrate(sample);
         }
-        (now_nanos, next_nanos)
+        next_nanos
     }
 
     fn publish_for_one_period(&self, now_nanos: u64) -> Option<u64> {
@@ -201,14 +199,14 @@ mod tests {
     #[test]
     fn it_is_refreshed_under_load_and_no_longer() {
         let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
-        assert_eq!(clock.refresh(|| 5), (5, None));
+        assert_eq!(clock.refresh(|| 5), None);
         assert_eq!(clock.get(&guard), None);
         assert_eq!(read_often(&clock, 100, 1_000_000_000), 1, "the reaper is woken once");
         for now in 1..=u64::from(IDLE_PERIODS_MAX) {
-            assert_eq!(clock.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
+            assert_eq!(clock.refresh(|| now), Some(now + PERIOD_NANOS));
             assert_eq!(clock.get(&guard), Some(now));
         }
-        assert_eq!(clock.refresh(|| 99), (99, None));
+        assert_eq!(clock.refresh(|| 99), None);
         assert_eq!(clock.get(&guard), None);
     }
 
@@ -218,7 +216,7 @@ mod tests {
         assert_eq!(read_often(&clock, 100, 1_000_000_000), 1);
         for period in 1..=u64::from(3 * IDLE_PERIODS_MAX) {
             let now = 1_000_000_000 + period * PERIOD_NANOS;
-            assert_eq!(clock.refresh(|| now), (now, Some(now + PERIOD_NANOS)));
+            assert_eq!(clock.refresh(|| now), Some(now + PERIOD_NANOS));
             assert_eq!(read_often(&clock, 100, now), 0, "the reaper is not asleep for long");
         }
         assert!(clock.get(&guard).is_some());
@@ -236,7 +234,7 @@ mod tests {
         let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
         clock.is_requested.store(true, Relaxed);
         for nanos in [1_000, 2_000] {
-            assert!(clock.refresh(|| nanos).1.is_some());
+            assert!(clock.refresh(|| nanos).is_some());
             // The coarse clock may be behind.
             for now_nanos in [0, nanos, nanos + PERIODS_MAX * PERIOD_NANOS] {
                 clock.check(now_nanos);
@@ -253,10 +251,10 @@ mod tests {
     fn a_stopped_clock_is_stale() {
         let (clock, guard) = (CachedClock::new(PERIOD_NANOS), Guard::default());
         clock.is_requested.store(true, Relaxed);
-        assert!(clock.refresh(|| 7).1.is_some());
+        assert!(clock.refresh(|| 7).is_some());
         clock.stop();
         assert_eq!(clock.get(&guard), None);
-        assert!(clock.refresh(|| 8).1.is_some(), "it is refreshed after the work");
+        assert!(clock.refresh(|| 8).is_some(), "it is refreshed after the work");
         assert_eq!(clock.get(&guard), Some(8));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::tick::{Moment, Timebase};
 use super::tsc_clock::max_lag;
+use crate::error::BuildError;
 
 /// A source of time for a cache.
 ///
@@ -66,6 +67,7 @@ forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 ///
 /// Time during which the machine is suspended does not count: an entry with a TTL of an hour
 /// that was inserted before a night's suspension has the rest of its hour left afterwards.
+/// [`BootClock`] counts that time, too.
 ///
 /// # Which clock a cache reads
 ///
@@ -141,6 +143,11 @@ mod platform {
     pub(crate) fn precise_nanos() -> u64 {
         nanos(clock_gettime(ClockId::Monotonic))
     }
+
+    #[inline]
+    pub(crate) fn boot_nanos() -> u64 {
+        nanos(clock_gettime(ClockId::Boottime))
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -163,6 +170,70 @@ mod platform {
 
     pub(crate) fn precise_nanos() -> u64 {
         coarse_now().as_nanos() as u64
+    }
+
+    /// There is none: see [`BootClock::EXISTS`](super::BootClock::EXISTS).
+    pub(crate) fn boot_nanos() -> u64 {
+        precise_nanos()
+    }
+}
+
+/// The system's clock since boot, which also counts the time during which the machine was
+/// suspended.
+///
+/// For entries whose TTL means the world's time, as of a token: with a TTL of an hour, it is not
+/// served after a night's suspension. `SystemClock` stands still while the machine is suspended.
+///
+/// It is `CLOCK_BOOTTIME` on Linux. Where there is no such clock, building a cache with it is a
+/// [`BuildError`](crate::BuildError), and [`now`](Clock::now) is that of [`SystemClock`].
+///
+/// Every call reads this clock, which costs more than the coarse clock that [`SystemClock`] reads:
+/// some 20 to 250 ns. [`Reaper::Thread`](crate::Reaper::Thread) frees what fell due while the
+/// machine was suspended within a second after; no call finds it before.
+///
+/// ```
+/// use std::time::Duration;
+/// use punctual::{BootClock, Cache};
+///
+/// # if cfg!(target_os = "linux") {
+/// let tokens: Cache<u64, String> =
+///     Cache::builder().capacity(1_000).ttl(Duration::from_secs(3_600)).clock(BootClock).build()?;
+/// # }
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BootClock;
+
+impl BootClock {
+    /// Whether this system has one.
+    pub(crate) const EXISTS: bool = cfg!(target_os = "linux");
+}
+
+impl Clock for BootClock {
+    #[inline]
+    fn now(&self) -> Duration {
+        Duration::from_nanos(platform::boot_nanos())
+    }
+}
+
+/// The time scale of one of the system's clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timescale {
+    /// That of [`SystemClock`].
+    Monotonic,
+    /// That of [`BootClock`].
+    Boot,
+}
+
+impl Timescale {
+    pub(crate) const ALL: [Self; 2] = [Self::Monotonic, Self::Boot];
+
+    /// Returns the time in nanoseconds, by a precise clock.
+    pub(crate) fn now_nanos(self) -> u64 {
+        match self {
+            Self::Monotonic => platform::precise_nanos(),
+            Self::Boot => platform::boot_nanos(),
+        }
     }
 }
 
@@ -288,6 +359,7 @@ pub(crate) const UNKNOWN_NANOS: u64 = u64::MAX;
 pub(crate) enum ClockSource<D: ?Sized> {
     SystemCoarse,
     SystemPrecise,
+    Boot,
     Manual(ManualClock),
     Custom(Box<D>),
 }
@@ -298,6 +370,8 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         let any: &dyn Any = &clock;
         if any.is::<SystemClock>() {
             Self::SystemCoarse
+        } else if any.is::<BootClock>() {
+            Self::Boot
         } else if let Some(manual) = any.downcast_ref::<ManualClock>() {
             Self::Manual(manual.clone())
         } else {
@@ -320,6 +394,7 @@ impl<D: Clock + ?Sized> ClockSource<D> {
         match self {
             Self::SystemCoarse => base.moment_of_nanos(platform::coarse_nanos()),
             Self::SystemPrecise => base.moment_of_nanos(platform::precise_nanos()),
+            Self::Boot => base.moment_of_nanos(platform::boot_nanos()),
             Self::Manual(clock) => match clock.time.nanos() {
                 Some(nanos) => base.moment_of_nanos(nanos),
                 None => base.moment(clock.now()),
@@ -362,13 +437,30 @@ impl<D: Clock + ?Sized> ClockSource<D> {
                 let deadline_lag = max_lag(lag);
                 Timebase::new(resolution, lag + deadline_lag, deadline_lag)
             }
-            Self::SystemPrecise | Self::Manual(_) => {
+            Self::SystemPrecise | Self::Boot | Self::Manual(_) => {
                 Timebase::new(resolution, Duration::ZERO, Duration::ZERO)
             }
             Self::Custom(clock) => {
                 let lag = clock.lag();
                 Timebase::new(resolution, lag, lag)
             }
+        }
+    }
+
+    /// Returns an error if this system has no such clock.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        match self {
+            Self::Boot if !BootClock::EXISTS => Err(BuildError::NoBootClock),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns by which of the system's time scales it goes, if it does.
+    pub(crate) fn timescale(&self) -> Option<Timescale> {
+        match self {
+            Self::SystemCoarse | Self::SystemPrecise => Some(Timescale::Monotonic),
+            Self::Boot => Some(Timescale::Boot),
+            Self::Manual(_) | Self::Custom(_) => None,
         }
     }
 
@@ -386,6 +478,7 @@ impl<D: ?Sized> fmt::Debug for ClockSource<D> {
         f.write_str(match self {
             Self::SystemCoarse => "SystemClock (coarse)",
             Self::SystemPrecise => "SystemClock (precise)",
+            Self::Boot => "BootClock",
             Self::Manual(_) => "ManualClock",
             Self::Custom(_) => "Clock of the caller",
         })

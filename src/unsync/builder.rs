@@ -182,6 +182,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+        self.clock.check()?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         self.settings.plan::<K, V>(
             size_of::<Shard<K, V>>(),

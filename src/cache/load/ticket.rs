@@ -178,7 +178,7 @@ where
         if state.shard.has_work(tick) {
             drop(state);
             // First of all: a listener may ask for this key, and must not wait for this caller.
-            self.reap_then_return(shard, reading, ());
+            self.reap_after_look(shard, reading, ());
             state = self.lock_for_read(shard);
         }
         let now = state.time(reading);

@@ -12,15 +12,14 @@ use crate::cache::Cache;
 use crate::cache::inner::Inner;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
-use crate::reaper::sleep::Alarm;
-use crate::reaper::{Reapable, ReaperThread};
+use crate::reaper::{NEVER, Reapable, ReaperThread};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::key_hash::KeyHash;
 use crate::time::cached_clock::IDLE_PERIODS_MAX;
-use crate::time::clock::{Clock, SystemClock, system_nanos};
+use crate::time::clock::{BootClock, Clock, SystemClock, Timescale, system_nanos};
 use crate::time::tick::Deadline;
 use crate::time::tsc::Tsc;
 use crate::time::tsc_clock::max_lag;
@@ -46,7 +45,7 @@ impl OwnReaper {
             move || {
                 while !is_over.load(SeqCst) {
                     rounds.fetch_add(1, SeqCst);
-                    reaper.run_once(system_nanos);
+                    reaper.run_once(0, Timescale::now_nanos);
                 }
             }
         });
@@ -70,7 +69,7 @@ fn cache_of(
 impl Drop for OwnReaper {
     fn drop(&mut self) {
         self.is_over.store(true, SeqCst);
-        self.reaper.alarm.wake();
+        self.reaper.wake();
         let ended = self.thread.take().map(thread::JoinHandle::join);
         assert!(thread::panicking() || ended.is_some_and(|ended| ended.is_ok()));
     }
@@ -175,8 +174,8 @@ fn one_round_frees_all_that_is_due() {
     }
     wait_until("all are due", || (0..ENTRIES).all(|key| !cache.contains_key(&key)));
     assert!(cache.len() > 1, "that has freed them all");
-    reaper.alarm.wake();
-    reaper.run_once(system_nanos);
+    reaper.wake();
+    reaper.run_once(0, Timescale::now_nanos);
     assert_eq!(cache.len(), 1);
     assert_eq!(cache.stats().expired, ENTRIES);
 }
@@ -198,9 +197,9 @@ fn the_alarm_is_set_to_the_first_deadline_of_all() {
             let latest = Duration::from_nanos(system_nanos()) + ttl + resolution;
             first_nanos = first_nanos.min(latest.as_nanos() as u64);
             let now_nanos = system_nanos();
-            reaper.alarm.wake();
-            reaper.run_once(system_nanos);
-            let deadline_nanos = reaper.alarm.deadline_nanos.load(SeqCst);
+            reaper.wake();
+            reaper.run_once(0, Timescale::now_nanos);
+            let deadline_nanos = reaper.first_event_nanos(Timescale::Monotonic);
             assert!(deadline_nanos <= first_nanos, "{deadline_nanos} is after {first_nanos}");
             assert!(deadline_nanos > now_nanos, "{deadline_nanos} is no later than {now_nanos}");
         }
@@ -236,13 +235,19 @@ impl Reapable for InSimulatedTime {
         1
     }
 
-    fn next_event(&self, _: usize) -> u64 {
-        let next_event = self.shard.lock().unwrap().next_event();
-        self.next.store(next_event, SeqCst);
-        next_event
+    fn timescale(&self) -> Timescale {
+        Timescale::Monotonic
     }
 
-    fn reap_batch(&self, _: usize, now_nanos: u64) {
+    fn set_source(&self, _: usize, source: usize) {
+        assert_eq!(source, 0);
+    }
+
+    fn source(&self, _: usize) -> usize {
+        0
+    }
+
+    fn visit(&self, _: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
         let mut shard = self.shard.lock().unwrap();
         assert_eq!(now_nanos, self.now.load(SeqCst));
         while let Some(expired) = shard.reap_one(now_nanos, &mut usize::MAX.clone()) {
@@ -250,6 +255,8 @@ impl Reapable for InSimulatedTime {
             self.freed.fetch_add(1, SeqCst);
         }
         shard.check();
+        self.next.store(shard.next_event(), SeqCst);
+        put_back(shard.next_event());
     }
 }
 
@@ -274,15 +281,17 @@ fn rounds_until_freed(origin: u64, ttl: u64) -> usize {
         freed: AtomicU64::new(0),
     });
     let reaper = ReaperThread::new();
-    reaper.register(simulated.clone());
+    let cache: Arc<dyn Reapable> = simulated.clone();
+    reaper.register(&cache);
+    reaper.schedule(0, Timescale::Monotonic, simulated.next.load(SeqCst));
     let mut rounds = 0;
     while simulated.freed.load(SeqCst) == 0 {
         // The time to get up comes at once.
         let next = simulated.next.load(SeqCst);
         assert!((origin..=due).contains(&next), "up at {next}: {origin} + {ttl}");
         simulated.now.store(next, SeqCst);
-        reaper.alarm.wake();
-        reaper.run_once(|| next);
+        reaper.wake();
+        reaper.run_once(0, |_| next);
         rounds += 1;
         assert!(rounds < 1_000, "still not freed: {origin} + {ttl}");
     }
@@ -310,7 +319,8 @@ fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
 /// Stands in for a cache of which something falls due once.
 struct Standin {
     reaper: &'static ReaperThread,
-    due_nanos: AtomicU64,
+    source: AtomicUsize,
+    due_nanos: u64,
     /// Whether the reaper has come in time, and how often it has come.
     served: AtomicBool,
     visits: AtomicUsize,
@@ -322,11 +332,27 @@ impl Standin {
     fn new(reaper: &'static ReaperThread, due_nanos: u64) -> Arc<Self> {
         Arc::new(Self {
             reaper,
-            due_nanos: AtomicU64::new(due_nanos),
+            source: AtomicUsize::new(0),
+            due_nanos,
             served: AtomicBool::new(false),
             visits: AtomicUsize::new(0),
             leaves: OnceLock::new(),
         })
+    }
+
+    fn register(self: &Arc<Self>) {
+        let cache: Arc<dyn Reapable> = self.clone();
+        self.reaper.register(&cache);
+        self.reaper.schedule(self.source(0), Timescale::Monotonic, self.due_nanos);
+    }
+
+    fn unregister(self: &Arc<Self>) {
+        let cache: Arc<dyn Reapable> = self.clone();
+        self.reaper.unregister(&cache);
+    }
+
+    fn is_served(&self) -> bool {
+        self.served.load(SeqCst)
     }
 }
 
@@ -335,64 +361,146 @@ impl Reapable for Standin {
         1
     }
 
-    fn next_event(&self, _: usize) -> u64 {
-        self.visits.fetch_add(1, SeqCst);
-        if self.served.load(SeqCst) { Alarm::NEVER } else { self.due_nanos.load(SeqCst) }
+    fn timescale(&self) -> Timescale {
+        Timescale::Monotonic
     }
 
-    fn reap_batch(&self, _: usize, now_nanos: u64) {
-        assert!(now_nanos >= self.due_nanos.load(SeqCst), "reaped before it is due");
-        self.served.store(true, SeqCst);
+    fn set_source(&self, _: usize, source: usize) {
+        self.source.store(source, SeqCst);
+    }
+
+    fn source(&self, _: usize) -> usize {
+        self.source.load(SeqCst)
+    }
+
+    fn visit(&self, _: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
+        assert!(now_nanos >= self.due_nanos, "visited before it is due");
+        self.visits.fetch_add(1, SeqCst);
+        put_back(NEVER);
         if let Some(this) = self.leaves.get().and_then(Weak::upgrade) {
-            let this: Arc<dyn Reapable> = this;
-            self.reaper.unregister(&this);
+            this.unregister();
+        }
+        self.served.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn an_unregistered_cache_is_let_go_of() {
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let standins: Vec<_> = (0..3).map(|_| Standin::new(reaper, 0)).collect();
+    standins.iter().for_each(Standin::register);
+    for gone in [1, 0, 2] {
+        assert_eq!(Arc::strong_count(&standins[gone]), 2);
+        standins[gone].unregister();
+        assert_eq!(Arc::strong_count(&standins[gone]), 1, "it is still in the queue");
+        // Another one that takes over its number is none of its business.
+        let other = Standin::new(reaper, 0);
+        other.register();
+        standins[gone].unregister();
+        assert_eq!(Arc::strong_count(&other), 2);
+        other.unregister();
+    }
+    reaper.wake();
+    reaper.run_once(0, Timescale::now_nanos);
+    assert!(!standins.iter().any(|standin| standin.is_served()));
+}
+
+/// A wake-up visits the shards that are due, and no other, however many there are.
+#[test]
+fn only_what_is_due_is_visited() {
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let due = [0, 10, 20, u64::MAX - 1];
+    let standins: Vec<_> = (0..1_000).map(|number| Standin::new(reaper, due[number % 4])).collect();
+    standins.iter().for_each(Standin::register);
+    for now_nanos in [0, 9, 10, 25, 25] {
+        reaper.wake();
+        reaper.run_once(0, |_| now_nanos);
+        for standin in &standins {
+            let visits = usize::from(standin.due_nanos <= now_nanos);
+            assert_eq!(standin.visits.load(SeqCst), visits);
         }
     }
 }
 
+/// Among those that are overdue each has its turn, however much one of them has to do.
 #[test]
-fn the_list_of_caches_shrinks() {
+fn a_shard_that_is_never_done_keeps_no_other_waiting() {
+    /// Has something due whenever it is looked at, and knows how many it has kept waiting.
+    struct Insatiable(Arc<Standin>, AtomicUsize);
+
+    impl Reapable for Insatiable {
+        fn shards(&self) -> usize {
+            1
+        }
+
+        fn timescale(&self) -> Timescale {
+            Timescale::Monotonic
+        }
+
+        fn set_source(&self, _: usize, source: usize) {
+            self.1.store(source, SeqCst);
+        }
+
+        fn source(&self, _: usize) -> usize {
+            self.1.load(SeqCst)
+        }
+
+        fn visit(&self, _: usize, _: u64, put_back: &mut dyn FnMut(u64)) {
+            put_back(if self.0.is_served() { NEVER } else { 0 });
+        }
+    }
+
     let _watchdog = Watchdog::start();
     let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
-    let standins: Vec<_> = (0..3).map(|_| Standin::new(reaper, u64::MAX)).collect();
-    for standin in &standins {
-        reaper.register(standin.clone());
-    }
-    for (gone, standin) in standins.iter().enumerate() {
-        reaper.alarm.wake();
-        reaper.run_once(system_nanos);
-        let visits = standins.iter().map(|standin| standin.visits.load(SeqCst));
-        let expected = (1..=gone + 1).map(|visits| visits.min(gone + 1));
-        assert!(visits.zip(expected).all(|(visits, expected)| visits == expected));
-        let listed: Arc<dyn Reapable> = standin.clone();
-        assert_eq!(Arc::strong_count(standin), 3);
-        reaper.unregister(&listed);
-        assert_eq!(Arc::strong_count(standin), 2, "it is still in the list");
-        // Once more is nothing to worry about.
-        reaper.unregister(&listed);
-    }
+    let other = Standin::new(reaper, 10);
+    let insatiable: Arc<dyn Reapable> = Arc::new(Insatiable(other.clone(), AtomicUsize::default()));
+    reaper.register(&insatiable);
+    reaper.schedule(insatiable.source(0), Timescale::Monotonic, 0);
+    other.register();
+    reaper.wake();
+    reaper.run_once(0, |_| 15);
+    assert!(other.is_served());
 }
 
+/// A cache may leave while the reaper visits it.
 #[test]
-fn unregistering_does_not_skip_the_next_cache() {
+fn a_cache_that_leaves_on_the_reaper_keeps_no_other_waiting() {
     let _watchdog = Watchdog::start();
     let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
-    let leaver = Standin::new(reaper, u64::MAX);
+    let (leaver, next) = (Standin::new(reaper, 0), Standin::new(reaper, 0));
     leaver.leaves.set(Arc::downgrade(&leaver)).unwrap();
-    let next = Standin::new(reaper, u64::MAX);
-    reaper.register(leaver.clone());
-    reaper.register(next.clone());
-    // Uses up the wake-up that registering has left behind.
-    reaper.run_once(system_nanos);
-    leaver.due_nanos.store(0, SeqCst);
-    next.due_nanos.store(0, SeqCst);
-    // As the first leaves, the second takes its place in the list and may be
-    // skipped. This would sleep for ever if the departure woke nobody.
-    reaper.run_once(system_nanos);
-    reaper.alarm.wake();
-    reaper.run_once(system_nanos);
-    assert!(leaver.served.load(SeqCst) && next.served.load(SeqCst));
+    leaver.register();
+    next.register();
+    reaper.wake();
+    reaper.run_once(0, Timescale::now_nanos);
+    assert!(leaver.is_served() && next.is_served());
     assert_eq!(Arc::strong_count(&leaver), 1);
+}
+
+/// While the machine is suspended, the clock by which the reaper sleeps stands still, and that of
+/// `BootClock` goes on.
+#[test]
+fn what_fell_due_while_the_machine_was_suspended_is_freed() {
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let jump_nanos = AtomicU64::new(0);
+    let now_nanos = |timescale: Timescale| {
+        let jump_nanos = if timescale == Timescale::Boot { jump_nanos.load(SeqCst) } else { 0 };
+        timescale.now_nanos() + jump_nanos
+    };
+    let builder = Cache::<u64, u64>::builder().capacity(10).clock(BootClock);
+    let booted = builder.build_with_reaper(Some(reaper)).unwrap();
+    let awake = cache_of(reaper, 10, 10 * MILLISECOND);
+    for cache in [&booted, &awake] {
+        cache.insert_with_ttl(1, 1, 3_600 * SECOND);
+    }
+    reaper.run_once(0, now_nanos);
+    assert_eq!((booted.len(), awake.len()), (1, 1), "it looks at the clock once in a while");
+    jump_nanos.store(7_200_000_000_000, SeqCst);
+    reaper.wake();
+    reaper.run_once(0, now_nanos);
+    assert_eq!((booted.len(), awake.len()), (0, 1));
+    assert_eq!(booted.stats().expired, 1);
 }
 
 #[test]
@@ -411,11 +519,10 @@ fn no_wake_up_is_lost_while_caches_come_and_go() {
                     if leaves {
                         standin.leaves.set(Arc::downgrade(&standin)).unwrap();
                     }
-                    reaper.register(standin.clone());
-                    wait_until("a cache is served", || standin.served.load(SeqCst));
+                    standin.register();
+                    wait_until("a cache is served", || standin.is_served());
                     if !leaves {
-                        let listed: Arc<dyn Reapable> = standin.clone();
-                        reaper.unregister(&listed);
+                        standin.unregister();
                     }
                     wait_until("the reaper lets go", || Arc::strong_count(&standin) == 1);
                 }
