@@ -11,6 +11,7 @@
 //!   write](LockedShard::lock_for_write), which overrules the key's load in flight.
 //! - `next_event` is written under the lock and read without it, by the reaper.
 
+use std::any::type_name;
 use std::ops::{Deref, DerefMut};
 
 use super::load::waiters::SharedLoads;
@@ -72,7 +73,8 @@ impl<K, V> LockedShard<K, V> {
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
     #[inline]
     pub(super) fn lock_for_read(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
-        ReadGuard { state: self.state.lock(), _scope: DebugScope::new(address_of_cache(reaper)) }
+        let scope = Self::debug_scope(reaper);
+        ReadGuard { state: self.state.lock(), _scope: scope }
     }
 
     /// Locks, for a call that sets or removes a key: what a load in flight brings for it
@@ -91,12 +93,13 @@ impl<K, V> LockedShard<K, V> {
     /// Locks, for a call that sets or removes no key for a caller.
     #[inline]
     pub(super) fn lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Guard<'a, K, V> {
-        Guard {
-            state: self.state.lock(),
-            locked: self,
-            reaper,
-            _scope: DebugScope::new(address_of_cache(reaper)),
-        }
+        let scope = Self::debug_scope(reaper);
+        Guard { state: self.state.lock(), locked: self, reaper, _scope: scope }
+    }
+
+    #[inline]
+    fn debug_scope(reaper: &ReaperHandle) -> DebugScope {
+        DebugScope::new(address_of_cache(reaper), type_name::<(K, V)>())
     }
 
     /// Returns the tick before which the shard has nothing to do.

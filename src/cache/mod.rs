@@ -7,6 +7,8 @@ mod builder;
 mod clock;
 mod inner;
 pub(crate) mod load;
+#[cfg(debug_assertions)]
+mod lock_order;
 mod locked_shard;
 mod ops;
 mod reap;
