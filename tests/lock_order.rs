@@ -98,7 +98,7 @@ fn three_caches_in_a_circle() {
     let (a, b, c) = (plain(), plain(), plain());
     nest(&[&a, &b]);
     nest(&[&b, &c]);
-    let text = "cache 2 within one of cache 1, cache 3 within one of cache 2.";
+    let text = "cache 2 within one of cache 1, and cache 3 within one of cache 2.";
     assert_refused(|| nest(&[&c, &a]), text);
     assert_works(&[&a, &b, &c]);
     // Not only the innermost of those that are held counts.

@@ -145,8 +145,9 @@ fn message(edges: &Edges, path: &[usize], entry: &str) -> String {
          `Eq` or a value's `Clone`) of cache {last}, but earlier, maybe on another thread,"
     );
     let seen = |position: usize| &edges[&(path[position - 1], path[position])];
-    for (number, separator) in (2..=last).zip(std::iter::once("").chain(std::iter::repeat(","))) {
-        _ = write!(text, "{separator} cache {number} within one of cache {}", number - 1);
+    for number in 2..=last {
+        let joint = if number == 2 { "" } else { ", and" };
+        _ = write!(text, "{joint} cache {number} within one of cache {}", number - 1);
     }
     text += ". Threads that do so at once wait for each other for ever: call the caches in the same \
              order everywhere, or move the call outside the closure.";
@@ -237,7 +238,7 @@ mod tests {
         };
         let parts = [
             "cache 1 is called within a closure (or a key's `Eq` or a value's `Clone`) of cache 3",
-            "cache 2 within one of cache 1, cache 3 within one of cache 2.",
+            "cache 2 within one of cache 1, and cache 3 within one of cache 2.",
             "cache 1: `(A, A)`",
             "cache 2: `(B, B)`",
             "cache 3: `(C, C)`",
