@@ -58,6 +58,9 @@ pub enum BuildError {
         /// The TTL given.
         ttl: Duration,
     },
+    /// The cache was to go by [`SystemClock`](crate::SystemClock), as it does unless another
+    /// clock is given, on a target where the system has none: wasm32-unknown-unknown.
+    NoSystemClock,
     /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
     /// than the system's, by which the thread could not sleep.
     ReaperNeedsSystemClock,
@@ -134,6 +137,10 @@ impl fmt::Display for BuildError {
             Self::ResolutionTooFine => {
                 f.write_str("a resolution finer than a microsecond: give at least one microsecond")
             }
+            Self::NoSystemClock => f.write_str(
+                "this target has no system clock: give the builder another one by `clock`, \
+                 `ManualClock` or an implementation of `Clock`",
+            ),
             Self::ReaperNeedsSystemClock => f.write_str(
                 "`Reaper::Thread` sleeps by the system's clock: leave the clock out, or use \
                  `Reaper::Manual` and call `reap`",

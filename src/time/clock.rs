@@ -85,7 +85,9 @@ forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 /// - A cache whose resolution is finer than two steps of the coarse clock reads the precise
 ///   clock for both.
 ///
-/// On other systems there is only the precise clock.
+/// On other systems there is only the precise clock. On wasm32-unknown-unknown there is none:
+/// [`now`](Clock::now) panics, and no cache can be [built](crate::BuildError::NoSystemClock) with
+/// it.
 ///
 /// ```
 /// use punctual::{Clock, SystemClock};
