@@ -432,7 +432,11 @@ fn a_child_begins_with_no_order_of_locks() {
     };
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| while !is_over.load(SeqCst) && nest(&c, &d) {});
+        scope.spawn(|| {
+            while !is_over.load(SeqCst) {
+                assert!(nest(&c, &d));
+            }
+        });
         assert!(nest(&a, &b) && !nest(&b, &a));
         for _ in 0..20 {
             in_child(|| {

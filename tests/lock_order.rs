@@ -65,8 +65,10 @@ fn both_orders_of_two_caches() {
 /// By every closure that runs under a lock, and by calls that lock to write.
 #[test]
 fn whatever_the_calls_are() {
+    type Closure = fn(&Plain, &mut dyn FnMut());
+
     let _watchdog = Watchdog::start();
-    let closures: [fn(&Plain, &mut dyn FnMut()); 5] = [
+    let closures: [Closure; 5] = [
         |cache, call| _ = cache.read(&1, |_| call()),
         |cache, call| _ = cache.update(&1, |_| call()),
         |cache, call| cache.read_many(&[1], |_, _| call()),
