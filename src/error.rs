@@ -60,6 +60,9 @@ pub enum BuildError {
     },
     /// This system has no clock for [`BootClock`](crate::BootClock).
     NoBootClock,
+    /// The cache was to go by [`SystemClock`](crate::SystemClock), as it does unless another
+    /// clock is given, on a target where the system has none: wasm32-unknown-unknown.
+    NoSystemClock,
     /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
     /// than the system's, by which the thread could not sleep.
     ReaperNeedsSystemClock,
@@ -139,6 +142,10 @@ impl fmt::Display for BuildError {
             Self::NoBootClock => f.write_str(
                 "`BootClock` needs a clock that this system does not have: use `SystemClock`, which \
                  stands still while the machine is suspended, or a `Clock` of your own",
+            ),
+            Self::NoSystemClock => f.write_str(
+                "this target has no system clock: give the builder another one by `clock`, \
+                 `ManualClock` or an implementation of `Clock`",
             ),
             Self::ReaperNeedsSystemClock => f.write_str(
                 "`Reaper::Thread` sleeps by the system's clock: leave the clock out, or use \

@@ -9,6 +9,7 @@ use crate::footprint::Footprint;
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::{Geometry, Objective};
+use crate::time::clock::{BootClock, ClockSource};
 use crate::time::tick::Timebase;
 
 /// Due entries that one call frees besides its own work, if nothing else is
@@ -105,6 +106,20 @@ impl Settings {
                 largest_within(budget_bytes, |capacity| plan_for(capacity, Objective::Bytes))
             }
         }
+    }
+}
+
+/// Fails if a cache is to go by the system's clock where there is none.
+pub(crate) fn check_clock<D: ?Sized>(
+    clock: &ClockSource<D>,
+    has_system_clock: bool,
+) -> Result<(), BuildError> {
+    match clock {
+        ClockSource::SystemCoarse | ClockSource::SystemPrecise if !has_system_clock => {
+            Err(BuildError::NoSystemClock)
+        }
+        ClockSource::Boot if !BootClock::EXISTS => Err(BuildError::NoBootClock),
+        _ => Ok(()),
     }
 }
 
@@ -300,6 +315,31 @@ pub(crate) use common_setters;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_system_s_clock_needs_a_system() {
+        use crate::time::clock::{Clock, ManualClock, SystemClock};
+
+        struct Own;
+        impl Clock for Own {
+            fn now(&self) -> Duration {
+                Duration::ZERO
+            }
+        }
+        let boxed = |_| unreachable!();
+        let system: ClockSource<dyn Clock> = ClockSource::new(SystemClock, boxed);
+        let manual: ClockSource<dyn Clock> =
+            ClockSource::new(ManualClock::new(), |_| unreachable!());
+        let own: ClockSource<dyn Clock> = ClockSource::new(Own, |own| Box::new(own) as _);
+        let error = check_clock(&system, false).unwrap_err();
+        assert_eq!(error, BuildError::NoSystemClock);
+        assert!(error.to_string().contains("by `clock`"));
+        let precise: ClockSource<dyn Clock> = ClockSource::SystemPrecise;
+        assert_eq!(check_clock(&precise, false), Err(BuildError::NoSystemClock));
+        for (clock, has_system_clock) in [(&system, true), (&manual, false), (&own, false)] {
+            assert_eq!(check_clock(clock, has_system_clock), Ok(()));
+        }
+    }
 
     /// The capacity that a budget buys where so many entries cost so much.
     fn largest(budget_bytes: usize, cost: impl Fn(usize) -> usize) -> usize {

@@ -413,6 +413,47 @@ fn loading(cache: &Cache<u64, u64>, key: u64) -> LoadWait {
     }
 }
 
+/// What a child knows of the order of locks is its own: its parent's may be locked by a thread
+/// that the child lacks. Here one of the parent's is at it all the time.
+#[cfg(debug_assertions)]
+#[test]
+fn a_child_begins_with_no_order_of_locks() {
+    use std::sync::atomic::AtomicBool;
+
+    let _alone = ONE_AT_A_TIME.lock();
+    posix::alarm(2 * SECONDS_MAX);
+    let [a, b, c, d] = std::array::from_fn(|_| {
+        let cache: Cache<u64, u64> = Cache::new(10);
+        cache.insert(1, 1);
+        cache
+    });
+    let nest = |outer: &Cache<u64, u64>, inner: &Cache<u64, u64>| {
+        catch(|| outer.read(&1, |_| _ = inner.get(&1))).is_ok()
+    };
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(SeqCst) {
+                assert!(nest(&c, &d));
+            }
+        });
+        assert!(nest(&a, &b) && !nest(&b, &a));
+        for _ in 0..20 {
+            in_child(|| {
+                must!(nest(&b, &a) && !nest(&a, &b) && nest(&b, &a));
+                in_child(|| must!(nest(&a, &b) && !nest(&b, &a)));
+                // Of what is dropped nothing is left, here either.
+                let own: Cache<u64, u64> = Cache::new(10);
+                must!(nest(&a, &own));
+                drop(own);
+                must!(!nest(&a, &b));
+            });
+        }
+        assert!(nest(&a, &b) && !nest(&b, &a));
+        is_over.store(true, SeqCst);
+    });
+}
+
 /// Loads of futures go on in the child, and end no load but their own.
 #[cfg(feature = "async")]
 #[test]

@@ -18,11 +18,12 @@ use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{self, ReaperThread, process_reaper};
 use crate::removal::RemovalCause;
-use crate::settings::{Settings, common_setters};
+use crate::settings::{Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::shim::AtomicBool;
+use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource, Timescale};
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
@@ -86,7 +87,7 @@ impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
     /// # Panics
     ///
     /// Where [`Builder::build`] returns an error: if the capacity is zero, the memory cannot be
-    /// allocated, or the reaper's thread cannot be started.
+    /// allocated, the reaper's thread cannot be started, or the system has no clock.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         match Self::builder().capacity(capacity).build() {
@@ -215,7 +216,6 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn resolve_reaper(&self) -> Result<Reaper, BuildError> {
-        self.clock.check()?;
         match (self.reaper, self.clock.timescale()) {
             (Some(Reaper::Thread), None) => Err(BuildError::ReaperNeedsSystemClock),
             (Some(reaper), _) => Ok(reaper),
@@ -225,6 +225,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+        check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
         self.resolve_reaper()?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
@@ -264,7 +265,8 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
     /// # Errors
     ///
     /// A [`BuildError`] that says what to change, if the configuration is
-    /// impossible, the memory cannot be allocated or the reaper's thread cannot be started.
+    /// impossible, the memory cannot be allocated, the reaper's thread cannot be started or the
+    /// system has no clock.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let mode = self.resolve_reaper()?;
         let inner = self.allocate((mode == Reaper::Thread).then(process_reaper))?;

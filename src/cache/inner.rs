@@ -7,6 +7,8 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use super::load::waiters::{HasLoads, SharedLoads};
+#[cfg(debug_assertions)]
+use super::lock_order;
 use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
 use crate::footprint::Footprint;
@@ -109,7 +111,19 @@ impl<K, V, S> Drop for CloseOnDrop<K, V, S> {
             self.inner.is_closed.store(true, Ordering::Relaxed);
             thread.unregister(&cache);
         }
+        // No closure of this cache can run any more: within one of another cache, it may be
+        // closed in any order.
+        #[cfg(debug_assertions)]
+        lock_order::forget(self.inner.address());
         self.inner.close();
+    }
+}
+
+/// Closing the cache has locked it, perhaps within another one's closure.
+#[cfg(debug_assertions)]
+impl<K, V, S> Drop for Inner<K, V, S> {
+    fn drop(&mut self) {
+        lock_order::forget(self.address());
     }
 }
 

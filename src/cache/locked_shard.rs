@@ -12,6 +12,7 @@
 //! - If the shard's next event becomes earlier than the reaper means to come, it is told so
 //!   before the lock is released.
 
+use std::any::type_name;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -79,7 +80,8 @@ impl<K, V> LockedShard<K, V> {
     /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
     #[inline]
     pub(super) fn lock_for_read(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
-        ReadGuard { state: self.state.lock(), _scope: DebugScope::new(address_of_cache(reaper)) }
+        let scope = Self::debug_scope(reaper);
+        ReadGuard { state: self.state.lock(), _scope: scope }
     }
 
     /// Locks, for a call that sets or removes a key: what a load in flight brings for it
@@ -98,12 +100,13 @@ impl<K, V> LockedShard<K, V> {
     /// Locks, for a call that sets or removes no key for a caller.
     #[inline]
     pub(super) fn lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Guard<'a, K, V> {
-        Guard {
-            state: self.state.lock(),
-            locked: self,
-            reaper,
-            _scope: DebugScope::new(address_of_cache(reaper)),
-        }
+        let scope = Self::debug_scope(reaper);
+        Guard { state: self.state.lock(), locked: self, reaper, _scope: scope }
+    }
+
+    #[inline]
+    fn debug_scope(reaper: &ReaperHandle) -> DebugScope {
+        DebugScope::new(address_of_cache(reaper), type_name::<(K, V)>())
     }
 
     /// Notes the number under which the reaper knows the shard.

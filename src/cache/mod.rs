@@ -7,6 +7,8 @@ mod builder;
 mod clock;
 mod inner;
 pub(crate) mod load;
+#[cfg(debug_assertions)]
+mod lock_order;
 mod locked_shard;
 mod ops;
 mod reap;
@@ -89,7 +91,11 @@ use load::ticket::Lookup;
 ///   [`for_each`](Self::for_each) run under the lock of one shard, and must not call the
 ///   cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
 ///   and `Clone` it panics in debug builds, and may deadlock in release builds.
-/// - Closures of two caches that call each other's cache from two threads may deadlock.
+/// - They may call other caches, if all threads do so in one order. If a thread calls cache B in
+///   a closure (or `Eq`, or `Clone`) of cache A, and another one A in one of B, each may hold the
+///   lock that the other waits for: they deadlock. So may longer circles. In debug builds, a call
+///   that would close such a circle panics and says so, even if the other calls were long ago and
+///   by the same thread; in release builds nothing is checked.
 /// - A panic in any of it reaches the caller and leaves the cache consistent; of several in
 ///   one call, the first. On the reaper's thread the panic hook reports it and the work goes
 ///   on.
@@ -180,7 +186,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `read` calls the cache.
+    /// If `read` calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
     pub fn read<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -204,7 +211,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `update` calls the cache.
+    /// If `update` calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
     #[doc(alias = "get_mut")]
     #[doc(alias = "and_upsert_with")]
     pub fn update<Q, R>(&self, key: &Q, update: impl FnOnce(&mut V) -> R) -> Option<R>
@@ -359,7 +367,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `each` calls the cache. The iterator may.
+    /// If `each` calls the cache, which the iterator may; in debug builds also if it calls other
+    /// caches [out of order](Self#callers-code).
     #[doc(alias = "get_many")]
     pub fn read_many<'a, Q, I>(&self, keys: I, each: impl FnMut(usize, Option<&V>))
     where
@@ -919,7 +928,8 @@ impl<K, V, S> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `visit` calls the cache.
+    /// If `visit` calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
     #[doc(alias = "iter")]
     pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
         self.inner.begin_call();
@@ -944,7 +954,8 @@ impl<K, V, S> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `keep` calls the cache.
+    /// If `keep` calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
     #[doc(alias = "invalidate_entries_if")]
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.inner.begin_call();

@@ -51,19 +51,37 @@ impl Drop for LockedScope {
 }
 
 /// The scope of every lock in debug builds, where it also detects calls from a key's `Eq`
-/// or a value's `Clone`. In release builds it is nothing.
+/// or a value's `Clone`, and [orders of locks](super::lock_order) that may deadlock. In release
+/// builds it is nothing.
 #[derive(Debug)]
 #[cfg_attr(debug_assertions, expect(dead_code, reason = "held for its `Drop`"))]
 pub(crate) struct DebugScope(#[cfg(debug_assertions)] LockedScope);
 
 impl DebugScope {
+    /// The scope of a lock of a cache whose entries are of that type; before it is locked, so
+    /// that a panic leaves no lock held.
     #[inline]
     #[cfg_attr(not(debug_assertions), expect(unused_variables))]
-    pub(crate) fn new(cache: usize) -> Self {
+    pub(crate) fn new(cache: usize, entry: &'static str) -> Self {
+        #[cfg(debug_assertions)]
+        let scope = LockedScope::new(cache);
+        #[cfg(debug_assertions)]
+        note_order(cache, entry);
         Self(
             #[cfg(debug_assertions)]
-            LockedScope::new(cache),
+            scope,
         )
+    }
+}
+
+/// Notes the order in which this thread locks the cache of the innermost scope.
+#[cfg(debug_assertions)]
+fn note_order(cache: usize, entry: &'static str) {
+    let outer = DEPTH.with(Cell::get) - 1;
+    if outer > 0 {
+        let held: [usize; NESTING_MAX] =
+            CACHES.with(|caches| std::array::from_fn(|position| caches[position].get()));
+        super::lock_order::note(&held[..outer], cache, entry);
     }
 }
 

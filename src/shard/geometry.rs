@@ -20,8 +20,9 @@ const FILL_BEFORE_EVICTION: f64 = 0.99;
 /// normal distribution below has thinner tails than the binomial one.
 const OVERFLOW_PROBABILITY: f64 = 0.0005;
 
-/// More entries than any machine holds. Up to here no product in this file overflows.
-const CAPACITY_MAX: usize = 1 << (usize::BITS / 2 + 3);
+/// More entries than any machine holds; of 32 bits, 33 million. Up to here no product in this
+/// file overflows.
+const CAPACITY_MAX: usize = 1 << if usize::BITS < 64 { 25 } else { 35 };
 
 /// Of the hash, 32 bits choose the shard: up to here each shard gets 256 of their values or
 /// more.
@@ -307,11 +308,29 @@ mod tests {
                 ],
             ),
         ] {
+            if capacity > CAPACITY_MAX {
+                continue;
+            }
             let shapes = objectives.map(|objective| {
                 let shape = Geometry::new(capacity, None, objective).unwrap();
                 (shape.shards, shape.slots_per_shard, shape.buckets_log2)
             });
             assert_eq!(shapes, expected, "{capacity}");
+        }
+    }
+
+    #[test]
+    fn the_largest_capacity_has_a_shape() {
+        for shards in [None, Some(3), Some(1_000), Some(usize::MAX)] {
+            for objective in [Objective::Bytes, Objective::Threads(1), Objective::Threads(128)] {
+                let shape = |capacity| Geometry::new(capacity, shards, objective);
+                match shape(CAPACITY_MAX) {
+                    Ok(largest) => assert!(largest.capacity() >= CAPACITY_MAX, "{largest:?}"),
+                    Err(error) => assert!(shards == Some(3) || shards == Some(1_000), "{error}"),
+                }
+                assert!(shape(CAPACITY_MAX + 1).is_err());
+                assert!(shape(usize::MAX).is_err());
+            }
         }
     }
 

@@ -192,7 +192,7 @@ mod tests {
         let shard = |h: KeyHash| h.shard(16) as u64;
         let bucket_low = |h: KeyHash| h.slot_hash().table_hash(0);
         let bucket_high = |h: KeyHash| h.slot_hash().table_hash(0) >> 10;
-        let tag = |h: KeyHash| h.slot_hash().table_hash(0) >> 57;
+        let tag = |h: KeyHash| h.slot_hash().table_hash(0) >> TABLE_TAG_SHIFT;
         let ghost_bucket = |h: KeyHash| h.slot_hash().permuted() >> 20;
         let fingerprint = |h: KeyHash| h.slot_hash().permuted();
         let sample = |h: KeyHash| u64::from(h.sample());
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(highest.table_hash(SlotHash::bucket_shift(10)), (1 << 17) - 1);
         assert_eq!(highest.table_hash(SlotHash::bucket_shift(20)), ((1 << 17) - 1) << 3);
         let tagged = SlotHash::from_bits(5 << BUCKET_BITS | 1);
-        assert_eq!(tagged.table_hash(SlotHash::bucket_shift(20)), 5 << TAG_SHIFT | 1 << 3);
+        assert_eq!(tagged.table_hash(SlotHash::bucket_shift(20)), 5 << TABLE_TAG_SHIFT | 1 << 3);
     }
 
     /// Where a `usize` has 32 bits, hashbrown looks for the tag further down.

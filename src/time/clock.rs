@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::tick::{Moment, Timebase};
 use super::tsc_clock::max_lag;
-use crate::error::BuildError;
 
 /// A source of time for a cache.
 ///
@@ -87,7 +86,9 @@ forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 /// - A cache whose resolution is finer than two steps of the coarse clock reads the precise
 ///   clock for both.
 ///
-/// On other systems there is only the precise clock.
+/// On other systems there is only the precise clock. On wasm32-unknown-unknown there is none:
+/// [`now`](Clock::now) panics, and no cache can be [built](crate::BuildError::NoSystemClock) with
+/// it.
 ///
 /// ```
 /// use punctual::{Clock, SystemClock};
@@ -444,14 +445,6 @@ impl<D: Clock + ?Sized> ClockSource<D> {
                 let lag = clock.lag();
                 Timebase::new(resolution, lag, lag)
             }
-        }
-    }
-
-    /// Returns an error if this system has no such clock.
-    pub(crate) fn check(&self) -> Result<(), BuildError> {
-        match self {
-            Self::Boot if !BootClock::EXISTS => Err(BuildError::NoBootClock),
-            _ => Ok(()),
         }
     }
 

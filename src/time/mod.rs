@@ -25,3 +25,7 @@ pub(crate) mod tick;
 pub(crate) mod tsc;
 pub(crate) mod tsc_clock;
 pub(crate) mod ttl;
+
+/// Whether the system has a clock. On wasm32-unknown-unknown there is no system: reading std's
+/// clock panics.
+pub(crate) const HAS_SYSTEM_CLOCK: bool = !cfg!(all(target_family = "wasm", target_os = "unknown"));

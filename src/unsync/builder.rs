@@ -9,10 +9,11 @@ use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::removal::RemovalCause;
-use crate::settings::{Settings, common_setters};
+use crate::settings::{Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
+use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource};
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
@@ -69,8 +70,8 @@ impl<K, V> Cache<K, V> {
     ///
     /// # Panics
     ///
-    /// Where [`Builder::build`] returns an error: if the capacity is zero, or the memory
-    /// cannot be allocated.
+    /// Where [`Builder::build`] returns an error: if the capacity is zero, the memory cannot be
+    /// allocated, or the system has no clock.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         match Self::builder().capacity(capacity).build() {
@@ -155,7 +156,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Errors
     ///
     /// A [`BuildError`] that says what to change, if the configuration is
-    /// impossible or the memory cannot be allocated.
+    /// impossible, the memory cannot be allocated or the system has no clock.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         let (geometry, footprint) = self.plan()?;
         BuildError::probe(footprint.total())?;
@@ -182,7 +183,7 @@ impl<K, V, S> Builder<K, V, S> {
     }
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
-        self.clock.check()?;
+        check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         self.settings.plan::<K, V>(
             size_of::<Shard<K, V>>(),

@@ -11,7 +11,7 @@ use super::in_flight::{End, LoadId, Loader, thread_number};
 use super::key::LoadKey;
 use super::leading::{Claimed, IfDropped, Leading, Sharing};
 use super::nested::{NestedLoadScope, assert_not_nested};
-use super::waiters::{HasLoads as _, Waiting};
+use super::waiters::{HasLoads as _, WaitLimit, Waiting};
 use crate::cache::inner::Inner;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
@@ -75,7 +75,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
                 Found::Leader(leading) => break leading,
                 Found::Follower(load) => load,
             };
-            let end = Waiting::new(self, hash, load).wait(None).expect("there is no deadline");
+            let waiting = Waiting::new(self, hash, load);
+            let end = waiting.wait(WaitLimit::Never).expect("there is no limit");
             match if_leader_fails.then(end) {
                 Then::LookAgain => {}
                 Then::LoadAlone => loader = None,

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::in_flight::{End, LoadId};
-use super::waiters::{HasLoads, Waiting};
+use super::waiters::{HasLoads, WaitLimit, Waiting};
 use crate::shard::key_hash::KeyHash;
+use crate::time::HAS_SYSTEM_CLOCK;
 
 /// How a load ended that a [`LoadWait`] waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,15 +76,16 @@ impl LoadWait {
     }
 
     /// Blocks the thread until the load has ended, or for `at_most` that time. Returns at once if
-    /// it has ended already. [`Duration::MAX`] waits without a limit.
+    /// it has ended already. [`Duration::MAX`] waits without a limit. Where there is no clock to
+    /// wait by, on wasm32-unknown-unknown, any less does not wait.
     ///
     /// # Panics
     ///
-    /// In a closure that runs under one of the cache's locks, where it would deadlock.
+    /// In a closure that runs under one of the cache's locks, where it would deadlock; and if it
+    /// would have to wait without a limit where there are no threads.
     pub fn wait(self, at_most: Duration) -> LoadEnd {
-        // One that is too far ahead for the clock never comes.
-        let deadline = Instant::now().checked_add(at_most);
-        self.waiting.wait(deadline).map_or(LoadEnd::TimedOut, LoadEnd::new)
+        let limit = WaitLimit::after(at_most, HAS_SYSTEM_CLOCK);
+        self.waiting.wait(limit).map_or(LoadEnd::TimedOut, LoadEnd::new)
     }
 }
 

@@ -196,19 +196,19 @@ impl SharedLoads {
     }
 
     /// Blocks until the load has ended that this caller follows. Returns how; `None` if it has
-    /// not by `deadline`.
+    /// not within the limit.
     ///
     /// # Panics
     ///
     /// If it would wait for itself.
-    pub(in crate::cache) fn wait(&self, load: LoadId, deadline: Option<Instant>) -> Option<End> {
+    pub(in crate::cache) fn wait(&self, load: LoadId, limit: WaitLimit) -> Option<End> {
         let queue = queue_of(load);
         let mut table = self.lock();
         loop {
             if let Some(end) = table.loads.end_of(load) {
                 return Some(end);
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = limit.left();
             if left == Some(Duration::ZERO) {
                 return None;
             }
@@ -216,6 +216,11 @@ impl SharedLoads {
                 !table.loads.is_own(load, thread_number()),
                 "punctual: recursive load: a loader waits for its own key (or one of the same \
                  hash), which would deadlock"
+            );
+            assert!(
+                has_threads(),
+                "punctual: this waits for a load, which would deadlock: there is no other thread \
+                 to end it; await it instead, or wait for no time"
             );
             table.threads[queue] += 1;
             table = match left {
@@ -308,6 +313,43 @@ impl SharedLoads {
     }
 }
 
+/// For how long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cache) enum WaitLimit {
+    Never,
+    At(Instant),
+    /// Do not wait.
+    Now,
+}
+
+impl WaitLimit {
+    /// Returns the limit of a wait for `at_most` that time, from now.
+    pub(in crate::cache) fn after(at_most: Duration, has_system_clock: bool) -> Self {
+        match at_most {
+            Duration::MAX => Self::Never,
+            // Without a clock, nobody could tell when the time is up.
+            Duration::ZERO => Self::Now,
+            _ if !has_system_clock => Self::Now,
+            // One that is too far ahead for the clock never comes.
+            _ => Instant::now().checked_add(at_most).map_or(Self::Never, Self::At),
+        }
+    }
+
+    /// Returns what is left of the time; `None` without a limit.
+    fn left(self) -> Option<Duration> {
+        match self {
+            Self::Never => None,
+            Self::At(deadline) => Some(deadline.saturating_duration_since(Instant::now())),
+            Self::Now => Some(Duration::ZERO),
+        }
+    }
+}
+
+/// Returns whether there can be another thread. Where not, std panics if this one is to block.
+fn has_threads() -> bool {
+    !cfg!(all(target_family = "wasm", target_os = "unknown", not(target_feature = "atomics")))
+}
+
 /// One caller's wait for the load that it follows. Drops its waker with it.
 #[derive(Debug)]
 pub(in crate::cache) struct Waiting<H: Deref<Target: HasLoads>> {
@@ -322,14 +364,14 @@ impl<H: Deref<Target: HasLoads>> Waiting<H> {
         Self { cache, hash, load, waker: None }
     }
 
-    /// Blocks until the load has ended. Returns how; `None` if it has not by `deadline`.
+    /// Blocks until the load has ended. Returns how; `None` if it has not within the limit.
     ///
     /// # Panics
     ///
     /// If the thread is in callers' code that runs under a lock of the cache.
-    pub(in crate::cache) fn wait(self, deadline: Option<Instant>) -> Option<End> {
+    pub(in crate::cache) fn wait(self, limit: WaitLimit) -> Option<End> {
         self.cache.begin_call();
-        self.cache.loads_of(self.hash).wait(self.load, deadline)
+        self.cache.loads_of(self.hash).wait(self.load, limit)
     }
 
     /// Returns how the load ended. If it is in flight, keeps the waker instead of the one
@@ -372,5 +414,24 @@ impl<H: Deref<Target: HasLoads>> Drop for Waiting<H> {
         let mut panics = FirstPanic::default();
         panics.drop(removed);
         panics.resume_unless_unwinding();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_clock_nobody_waits_for_a_time() {
+        let second = Duration::from_secs(1);
+        assert_eq!(WaitLimit::after(second, false), WaitLimit::Now);
+        assert!(matches!(WaitLimit::after(second, true), WaitLimit::At(_)));
+        for has_system_clock in [false, true] {
+            let after = |at_most| WaitLimit::after(at_most, has_system_clock);
+            assert_eq!(after(Duration::MAX), WaitLimit::Never);
+            assert_eq!(after(Duration::ZERO), WaitLimit::Now);
+        }
+        assert_eq!(WaitLimit::Now.left(), Some(Duration::ZERO));
+        assert_eq!(WaitLimit::Never.left(), None);
     }
 }
