@@ -53,6 +53,11 @@ const BYTES_PER_ENTRY_FOR_THREADS: f64 = 46.0;
 /// worst one in four calls finds its lock taken.
 const SHARDS_PER_THREAD: usize = 4;
 
+/// By which the bytes of a shape are estimated: those of a slot of a `u64 → u64` cache, and those
+/// of a shard besides what its slots need.
+const SLOT_BYTES: usize = 32;
+const SHARD_BYTES: usize = 3_800;
+
 /// What matters most in the choice of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Objective {
@@ -111,8 +116,12 @@ impl Geometry {
         }
         // From the number wanted downwards, so that the first shape that qualifies has the
         // most locks. Cost is no monotonic function of the number: more shards need more
-        // spare slots, but a few more may halve the tables. So each is tried.
-        (cheapest.shards + 1..=wanted.min(capacity))
+        // spare slots, but a few more may halve the tables. So each is tried, unless the shards
+        // by themselves are too dear: that is all that a small cache takes time for.
+        let spare_bytes =
+            capacity.saturating_mul(BYTES_PER_ENTRY_FOR_THREADS as usize - SLOT_BYTES);
+        let wanted = wanted.min(capacity).min(spare_bytes / SHARD_BYTES);
+        (cheapest.shards + 1..=wanted)
             .rev()
             .filter_map(|shards| Self::with_shards(capacity, shards, LOAD_PERCENT))
             .filter(|geometry| geometry.has_enough_slack(capacity))
@@ -156,9 +165,14 @@ impl Geometry {
     /// the capacity, if keys spread evenly enough over that many.
     fn with_tables(capacity: usize, buckets_log2: u32) -> Option<Self> {
         let entries_max = (1usize << buckets_log2) / 8 * 7 * LOAD_PERCENT / 100;
-        // The more shards, the fewer slots each needs, so the number can be bisected.
-        let mut too_few = capacity.div_ceil(entries_max) - 1;
-        let mut enough = 2 * (too_few + 1);
+        let fewest = capacity.div_ceil(entries_max);
+        // More shards need more spare slots each, in proportion, so they are not even tried.
+        if slots_needed(capacity, fewest) > slots_max(capacity, fewest) {
+            return None;
+        }
+        // The more shards, the fewer slots each needs, so the number can be bisected. A quarter
+        // more of them would have more spare slots than are allowed.
+        let (mut too_few, mut enough) = (fewest - 1, fewest + fewest / 4 + 1);
         while enough - too_few > 1 {
             let middle = usize::midpoint(too_few, enough);
             if slots_needed(capacity, middle) <= entries_max {
@@ -176,7 +190,7 @@ impl Geometry {
     /// [`SPARE_PERCENT_MAX`].
     fn with_shards(capacity: usize, shards: usize, load_percent: usize) -> Option<Self> {
         let share = capacity.div_ceil(shards);
-        let slots_max = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
+        let slots_max = slots_max(capacity, shards);
         let slots_per_shard = slots_needed(capacity, shards).min(slots_max).max(share);
         (slots_per_shard <= SlotId::COUNT_MAX).then(|| Self {
             shards,
@@ -193,10 +207,8 @@ impl Geometry {
     /// Estimates the bytes an entry of a `u64 → u64` cache, by which shapes are compared
     /// before any of them is built.
     fn bytes_per_entry(&self, capacity: usize) -> f64 {
-        const SLOT_BYTES: usize = 32;
         const BUCKET_BYTES: usize = 5;
         const EVICTION_EIGHTHS: usize = 27;
-        const SHARD_BYTES: usize = 3_800;
         // The chooser, which only the first shard has.
         const SAMPLED_EIGHTHS: usize = 3;
         let shard_bytes = self.slots_per_shard * SLOT_BYTES
@@ -206,6 +218,12 @@ impl Geometry {
         let chooser_bytes = self.slots_per_shard * SAMPLED_EIGHTHS / 8;
         (self.shards * shard_bytes + chooser_bytes) as f64 / capacity as f64
     }
+}
+
+/// Returns the most slots that each shard may have, which is at least its share.
+fn slots_max(capacity: usize, shards: usize) -> usize {
+    let slots_max = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
+    slots_max.max(capacity.div_ceil(shards))
 }
 
 /// Returns the slots that each shard needs to hold [`FILL_BEFORE_EVICTION`] of the capacity

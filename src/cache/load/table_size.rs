@@ -61,11 +61,21 @@ impl TableSize {
         // What is too large by itself is so by choice: of the shards, say.
         let room_bytes =
             BYTES_PER_ENTRY.saturating_mul(capacity).checked_sub(other_bytes).unwrap_or(usize::MAX);
-        (LOADS_BOUNDED_MIN..=loads)
-            .rev()
-            .map(sized)
-            .find(|size| shards.saturating_mul(size.heap_bytes()) <= room_bytes)
-            .unwrap_or(sized(LOADS_BOUNDED_MIN))
+        let fits = |loads| shards.saturating_mul(sized(loads).heap_bytes()) <= room_bytes;
+        if fits(loads) {
+            return sized(loads);
+        }
+        // The most that fit, or the least number.
+        let (mut fitting, mut too_many) = (LOADS_BOUNDED_MIN, loads);
+        while too_many - fitting > 1 {
+            let middle = usize::midpoint(fitting, too_many);
+            if fits(middle) {
+                fitting = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        sized(fitting)
     }
 
     fn shared_out(loads: usize, writes: usize, shards: usize) -> Self {
@@ -83,6 +93,9 @@ impl TableSize {
 /// Bernstein's inequality: a binomial variable of that variance exceeds its mean by more than
 /// `above` with at most [`OVERFLOW_PROBABILITY`], over all shards.
 fn share(count: usize, shards: usize) -> usize {
+    if shards == 1 {
+        return count;
+    }
     let (keys, part) = (count as f64, 1.0 / shards as f64);
     let variance = keys * part * (1.0 - part);
     let log = (shards as f64 / OVERFLOW_PROBABILITY).ln();
