@@ -134,7 +134,7 @@ impl<K, V> Shard<K, V> {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
             index_bytes: geometry.shards.saturating_mul(index_bytes),
             wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
-            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots)?,
+            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots),
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
             loads_bytes: 0,
         })
