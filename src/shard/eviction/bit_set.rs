@@ -103,13 +103,26 @@ impl HierarchicalBitSet {
 
     #[inline]
     fn at_or_after(&self, from: usize) -> Option<SlotId> {
-        let (mut bit, mut start) = (from, 0);
-        for (level, &end) in self.ends.iter().enumerate() {
-            let place = start + bit / WORD_BITS;
-            if place >= end as usize {
-                return None;
-            }
-            let word = self.words[place] & (u64::MAX << (bit % WORD_BITS));
+        let place = from / WORD_BITS;
+        if place >= self.ends[0] as usize {
+            return None;
+        }
+        let word = self.words[place] & (u64::MAX << (from % WORD_BITS));
+        if word == 0 {
+            return self.in_words_from(place + 1);
+        }
+        Some(SlotId::new(place * WORD_BITS + word.trailing_zeros() as usize))
+    }
+
+    /// Returns the first member in the words of the lowest level from this one on, which the
+    /// levels above find.
+    #[inline(never)]
+    fn in_words_from(&self, first: usize) -> Option<SlotId> {
+        let mut bit = first;
+        for level in 1..LEVELS {
+            let (start, end) = (self.ends[level - 1] as usize, self.ends[level] as usize);
+            let word = *self.words[start..end].get(bit / WORD_BITS)?;
+            let word = word & (u64::MAX << (bit % WORD_BITS));
             if word != 0 {
                 let mut found = bit / WORD_BITS * WORD_BITS + word.trailing_zeros() as usize;
                 for below in (0..level).rev() {
@@ -120,7 +133,6 @@ impl HierarchicalBitSet {
                 return Some(SlotId::new(found));
             }
             bit = bit / WORD_BITS + 1;
-            start = end as usize;
         }
         None
     }
