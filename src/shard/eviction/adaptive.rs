@@ -106,7 +106,7 @@ impl AdaptiveGroup {
 
     /// Returns the bytes that the first shard's policy requests beyond those of the others.
     pub(crate) fn heap_bytes(slots: usize) -> usize {
-        let (shadow_slots, _) = Sampler::for_shard(slots).shadow_slots(slots);
+        let (shadow_slots, _) = shadow_slots(slots);
         SELECTION_BYTES + size_of::<Chooser>() + CANDIDATES.len() * Shadow::heap_bytes(shadow_slots)
     }
 }
@@ -175,33 +175,40 @@ impl DerefMut for Adaptive {
 /// Picks the keys that the shadows observe, by their sample bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampler {
-    /// Of 256 keys.
-    picked: u16,
+    /// Those below are picked, see [`KeyHash::sample_first`].
+    limit: u32,
 }
 
 impl Sampler {
     /// Picks no key.
-    pub(crate) const NONE: Self = Self { picked: 0 };
+    pub(crate) const NONE: Self = Self { limit: 0 };
 
     /// Returns a sampler that picks the part of the keys that a shadow of at least
     /// [`SHADOW_SLOTS_MIN`] slots is of a shard's; all keys if the shard has fewer.
     fn for_shard(slots: usize) -> Self {
-        Self { picked: (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u16 }
-    }
-
-    /// Returns the number of a shadow's slots, which is the same part of the shard's. Of a shard
-    /// so large that this would be too many, it is a 2^n-th of it, and `n`: of the keys that are
-    /// picked, the shadows observe only that part.
-    fn shadow_slots(self, slots: usize) -> (usize, u32) {
-        let shadow_slots = slots * usize::from(self.picked) / 256;
-        let thinned_log2 = (shadow_slots / SHADOW_SLOTS_MIN).max(1).ilog2();
-        (shadow_slots >> thinned_log2, thinned_log2)
+        // No key has all 32 bits set, so this limit picks all.
+        let limit = picked_of_256(slots) << (u32::BITS - u8::BITS);
+        Self { limit: limit.min(u32::MAX.into()) as u32 }
     }
 
     #[inline]
     pub(crate) fn picks(self, hash: KeyHash) -> bool {
-        u16::from(hash.sample()) < self.picked
+        hash.sample_first() < self.limit
     }
+}
+
+/// Returns how many of 256 keys are shown to the shadows.
+fn picked_of_256(slots: usize) -> u64 {
+    (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u64
+}
+
+/// Returns the number of a shadow's slots, which is the same part of the shard's. Of a shard so
+/// large that this would be too many, it is a 2^n-th of it, and `n`: of the keys that are picked,
+/// the shadows observe only that part.
+fn shadow_slots(slots: usize) -> (usize, u32) {
+    let shadow_slots = slots * picked_of_256(slots) as usize / 256;
+    let thinned_log2 = (shadow_slots / SHADOW_SLOTS_MIN).max(1).ilog2();
+    (shadow_slots >> thinned_log2, thinned_log2)
 }
 
 /// The shadows of the candidates, and their scores.
@@ -217,7 +224,7 @@ struct Chooser {
 
 impl Chooser {
     fn new(slots: usize) -> Result<Self, BuildError> {
-        let (slots, thinned_log2) = Sampler::for_shard(slots).shadow_slots(slots);
+        let (slots, thinned_log2) = shadow_slots(slots);
         let [a, b, c, d] = CANDIDATES.map(|parameters| Shadow::new(slots, parameters));
         Ok(Self { shadows: [a?, b?, c?, d?], scores: [0; CANDIDATES.len()], thinned_log2 })
     }
@@ -471,8 +478,7 @@ mod tests {
     #[test]
     fn shadows_are_miniatures_of_the_shard() {
         for slots in (1..40_000).chain([1 << 20, SlotId::COUNT_MAX]) {
-            let sampler = Sampler::for_shard(slots);
-            let (shadow_slots, _) = sampler.shadow_slots(slots);
+            let (shadow_slots, _) = shadow_slots(slots);
             assert!(shadow_slots >= slots.min(SHADOW_SLOTS_MIN), "{slots}: {shadow_slots}");
             assert!(shadow_slots < 2 * SHADOW_SLOTS_MIN, "{slots}: {shadow_slots}");
         }
