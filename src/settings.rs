@@ -112,21 +112,23 @@ impl Settings {
 ///
 /// The footprint is nearly a straight line, with steps where tables double: the line from a
 /// capacity that fits to one that does not leads close to the largest. Now and then the footprint
-/// shrinks a little as the capacity grows, where keys begin to spread evenly enough over one shard
-/// more. So some capacities above what is found are tried, too.
+/// steps down as the capacity grows, where keys begin to spread evenly enough over one shard more.
+/// So a larger capacity is looked for from above, too.
 fn largest_within(
     budget_bytes: usize,
     plan: impl Fn(usize) -> Result<(Geometry, Footprint), BuildError>,
 ) -> Result<(Geometry, Footprint), BuildError> {
-    /// Parts of the capacity: as close to the largest is close enough, and as far apart are the
-    /// larger ones to be tried.
-    const CLOSE: usize = 400;
-    const APART: usize = 200;
-    const TRIED: usize = 10;
+    /// It is close enough to be below the largest by this part of the capacity.
+    const CLOSE: usize = 200;
+    /// The other searches begin so far above, and take so many steps.
+    const ABOVE: [usize; 2] = [8, 24];
+    const STEPS: usize = 10;
 
+    // What cannot be planned takes more than any budget.
     let total = |capacity| plan(capacity).map_or(usize::MAX, |(_, footprint)| footprint.total());
+    let fits = |bytes| bytes <= budget_bytes && bytes < usize::MAX;
     let needed_bytes = plan(1)?.1.total();
-    if needed_bytes > budget_bytes {
+    if !fits(needed_bytes) {
         return Err(BuildError::BudgetTooSmall { budget_bytes, needed_bytes });
     }
     let (mut fitting, mut fitting_bytes) = (1, needed_bytes);
@@ -142,15 +144,40 @@ fn largest_within(
         halves = !halves;
         let capacity = fitting + above.clamp(1, gap - 1);
         let bytes = total(capacity);
-        if bytes <= budget_bytes {
+        if fits(bytes) {
             (fitting, fitting_bytes) = (capacity, bytes);
         } else {
             (too_large, too_large_bytes) = (capacity, bytes);
         }
     }
-    let step = fitting / APART + 1;
-    let larger = (1..=TRIED).rev().map(|steps| fitting + steps * step);
-    plan(larger.into_iter().find(|&it| total(it) <= budget_bytes).unwrap_or(fitting))
+    for above in ABOVE {
+        let mut larger = fitting.saturating_add(fitting / above);
+        let mut bytes = total(larger);
+        for _ in 0..STEPS {
+            if larger <= fitting || fits(bytes) {
+                break;
+            }
+            // The line through zero leads close to where the budget is met, and not below.
+            let (mut cheap, cheap_bytes) = (larger, bytes);
+            larger = (larger as f64 * (budget_bytes as f64 / bytes as f64)) as usize;
+            bytes = total(larger);
+            if bytes > cheap_bytes {
+                // Unless the footprint steps down in between: then what is just above may fit.
+                while cheap - larger > 1 {
+                    let middle = usize::midpoint(cheap, larger);
+                    if total(middle) <= cheap_bytes { cheap = middle } else { larger = middle }
+                }
+                if fits(total(cheap)) {
+                    larger = cheap;
+                }
+                bytes = total(larger);
+            }
+        }
+        if fits(bytes) {
+            fitting = fitting.max(larger);
+        }
+    }
+    plan(fitting)
 }
 
 /// The methods that both builders have, for structs with a field `settings` and a method
