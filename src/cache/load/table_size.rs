@@ -18,9 +18,12 @@ const BYTES_PER_ENTRY: usize = 16;
 const OVERFLOW_PROBABILITY: f64 = 1e-5;
 
 /// The writes that the logs of all shards hold: what is written in 70 ms at 10,000 writes a
-/// second, but fewer in a very small cache.
+/// second.
 const WRITES_MIN: usize = 768;
-const WRITES_PER_LOAD_MAX: usize = 12;
+
+/// In a small cache this many an entry are enough: what was stored so long ago would have been
+/// evicted by now, unless it was used since.
+const WRITES_PER_ENTRY_MAX: usize = 2;
 
 /// Returns the writes that the logs of all shards hold, for so many loads, if there are many.
 fn writes_for(loads: usize) -> usize {
@@ -54,7 +57,7 @@ impl TableSize {
         let loads = (capacity / ENTRIES_PER_LOAD).clamp(LOADS_DEFAULT_MIN, LOADS_DEFAULT_MAX);
         if capacity < BOUNDED_FROM_ENTRIES {
             let loads = loads.min(capacity);
-            let writes = writes_for(loads).max(WRITES_MIN.min(WRITES_PER_LOAD_MAX * loads));
+            let writes = writes_for(loads).max(WRITES_MIN.min(WRITES_PER_ENTRY_MAX * capacity));
             return Self::shared_out(loads, writes, shards);
         }
         let sized = |loads| Self::shared_out(loads, writes_for(loads), shards);
