@@ -91,11 +91,12 @@ impl<K, V> Shard<K, V> {
         let policy = factory.policy(slots)?;
         // The wheel aborts where there is no memory, so try first.
         BuildError::probe(Wheel::heap_bytes(slots))?;
+        let wheel = Wheel::new(slots, now);
         Ok(Self {
             index: Index::new(geometry.buckets_log2)?,
             hits: 0,
             slots: Slots::new(slots)?,
-            wheel: Wheel::new(slots, now),
+            wheel,
             sampler: policy.sampler(slots),
             policy,
             counters: Counters::default(),

@@ -96,9 +96,10 @@ impl AdaptiveGroup {
         } else {
             BuildError::probe(SELECTION_BYTES)?;
             let selection = self.selection.insert(Selection::default());
+            let chooser = Chooser::new(slots)?;
             // `Box::new` aborts where there is no memory, so try first.
             BuildError::probe(size_of::<Chooser>())?;
-            (Selection::clone(selection), Some(Box::new(Chooser::new(slots)?)))
+            (Selection::clone(selection), Some(Box::new(chooser)))
         };
         let policy = S3Clock::new(slots, CANDIDATES[0])?;
         Ok(Adaptive { policy, selection, active: 0, chooser })

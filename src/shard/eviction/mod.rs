@@ -59,7 +59,7 @@ pub enum Eviction {
     S3Clock,
     /// The default: `S3Clock` with the best of four sets of parameters, chosen while the
     /// cache runs by simulating all four on a sample of the keys of one shard. As much
-    /// memory as `S3Clock`, and some 5 kB a cache for the simulations.
+    /// memory as `S3Clock`, and up to 5 kB a cache for the simulations.
     #[default]
     Adaptive,
 }
