@@ -26,7 +26,8 @@ impl HierarchicalBitSet {
     }
 
     fn ends(slots: usize) -> [u32; LEVELS] {
-        let (mut bits, mut end) = (slots, 0);
+        // One more, so that a hand which has passed the last slot is at a bit, too.
+        let (mut bits, mut end) = (slots + 1, 0);
         [(); LEVELS].map(|()| {
             // Above a single word there is no level.
             if bits > 1 || end == 0 {
@@ -98,15 +99,18 @@ impl HierarchicalBitSet {
     /// first of all. Reads no more than 14 words.
     #[inline]
     pub(crate) fn next_wrapping(&self, from: usize) -> Option<SlotId> {
-        self.at_or_after(from).or_else(|| self.at_or_after(0))
+        self.at_or_after(from).or_else(|| self.first())
+    }
+
+    #[inline(never)]
+    fn first(&self) -> Option<SlotId> {
+        self.at_or_after(0)
     }
 
     #[inline]
     fn at_or_after(&self, from: usize) -> Option<SlotId> {
         let place = from / WORD_BITS;
-        if place >= self.ends[0] as usize {
-            return None;
-        }
+        debug_assert!(place < self.ends[0] as usize, "{from} is beyond the last slot");
         let word = self.words[place] & (u64::MAX << (from % WORD_BITS));
         if word == 0 {
             return self.in_words_from(place + 1);

@@ -338,7 +338,8 @@ impl Wheel {
         self.levels.place(self.elapsed, deadline)
     }
 
-    #[inline]
+    // A call would pass the place through memory.
+    #[inline(always)]
     fn link(&mut self, timers: &mut impl Timers, id: TimerId, place: Place) {
         let Place { start, list, head } = place;
         let next = self.heads[head].replace(id);
