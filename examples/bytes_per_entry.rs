@@ -37,10 +37,10 @@ impl Row {
     pub(crate) fn of(asked: usize) -> Result<Self, BuildError> {
         let footprint = Cache::<u64, u64>::builder().capacity(asked).footprint()?;
         // Two numbers that the builder does not tell, from what it does tell: a
-        // cache of one entry has one slot and one wheel.
-        let smallest = Cache::<u64, u64>::builder().capacity(1).footprint()?;
-        let held = footprint.slots() / smallest.slots();
-        let shards = footprint.wheel() / smallest.wheel();
+        // cache of a thousand entries has as many slots and one wheel.
+        let thousand = Cache::<u64, u64>::builder().capacity(1_000).footprint()?;
+        let held = footprint.slots() / (thousand.slots() / 1_000);
+        let shards = footprint.wheel() / thousand.wheel();
         Ok(Self { asked, held, shards, footprint })
     }
 

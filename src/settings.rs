@@ -125,35 +125,74 @@ pub(crate) fn check_clock<D: ?Sized>(
 
 /// The largest capacity whose footprint fits, or one within a hundredth of it.
 ///
-/// Now and then the footprint shrinks a little as the capacity grows, where keys
-/// begin to spread evenly enough over one shard more. So after bisecting, all
-/// capacities that are a little larger are tried; of very many entries, some.
+/// The footprint is nearly a straight line, with steps where tables double: the line from a
+/// capacity that fits to one that does not leads close to the largest. Now and then the footprint
+/// steps down as the capacity grows, where keys begin to spread evenly enough over one shard more.
+/// So a larger capacity is looked for from above, too.
 fn largest_within(
     budget_bytes: usize,
     plan: impl Fn(usize) -> Result<(Geometry, Footprint), BuildError>,
 ) -> Result<(Geometry, Footprint), BuildError> {
-    const STEPS: usize = 1_000;
-    const STEPS_PER_WHOLE: usize = 20_000;
+    /// It is close enough to be below the largest by this part of the capacity.
+    const CLOSE: usize = 200;
+    /// The other searches begin so far above, and take so many steps.
+    const ABOVE: [usize; 2] = [8, 24];
+    const STEPS: usize = 10;
 
-    let fits =
-        |capacity| plan(capacity).is_ok_and(|(_, footprint)| footprint.total() <= budget_bytes);
+    // What cannot be planned takes more than any budget.
+    let total = |capacity| plan(capacity).map_or(usize::MAX, |(_, footprint)| footprint.total());
+    let fits = |bytes| bytes <= budget_bytes && bytes < usize::MAX;
     let needed_bytes = plan(1)?.1.total();
-    if needed_bytes > budget_bytes {
+    if !fits(needed_bytes) {
         return Err(BuildError::BudgetTooSmall { budget_bytes, needed_bytes });
     }
+    let (mut fitting, mut fitting_bytes) = (1, needed_bytes);
     // An entry takes sixteen bytes beside key and value.
-    let (mut fitting, mut too_large) = (1, budget_bytes / 16 + 1);
-    while too_large - fitting > 1 {
-        let middle = usize::midpoint(fitting, too_large);
-        if fits(middle) {
-            fitting = middle;
+    let mut too_large = budget_bytes / 16 + 1;
+    let mut too_large_bytes = total(too_large);
+    let mut halves = false;
+    while too_large - fitting > 1 + fitting / CLOSE {
+        let gap = too_large - fitting;
+        let part = (budget_bytes - fitting_bytes) as f64 / (too_large_bytes - fitting_bytes) as f64;
+        // In turn, since a step of the footprint may leave one end of the line where it is.
+        let above = if halves { gap / 2 } else { (gap as f64 * part) as usize };
+        halves = !halves;
+        let capacity = fitting + above.clamp(1, gap - 1);
+        let bytes = total(capacity);
+        if fits(bytes) {
+            (fitting, fitting_bytes) = (capacity, bytes);
         } else {
-            too_large = middle;
+            (too_large, too_large_bytes) = (capacity, bytes);
         }
     }
-    let step = fitting / STEPS_PER_WHOLE + 1;
-    let larger = (1..=STEPS).rev().map(|steps| fitting + steps * step);
-    plan(larger.into_iter().find(|&capacity| fits(capacity)).unwrap_or(fitting))
+    for above in ABOVE {
+        let mut larger = fitting.saturating_add(fitting / above);
+        let mut bytes = total(larger);
+        for _ in 0..STEPS {
+            if larger <= fitting || fits(bytes) {
+                break;
+            }
+            // The line through zero leads close to where the budget is met, and not below.
+            let (mut cheap, cheap_bytes) = (larger, bytes);
+            larger = (larger as f64 * (budget_bytes as f64 / bytes as f64)) as usize;
+            bytes = total(larger);
+            if bytes > cheap_bytes {
+                // Unless the footprint steps down in between: then what is just above may fit.
+                while cheap - larger > 1 {
+                    let middle = usize::midpoint(cheap, larger);
+                    if total(middle) <= cheap_bytes { cheap = middle } else { larger = middle }
+                }
+                if fits(total(cheap)) {
+                    larger = cheap;
+                }
+                bytes = total(larger);
+            }
+        }
+        if fits(bytes) {
+            fitting = fitting.max(larger);
+        }
+    }
+    plan(fitting)
 }
 
 /// The methods that both builders have, for structs with a field `settings` and a method

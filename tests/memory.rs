@@ -48,9 +48,11 @@ fn spread(first: usize, last: usize, growth: f64) -> impl Iterator<Item = usize>
         .take_while(move |&n| n <= last)
 }
 
-/// The default number of shards, which nobody tells: each has one wheel.
+/// The default number of shards, which nobody tells: each has one wheel. Only a cache in one
+/// shard has a smaller one than that of a thousand entries.
 fn shards<F: Family>(footprint: Footprint) -> usize {
-    footprint.wheel() / planned::<F, u64, u64>(&Plan::of_capacity(1)).wheel()
+    let wheel = planned::<F, u64, u64>(&Plan::of_capacity(1_000)).wheel();
+    (footprint.wheel() / wheel).max(1)
 }
 
 fn planned<F: Family, K: Key, V: Value>(plan: &Plan) -> Footprint {
@@ -622,6 +624,23 @@ fn no_entry_costs_more_than_promised<F: Family>() {
         .unwrap();
     println!("the worst capacity of the sweep: {worst}, at {bytes:.2} bytes an entry");
     assert!(bytes <= BYTES_MUST, "{worst} entries: {bytes} bytes each");
+}
+
+/// A small cache is small as a whole, with its lock, its loads and its simulations.
+#[test]
+fn a_small_cache_takes_little() {
+    // At so many entries and fewer.
+    for (capacity, bytes_max) in
+        [(1_usize, 2_048), (3, 3_328), (10, 4_096), (32, 6_144), (100, 12_288), (255, 19_456)]
+    {
+        for fewer in [capacity, (capacity * 2).div_ceil(3), capacity.div_ceil(2)] {
+            let footprint = planned::<Shared, u64, u64>(&Plan::of_capacity(fewer));
+            assert!(footprint.total() <= bytes_max, "{fewer} entries: {footprint:?}");
+            let unsync = planned::<Unsync, u64, u64>(&Plan::of_capacity(fewer));
+            // It has no lock and no loads.
+            assert!(unsync.total() + 512 <= bytes_max, "{fewer} entries: {unsync:?}");
+        }
+    }
 }
 
 /// The example prints what the tests see.

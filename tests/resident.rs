@@ -82,7 +82,8 @@ fn resident_memory_follows_the_live_peak_and_not_the_capacity() {
     // taken at once, since the one freed last is taken first. The shards' peaks
     // need not coincide, and their slots end in the middle of a page.
     let smallest = Cache::<u64, u64>::builder().capacity(1).footprint().unwrap();
-    let shards = footprint.wheel() / smallest.wheel();
+    let thousand = Cache::<u64, u64>::builder().capacity(1_000).footprint().unwrap();
+    let shards = footprint.wheel() / thousand.wheel();
     let live = 3 * stats.live_peak as usize * smallest.slots();
     let slots = live + shards * 2 * page_bytes();
     assert!(slots < footprint.slots() / 4, "{slots} bytes of slots allowed: {footprint:?}");

@@ -318,8 +318,8 @@ fn the_peak_is_that_of_entries_whose_time_is_not_up() {
 
 #[test]
 fn threads_that_run_at_once_get_shards_of_their_own() {
-    let wheels =
-        |footprint: Footprint| footprint.wheel() / Cache::<u64, u64>::new(1).footprint().wheel();
+    let one = Cache::<u64, u64>::builder().capacity(10_000).shards(1).footprint().unwrap();
+    let wheels = |footprint: Footprint| footprint.wheel() / one.wheel();
     let alone = unsync::Cache::<u64, u64>::builder().capacity(10_000);
     assert_eq!(wheels(alone.footprint().unwrap()), 1);
     let shared = Cache::<u64, u64>::builder().capacity(10_000);

@@ -136,7 +136,8 @@ impl FilledWheel {
     pub(crate) fn new(filed: usize, at_a_time: usize) -> Self {
         let slots = Slots::unfiled(filed + at_a_time);
         let random = fastrand::Rng::with_seed(49);
-        let mut this = Self { slots, wheel: Wheel::new(0), now: 0, filed, at_a_time, random };
+        let mut this =
+            Self { slots, wheel: Wheel::new(TIMERS, 0), now: 0, filed, at_a_time, random };
         for number in 0..filed {
             let deadline = this.deadline();
             this.wheel.insert(&mut this.slots, SlotId::new(number), deadline, this.now);
@@ -244,7 +245,7 @@ fn time(run: impl FnOnce()) -> Duration {
 fn ours(deadlines: &[u64], order: &[u64]) -> [Duration; 3] {
     let mut slots = Slots::unfiled(TIMERS);
     let filled = |slots: &mut Slots| {
-        let mut wheel = Wheel::new(0);
+        let mut wheel = Wheel::new(TIMERS, 0);
         let took = time(|| {
             for (number, &deadline) in deadlines.iter().enumerate() {
                 wheel.insert(slots, SlotId::new(number), deadline, 0);

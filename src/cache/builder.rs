@@ -142,7 +142,7 @@ impl<K, V, S> Builder<K, V, S> {
     /// semaphore, or a few workers.
     ///
     /// By default 64, or the capacity if that is less, or a 32nd of it if that is more, at most
-    /// 1,024. (Between 13,900 and 14,900 entries it is less, down to 50, so that no entry costs
+    /// 1,024. (Around 14,000 entries it is less, 50 at the least, so that no entry costs
     /// more than 16 bytes besides its slot.) The most is 65,535.
     ///
     /// Memory for so many is reserved when the cache is built, about 30 bytes each, and at least

@@ -668,7 +668,7 @@ impl Run {
         let before = random.u64(..2_000.min(1 << bit));
         let ticks = (1u128 << bit) - u128::from(before);
         let origin = duration(ticks << resolution.as_nanos().ilog2());
-        let capacity = [1, 2, 3, 7, 20, 64, 100][random.usize(..7)];
+        let capacity = [1, 2, 3, 7, 20, 64, 100, 300][random.usize(..8)];
         Self {
             seed,
             capacity,

@@ -54,6 +54,11 @@ const BYTES_PER_ENTRY_FOR_THREADS: f64 = 46.0;
 /// worst one in four calls finds its lock taken.
 const SHARDS_PER_THREAD: usize = 4;
 
+/// By which the bytes of a shape are estimated: those of a slot of a `u64 → u64` cache, and those
+/// of a shard besides what its slots need.
+const SLOT_BYTES: usize = 32;
+const SHARD_BYTES: usize = 3_800;
+
 /// What matters most in the choice of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Objective {
@@ -112,11 +117,15 @@ impl Geometry {
         }
         // From the number wanted downwards, so that the first shape that qualifies has the
         // most locks. Cost is no monotonic function of the number: more shards need more
-        // spare slots, but a few more may halve the tables. So each is tried.
-        (cheapest.shards + 1..=wanted.min(capacity))
+        // spare slots, but a few more may halve the tables. So each is tried, unless the shards
+        // by themselves are too dear: that is all that a small cache takes time for.
+        let spare_bytes =
+            capacity.saturating_mul(BYTES_PER_ENTRY_FOR_THREADS as usize - SLOT_BYTES);
+        let wanted = wanted.min(capacity).min(spare_bytes / SHARD_BYTES);
+        (cheapest.shards + 1..=wanted)
             .rev()
             .filter_map(|shards| Self::with_shards(capacity, shards, LOAD_PERCENT))
-            .filter(|geometry| geometry.has_enough_slack(capacity))
+            .filter(|geometry| has_enough_slack(capacity, geometry.shards))
             .find(|geometry| geometry.bytes_per_entry(capacity) <= BYTES_PER_ENTRY_FOR_THREADS)
             .or(Some(cheapest))
     }
@@ -157,9 +166,14 @@ impl Geometry {
     /// the capacity, if keys spread evenly enough over that many.
     fn with_tables(capacity: usize, buckets_log2: u32) -> Option<Self> {
         let entries_max = (1usize << buckets_log2) / 8 * 7 * LOAD_PERCENT / 100;
-        // The more shards, the fewer slots each needs, so the number can be bisected.
-        let mut too_few = capacity.div_ceil(entries_max) - 1;
-        let mut enough = 2 * (too_few + 1);
+        let fewest = capacity.div_ceil(entries_max);
+        // More shards need more spare slots each, in proportion, so they are not even tried.
+        if !has_enough_slack(capacity, fewest) {
+            return None;
+        }
+        // The more shards, the fewer slots each needs, so the number can be bisected. A quarter
+        // more of them would have more spare slots than are allowed.
+        let (mut too_few, mut enough) = (fewest - 1, fewest + fewest / 4 + 1);
         while enough - too_few > 1 {
             let middle = usize::midpoint(too_few, enough);
             if slots_needed(capacity, middle) <= entries_max {
@@ -170,7 +184,7 @@ impl Geometry {
         }
         Self::with_shards(capacity, enough, LOAD_PERCENT)
             .filter(|geometry| geometry.buckets_log2 <= buckets_log2)
-            .filter(|geometry| geometry.has_enough_slack(capacity))
+            .filter(|_| has_enough_slack(capacity, enough))
     }
 
     /// Returns the shape of exactly this number of shards, their spare slots cut down to
@@ -186,18 +200,11 @@ impl Geometry {
         })
     }
 
-    /// Returns whether no spare slots have been cut off.
-    fn has_enough_slack(&self, capacity: usize) -> bool {
-        self.slots_per_shard >= slots_needed(capacity, self.shards)
-    }
-
     /// Estimates the bytes an entry of a `u64 → u64` cache, by which shapes are compared
     /// before any of them is built.
     fn bytes_per_entry(&self, capacity: usize) -> f64 {
-        const SLOT_BYTES: usize = 32;
         const BUCKET_BYTES: usize = 5;
         const EVICTION_EIGHTHS: usize = 27;
-        const SHARD_BYTES: usize = 3_800;
         // The chooser, which only the first shard has.
         const SAMPLED_EIGHTHS: usize = 3;
         let shard_bytes = self.slots_per_shard * SLOT_BYTES
@@ -209,29 +216,41 @@ impl Geometry {
     }
 }
 
+/// Returns whether so many shards may have all the slots that they need, but for a part of one. In
+/// real numbers: from some capacity on it is true of all, so that no capacity costs more for the
+/// way in which it is rounded.
+fn has_enough_slack(capacity: usize, shards: usize) -> bool {
+    let slots_max = capacity as f64 * (100 + SPARE_PERCENT_MAX) as f64 / 100.0 / shards as f64;
+    slots_wanted(capacity, shards) <= slots_max
+}
+
 /// Returns the slots that each shard needs to hold [`FILL_BEFORE_EVICTION`] of the capacity
 /// before any of them is full.
-///
+fn slots_needed(capacity: usize, shards: usize) -> usize {
+    slots_wanted(capacity, shards).ceil() as usize
+}
+
 /// The number of keys in one shard is binomial. Enough standard deviations are added to its
 /// mean that the probability of exceeding it in any shard is [`OVERFLOW_PROBABILITY`].
-fn slots_needed(capacity: usize, shards: usize) -> usize {
+fn slots_wanted(capacity: usize, shards: usize) -> f64 {
     if shards == 1 {
-        return capacity;
+        return capacity as f64;
     }
     let held = capacity as f64 * FILL_BEFORE_EVICTION;
     let share = held / shards as f64;
     let deviation = (share * (1.0 - 1.0 / shards as f64)).sqrt();
-    (share + deviations_for(OVERFLOW_PROBABILITY / shards as f64) * deviation).ceil() as usize
+    share + deviations_for(OVERFLOW_PROBABILITY / shards as f64) * deviation
 }
 
 /// Returns the number of standard deviations that a normal variable exceeds with this
 /// probability, from the first-order bound of its tail: `P(Z > z) ≤ density(z) / z`.
 fn deviations_for(probability: f64) -> f64 {
+    // Newton's method for `z² / 2 + ln(probability · z · √2π) = 0`. Each step doubles the digits.
     let mut deviations = 4.0f64;
-    // A fixed-point iteration that contracts: each step leaves a tenth of the error or less.
-    for _ in 0..10 {
-        deviations =
-            (-2.0 * (probability * deviations * (2.0 * std::f64::consts::PI).sqrt()).ln()).sqrt();
+    for _ in 0..5 {
+        let root = (2.0 * std::f64::consts::PI).sqrt();
+        let value = deviations * deviations / 2.0 + (probability * deviations * root).ln();
+        deviations -= value / (deviations + 1.0 / deviations);
     }
     deviations
 }
@@ -288,7 +307,7 @@ mod tests {
             (50_000, [(5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14)]),
             (100_000, [(9, 11_384, 14), (9, 11_384, 14), (9, 11_384, 14), (11, 9_356, 14)]),
             (500_000, [(21, 24_183, 15), (43, 11_962, 14), (43, 11_962, 14), (45, 11_442, 14)]),
-            (938_405, [(40, 23_862, 15), (40, 23_862, 15), (40, 23_862, 15), (54, 17_762, 15)]),
+            (938_405, [(40, 23_862, 15), (80, 12_081, 14), (80, 12_081, 14), (80, 12_081, 14)]),
             (1_000_000, [(42, 24_215, 15), (42, 24_215, 15), (42, 24_215, 15), (58, 17_627, 15)]),
             (
                 5_000_000,
@@ -341,7 +360,7 @@ mod tests {
                 let geometry = Geometry::new(capacity, None, Objective::Threads(threads)).unwrap();
                 let bytes = geometry.bytes_per_entry(capacity);
                 assert!(bytes <= 48.0, "{capacity}: {bytes} with {geometry:?}");
-                assert!(geometry.has_enough_slack(capacity), "{capacity}: {geometry:?}");
+                assert!(has_enough_slack(capacity, geometry.shards), "{capacity}: {geometry:?}");
             }
         }
     }

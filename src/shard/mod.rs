@@ -89,9 +89,9 @@ impl<K, V> Shard<K, V> {
     ) -> Result<Self, BuildError> {
         let slots = geometry.slots_per_shard;
         let policy = factory.policy(slots)?;
-        // `Box::new` aborts where there is no memory, so try first.
-        BuildError::probe(Wheel::HEAP_BYTES)?;
-        let wheel = Wheel::new(now);
+        // The wheel aborts where there is no memory, so try first.
+        BuildError::probe(Wheel::heap_bytes(slots))?;
+        let wheel = Wheel::new(slots, now);
         Ok(Self {
             index: Index::new(geometry.buckets_log2)?,
             hits: 0,
@@ -133,8 +133,8 @@ impl<K, V> Shard<K, V> {
         Ok(Footprint {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
             index_bytes: geometry.shards.saturating_mul(index_bytes),
-            wheel_bytes: geometry.shards.saturating_mul(Wheel::HEAP_BYTES),
-            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots)?,
+            wheel_bytes: geometry.shards.saturating_mul(Wheel::heap_bytes(slots)),
+            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots),
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
             loads_bytes: 0,
         })

@@ -18,9 +18,12 @@ const BYTES_PER_ENTRY: usize = 16;
 const OVERFLOW_PROBABILITY: f64 = 1e-5;
 
 /// The writes that the logs of all shards hold: what is written in 70 ms at 10,000 writes a
-/// second, but fewer in a very small cache.
+/// second.
 const WRITES_MIN: usize = 768;
-const WRITES_PER_LOAD_MAX: usize = 12;
+
+/// In a small cache this many an entry are enough: what was stored so long ago would have been
+/// evicted by now, unless it was used since.
+const WRITES_PER_ENTRY_MAX: usize = 2;
 
 /// Returns the writes that the logs of all shards hold, for so many loads, if there are many.
 fn writes_for(loads: usize) -> usize {
@@ -54,18 +57,28 @@ impl TableSize {
         let loads = (capacity / ENTRIES_PER_LOAD).clamp(LOADS_DEFAULT_MIN, LOADS_DEFAULT_MAX);
         if capacity < BOUNDED_FROM_ENTRIES {
             let loads = loads.min(capacity);
-            let writes = writes_for(loads).max(WRITES_MIN.min(WRITES_PER_LOAD_MAX * loads));
+            let writes = writes_for(loads).max(WRITES_MIN.min(WRITES_PER_ENTRY_MAX * capacity));
             return Self::shared_out(loads, writes, shards);
         }
         let sized = |loads| Self::shared_out(loads, writes_for(loads), shards);
         // What is too large by itself is so by choice: of the shards, say.
         let room_bytes =
             BYTES_PER_ENTRY.saturating_mul(capacity).checked_sub(other_bytes).unwrap_or(usize::MAX);
-        (LOADS_BOUNDED_MIN..=loads)
-            .rev()
-            .map(sized)
-            .find(|size| shards.saturating_mul(size.heap_bytes()) <= room_bytes)
-            .unwrap_or(sized(LOADS_BOUNDED_MIN))
+        let fits = |loads| shards.saturating_mul(sized(loads).heap_bytes()) <= room_bytes;
+        if fits(loads) {
+            return sized(loads);
+        }
+        // The most that fit, or the least number.
+        let (mut fitting, mut too_many) = (LOADS_BOUNDED_MIN, loads);
+        while too_many - fitting > 1 {
+            let middle = usize::midpoint(fitting, too_many);
+            if fits(middle) {
+                fitting = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        sized(fitting)
     }
 
     fn shared_out(loads: usize, writes: usize, shards: usize) -> Self {
@@ -83,6 +96,9 @@ impl TableSize {
 /// Bernstein's inequality: a binomial variable of that variance exceeds its mean by more than
 /// `above` with at most [`OVERFLOW_PROBABILITY`], over all shards.
 fn share(count: usize, shards: usize) -> usize {
+    if shards == 1 {
+        return count;
+    }
     let (keys, part) = (count as f64, 1.0 / shards as f64);
     let variance = keys * part * (1.0 - part);
     let log = (shards as f64 / OVERFLOW_PROBABILITY).ln();

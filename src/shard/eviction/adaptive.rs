@@ -20,7 +20,6 @@ use super::bit_set::zeroed;
 use super::counts::{COUNT_MAX, Counts};
 use super::s3_clock::{Parameters, S3Clock};
 use crate::error::BuildError;
-use crate::shard::index::{Index, buckets_log2_for};
 use crate::shard::key_hash::{KeyHash, SlotHash};
 use crate::shard::slot_id::SlotId;
 
@@ -68,10 +67,6 @@ const SHADOW_SLOTS_MIN: usize = 52;
 const HYSTERESIS_DEFAULT_EIGHTHS: i64 = 3;
 const HYSTERESIS_EIGHTHS: i64 = 2;
 
-/// The highest load factor of a shadow's index, in percent. So it is rebuilt often, but it
-/// is small and seldom used.
-const LOAD_PERCENT: usize = 95;
-
 /// The number of the active candidate, shared by all shards of a cache.
 type Selection = Arc<AtomicUsize>;
 
@@ -101,18 +96,19 @@ impl AdaptiveGroup {
         } else {
             BuildError::probe(SELECTION_BYTES)?;
             let selection = self.selection.insert(Selection::default());
-            (Selection::clone(selection), Some(Chooser::new(slots)?))
+            let chooser = Chooser::new(slots)?;
+            // `Box::new` aborts where there is no memory, so try first.
+            BuildError::probe(size_of::<Chooser>())?;
+            (Selection::clone(selection), Some(Box::new(chooser)))
         };
         let policy = S3Clock::new(slots, CANDIDATES[0])?;
         Ok(Adaptive { policy, selection, active: 0, chooser })
     }
 
     /// Returns the bytes that the first shard's policy requests beyond those of the others.
-    pub(crate) fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
-        let shadow_bytes = Shadow::heap_bytes(Sampler::for_shard(slots).shadow_slots(slots))?;
-        Ok(SELECTION_BYTES
-            + size_of::<[Shadow; CANDIDATES.len()]>()
-            + CANDIDATES.len() * shadow_bytes)
+    pub(crate) fn heap_bytes(slots: usize) -> usize {
+        let (shadow_slots, _) = shadow_slots(slots);
+        SELECTION_BYTES + size_of::<Chooser>() + CANDIDATES.len() * Shadow::heap_bytes(shadow_slots)
     }
 }
 
@@ -127,7 +123,8 @@ pub(crate) struct Adaptive {
     /// The candidate whose parameters `policy` has; it follows `selection` at the next
     /// eviction.
     active: usize,
-    chooser: Option<Chooser>,
+    /// On the heap, since only one shard of a cache has it.
+    chooser: Option<Box<Chooser>>,
 }
 
 impl Adaptive {
@@ -179,54 +176,71 @@ impl DerefMut for Adaptive {
 /// Picks the keys that the shadows observe, by their sample bits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampler {
-    /// Of 256 keys.
-    picked: u16,
+    /// Those below are picked, see [`KeyHash::sample_first`].
+    limit: u32,
 }
 
 impl Sampler {
     /// Picks no key.
-    pub(crate) const NONE: Self = Self { picked: 0 };
+    pub(crate) const NONE: Self = Self { limit: 0 };
 
     /// Returns a sampler that picks the part of the keys that a shadow of at least
     /// [`SHADOW_SLOTS_MIN`] slots is of a shard's; all keys if the shard has fewer.
     fn for_shard(slots: usize) -> Self {
-        Self { picked: (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u16 }
-    }
-
-    /// Returns the number of a shadow's slots, which is the same part of the shard's.
-    fn shadow_slots(self, slots: usize) -> usize {
-        slots * usize::from(self.picked) / 256
+        // No key has all 32 bits set, so this limit picks all.
+        let limit = picked_of_256(slots) << (u32::BITS - u8::BITS);
+        Self { limit: limit.min(u32::MAX.into()) as u32 }
     }
 
     #[inline]
     pub(crate) fn picks(self, hash: KeyHash) -> bool {
-        u16::from(hash.sample()) < self.picked
+        hash.sample_first() < self.limit
     }
+}
+
+/// Returns how many of 256 keys are shown to the shadows.
+fn picked_of_256(slots: usize) -> u64 {
+    (SHADOW_SLOTS_MIN * 256).div_ceil(slots).min(256) as u64
+}
+
+/// Returns the number of a shadow's slots, which is the same part of the shard's. Of a shard so
+/// large that this would be too many, it is a 2^n-th of it, and `n`: of the keys that are picked,
+/// the shadows observe only that part.
+fn shadow_slots(slots: usize) -> (usize, u32) {
+    let shadow_slots = slots * picked_of_256(slots) as usize / 256;
+    let thinned_log2 = (shadow_slots / SHADOW_SLOTS_MIN).max(1).ilog2();
+    (shadow_slots >> thinned_log2, thinned_log2)
 }
 
 /// The shadows of the candidates, and their scores.
 #[derive(Debug)]
 struct Chooser {
-    shadows: Box<[Shadow]>,
+    shadows: [Shadow; CANDIDATES.len()],
     /// Hits relative to the best shadow's, so at most zero. Clamped at minus the number of a
     /// shadow's slots: what lies further back is forgotten.
     scores: [i64; CANDIDATES.len()],
+    /// The shadows observe one in 2^n of the keys picked.
+    thinned_log2: u32,
 }
 
 impl Chooser {
     fn new(slots: usize) -> Result<Self, BuildError> {
-        let slots = Sampler::for_shard(slots).shadow_slots(slots);
-        let mut shadows = Vec::new();
-        BuildError::probe(size_of::<[Shadow; CANDIDATES.len()]>())?;
-        shadows.reserve_exact(CANDIDATES.len());
-        for parameters in CANDIDATES {
-            shadows.push(Shadow::new(slots, parameters)?);
-        }
-        Ok(Self { shadows: shadows.into_boxed_slice(), scores: [0; CANDIDATES.len()] })
+        let (slots, thinned_log2) = shadow_slots(slots);
+        let [a, b, c, d] = CANDIDATES.map(|parameters| Shadow::new(slots, parameters));
+        Ok(Self { shadows: [a?, b?, c?, d?], scores: [0; CANDIDATES.len()], thinned_log2 })
+    }
+
+    /// Returns whether the shadows do without this key.
+    fn skips(&self, hash: KeyHash) -> bool {
+        let spread = hash.sample_key().wrapping_mul(0x9e37_79b9);
+        u64::from(spread) << self.thinned_log2 >> u32::BITS != 0
     }
 
     /// Shows an access to all shadows. Returns the candidate to be active from now on.
     fn observe(&mut self, hash: KeyHash, access: Access, active: usize) -> usize {
+        if self.skips(hash) {
+            return active;
+        }
         for (shadow, score) in self.shadows.iter_mut().zip(&mut self.scores) {
             *score += i64::from(shadow.observe(hash, access));
         }
@@ -250,7 +264,6 @@ impl Chooser {
 /// A miniature cache of sampled keys, under the parameters of one candidate.
 #[derive(Debug)]
 struct Shadow {
-    index: Index,
     slots: SampledKeys,
     /// The number of occupied slots. They are filled in order; once all are, a newcomer
     /// reuses its victim's.
@@ -280,25 +293,29 @@ impl Counts for SampledKeys {
 impl Shadow {
     fn new(slots: usize, parameters: Parameters) -> Result<Self, BuildError> {
         Ok(Self {
-            index: Index::new(buckets_log2_for(slots, LOAD_PERCENT))?,
             slots: SampledKeys { keys: zeroed(slots)?, counts: zeroed(slots)? },
             used: 0,
             policy: S3Clock::new(slots, parameters)?,
         })
     }
 
-    fn heap_bytes(slots: usize) -> Result<usize, BuildError> {
-        let index_bytes = Index::heap_bytes(buckets_log2_for(slots, LOAD_PERCENT))?;
-        let sample_keys_bytes = slots * (size_of::<u32>() + size_of::<u8>());
-        Ok(index_bytes + sample_keys_bytes + S3Clock::heap_bytes(slots))
+    fn heap_bytes(slots: usize) -> usize {
+        slots * (size_of::<u32>() + size_of::<u8>()) + S3Clock::heap_bytes(slots)
+    }
+
+    /// Returns the slot of a key, which at most one slot holds. There are so few that an index
+    /// would cost more memory than they take themselves, and save no time.
+    fn find(&self, sample_key: u32) -> Option<SlotId> {
+        // All are compared, whichever is it, so that the processor compares several at a time.
+        let numbered = self.slots.keys[..self.used].iter().zip(1..);
+        let found = numbered.map(|(&key, number)| if key == sample_key { number } else { 0u32 });
+        let number = found.fold(0, |one, other| one | other);
+        number.checked_sub(1).map(|index| SlotId::new(index as usize))
     }
 
     /// Returns whether this cache would have had a hit.
     fn observe(&mut self, hash: KeyHash, access: Access) -> bool {
-        let sample_keys = &self.slots.keys;
-        let found =
-            self.index.find(hash.slot_hash(), |id| sample_keys[id.index()] == hash.sample_key());
-        match (found, access) {
+        match (self.find(hash.sample_key()), access) {
             (Some(_), Access::Insert) | (None, Access::Miss) => false,
             (Some(id), Access::Hit | Access::Miss) => {
                 let count = &mut self.slots.counts[id.index()];
@@ -319,18 +336,10 @@ impl Shadow {
             self.used += 1;
             SlotId::new(self.used - 1)
         } else {
-            let victim = self.policy.evict(&mut self.slots);
-            self.index.remove(victim, self.slots.slot_hash(victim));
-            victim
+            self.policy.evict(&mut self.slots)
         };
-        if self.index.is_full() {
-            // The slot still has its old key, or none, so it is left out.
-            let others = (0..self.used).map(SlotId::new).filter(|&other| other != id);
-            self.index.rebuild(others.map(|id| (id, self.slots.slot_hash(id))));
-        }
         self.slots.keys[id.index()] = hash.sample_key();
         self.slots.counts[id.index()] = 0;
-        self.index.insert(id, hash.slot_hash());
         self.policy.admit(id, is_ghost_hit);
     }
 }
@@ -454,13 +463,25 @@ mod tests {
         }
     }
 
+    /// Of a shard so large, the sample of one in 256 keys would be too many.
+    #[test]
+    fn shadows_of_a_huge_shard_observe_a_part_of_the_keys_picked() {
+        let hasher = foldhash::fast::FixedState::with_seed(5);
+        for (slots, thinned_log2) in [(20_000, 0), (30_000, 1), (1 << 20, 6)] {
+            let chooser = Chooser::new(slots).unwrap();
+            let is_shown = |key: &u64| !chooser.skips(KeyHash::new(&hasher, key));
+            let shown = (0..64_000u64).filter(is_shown).count();
+            let expected = 64_000 >> thinned_log2;
+            assert!(shown.abs_diff(expected) <= expected / 10, "{slots} slots: {shown}");
+        }
+    }
+
     #[test]
     fn shadows_are_miniatures_of_the_shard() {
-        for slots in 1..40_000 {
-            let sampler = Sampler::for_shard(slots);
-            let shadow_slots = sampler.shadow_slots(slots);
+        for slots in (1..40_000).chain([1 << 20, SlotId::COUNT_MAX]) {
+            let (shadow_slots, _) = shadow_slots(slots);
             assert!(shadow_slots >= slots.min(SHADOW_SLOTS_MIN), "{slots}: {shadow_slots}");
-            assert!(slots > 20_000 || shadow_slots <= 2 * SHADOW_SLOTS_MIN, "{slots}");
+            assert!(shadow_slots < 2 * SHADOW_SLOTS_MIN, "{slots}: {shadow_slots}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sets of slots: one that finds the next member in constant time, and a plain one.
 
-use crate::error::BuildError;
+use crate::error::{BuildError, allocate};
 use crate::shard::slot_id::SlotId;
 
 const WORD_BITS: usize = u64::BITS as usize;
@@ -8,46 +8,62 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Levels of 64 bits each: enough for every slot number.
 const LEVELS: usize = SlotId::LINK_BITS.div_ceil(u64::BITS.ilog2()) as usize;
 
-/// A bit for each slot, and levels of summary above: a bit of level `n + 1` is set if and
-/// only if its word of level `n` is not zero.
+/// A bit for each slot, and levels of summary above, up to one of a single word: a bit of level
+/// `n + 1` is set if and only if its word of level `n` is not zero.
 #[derive(Debug)]
 pub(crate) struct HierarchicalBitSet {
-    levels: [Box<[u64]>; LEVELS],
+    /// Those of all levels, from the lowest up, in one allocation.
+    words: Box<[u64]>,
+    /// Where each level ends, and the next one begins. Levels that a small set does without are
+    /// empty.
+    ends: [u32; LEVELS],
 }
 
 impl HierarchicalBitSet {
     pub(crate) fn new(slots: usize) -> Result<Self, BuildError> {
-        let mut levels = [const { None }; LEVELS];
-        let mut bits = slots;
-        for level in &mut levels {
-            bits = bits.div_ceil(WORD_BITS);
-            *level = Some(zeroed(bits)?);
-        }
-        Ok(Self { levels: levels.map(|level| level.expect("every level was made")) })
+        let ends = Self::ends(slots);
+        Ok(Self { words: zeroed(ends[LEVELS - 1] as usize)?, ends })
+    }
+
+    fn ends(slots: usize) -> [u32; LEVELS] {
+        // One more, so that a hand which has passed the last slot is at a bit, too.
+        let (mut bits, mut end) = (slots + 1, 0);
+        [(); LEVELS].map(|()| {
+            // Above a single word there is no level.
+            if bits > 1 || end == 0 {
+                bits = bits.div_ceil(WORD_BITS);
+                end += bits as u32;
+            }
+            end
+        })
     }
 
     /// Returns the bytes that [`new`](Self::new) requests from the allocator.
     pub(crate) fn heap_bytes(slots: usize) -> usize {
-        let mut words = slots;
-        let mut bytes = 0;
-        for _ in 0..LEVELS {
-            words = words.div_ceil(WORD_BITS);
-            bytes += words * size_of::<u64>();
-        }
-        bytes
+        Self::ends(slots)[LEVELS - 1] as usize * size_of::<u64>()
     }
 
     #[inline]
     pub(crate) fn contains(&self, id: SlotId) -> bool {
         let bit = id.index();
-        self.levels[0][bit / WORD_BITS] & (1 << (bit % WORD_BITS)) != 0
+        self.words[bit / WORD_BITS] & (1 << (bit % WORD_BITS)) != 0
     }
 
     #[inline]
     pub(crate) fn insert(&mut self, id: SlotId) {
-        let mut bit = id.index();
-        for level in &mut self.levels {
-            let word = &mut level[bit / WORD_BITS];
+        let bit = id.index();
+        let word = &mut self.words[bit / WORD_BITS];
+        let was_empty = *word == 0;
+        *word |= 1 << (bit % WORD_BITS);
+        if was_empty {
+            self.insert_above(bit / WORD_BITS);
+        }
+    }
+
+    #[inline]
+    fn insert_above(&mut self, mut bit: usize) {
+        for &start in &self.ends[..LEVELS - 1] {
+            let Some(word) = self.words.get_mut(start as usize + bit / WORD_BITS) else { return };
             let was_empty = *word == 0;
             *word |= 1 << (bit % WORD_BITS);
             if !was_empty {
@@ -59,9 +75,18 @@ impl HierarchicalBitSet {
 
     #[inline]
     pub(crate) fn remove(&mut self, id: SlotId) {
-        let mut bit = id.index();
-        for level in &mut self.levels {
-            let word = &mut level[bit / WORD_BITS];
+        let bit = id.index();
+        let word = &mut self.words[bit / WORD_BITS];
+        *word &= !(1 << (bit % WORD_BITS));
+        if *word == 0 {
+            self.remove_above(bit / WORD_BITS);
+        }
+    }
+
+    #[inline]
+    fn remove_above(&mut self, mut bit: usize) {
+        for &start in &self.ends[..LEVELS - 1] {
+            let Some(word) = self.words.get_mut(start as usize + bit / WORD_BITS) else { return };
             *word &= !(1 << (bit % WORD_BITS));
             if *word != 0 {
                 return;
@@ -74,18 +99,40 @@ impl HierarchicalBitSet {
     /// first of all. Reads no more than 14 words.
     #[inline]
     pub(crate) fn next_wrapping(&self, from: usize) -> Option<SlotId> {
-        self.at_or_after(from).or_else(|| self.at_or_after(0))
+        self.at_or_after(from).or_else(|| self.first())
+    }
+
+    #[inline(never)]
+    fn first(&self) -> Option<SlotId> {
+        self.at_or_after(0)
     }
 
     #[inline]
     fn at_or_after(&self, from: usize) -> Option<SlotId> {
-        let mut bit = from;
-        for (number, level) in self.levels.iter().enumerate() {
-            let word = level.get(bit / WORD_BITS)? & (u64::MAX << (bit % WORD_BITS));
+        let place = from / WORD_BITS;
+        debug_assert!(place < self.ends[0] as usize, "{from} is beyond the last slot");
+        let word = self.words[place] & (u64::MAX << (from % WORD_BITS));
+        if word == 0 {
+            return self.in_words_from(place + 1);
+        }
+        Some(SlotId::new(place * WORD_BITS + word.trailing_zeros() as usize))
+    }
+
+    /// Returns the first member in the words of the lowest level from this one on, which the
+    /// levels above find.
+    #[inline(never)]
+    fn in_words_from(&self, first: usize) -> Option<SlotId> {
+        let mut bit = first;
+        for level in 1..LEVELS {
+            let (start, end) = (self.ends[level - 1] as usize, self.ends[level] as usize);
+            let word = *self.words[start..end].get(bit / WORD_BITS)?;
+            let word = word & (u64::MAX << (bit % WORD_BITS));
             if word != 0 {
                 let mut found = bit / WORD_BITS * WORD_BITS + word.trailing_zeros() as usize;
-                for below in self.levels[..number].iter().rev() {
-                    found = found * WORD_BITS + below[found].trailing_zeros() as usize;
+                for below in (0..level).rev() {
+                    let start = if below == 0 { 0 } else { self.ends[below - 1] as usize };
+                    let word = self.words[start + found];
+                    found = found * WORD_BITS + word.trailing_zeros() as usize;
                 }
                 return Some(SlotId::new(found));
             }
@@ -96,7 +143,8 @@ impl HierarchicalBitSet {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
-        self.levels[0].iter().map(|word| word.count_ones() as usize).sum()
+        let lowest = &self.words[..self.ends[0] as usize];
+        lowest.iter().map(|word| word.count_ones() as usize).sum()
     }
 }
 
@@ -142,6 +190,12 @@ impl BitSet {
 /// Allocates a slice of zeros. They are requested as zeros from the allocator, so that pages
 /// do not become resident before they are used.
 pub(crate) fn zeroed<T: Clone + Default>(len: usize) -> Result<Box<[T]>, BuildError> {
+    /// What is smaller shares its page with others, and asking once takes half the time.
+    const PAGE_BYTES: usize = 4_096;
+
+    if len.saturating_mul(size_of::<T>()) < PAGE_BYTES {
+        return allocate(len, T::default());
+    }
     BuildError::probe(len.saturating_mul(size_of::<T>()))?;
     Ok(vec![T::default(); len].into_boxed_slice())
 }
@@ -168,8 +222,9 @@ mod tests {
     #[test]
     fn agrees_with_a_sorted_set() {
         let mut random = fastrand::Rng::with_seed(1);
-        for slots in [1, 63, 64, 65, 4095, 4096, 4097, 300_000] {
+        for slots in [1, 2, 63, 64, 65, 4095, 4096, 4097, 300_000] {
             let mut bitmap = HierarchicalBitSet::new(slots).unwrap();
+            assert_eq!(size_of_val(&*bitmap.words), HierarchicalBitSet::heap_bytes(slots));
             let mut set = BTreeSet::new();
             for _ in 0..4_000 {
                 let slot = random.usize(..slots);

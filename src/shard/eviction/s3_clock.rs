@@ -35,13 +35,13 @@ use crate::shard::slot_id::SlotId;
 pub(crate) struct Parameters {
     /// The small segment's target, in percent of the slots. At zero, newcomers are admitted
     /// to the main segment at once, and the policy is a plain CLOCK.
-    pub(crate) small_percent: usize,
+    pub(crate) small_percent: u8,
     /// The target's minimum in slots: in a tiny segment no entry stays long enough to be
     /// used again.
-    pub(crate) small_min: usize,
+    pub(crate) small_min: u8,
     /// A newcomer in this number of its ghost bucket's newest lanes is a ghost hit: it was
     /// evicted too early.
-    pub(crate) ghost_lanes: u32,
+    pub(crate) ghost_lanes: u8,
     /// Whether misses have to earn the steps of the main hand.
     pub(crate) budgeted_sweep: bool,
     /// Whether the main hand clears the counts that it passes, rather than decrement them:
@@ -86,8 +86,8 @@ const GHOST_QUARTERS: usize = 9;
 #[derive(Debug)]
 struct Segment {
     slots: HierarchicalBitSet,
-    len: usize,
-    hand: usize,
+    len: u32,
+    hand: u32,
 }
 
 impl Segment {
@@ -110,9 +110,9 @@ impl Segment {
     /// Advances the hand past the next member, which it returns.
     #[inline]
     fn step(&mut self) -> Option<SlotId> {
-        let next = self.slots.next_wrapping(self.hand);
+        let next = self.slots.next_wrapping(self.hand as usize);
         if let Some(id) = next {
-            self.hand = id.index() + 1;
+            self.hand = id.index() as u32 + 1;
         }
         next
     }
@@ -135,8 +135,8 @@ pub(crate) struct S3Clock {
     /// The latest victim that the ghost has yet to remember.
     victim: Option<SlotHash>,
     parameters: Parameters,
-    slots: usize,
-    small_target: usize,
+    slots: u32,
+    small_target: u32,
     ghost: Ghost,
     credit: u32,
     /// The main segment has refused to make room for the newcomer.
@@ -153,8 +153,8 @@ impl S3Clock {
             victim_slot_stays_small: false,
             victim: None,
             parameters,
-            slots,
-            small_target: small_target(slots, parameters),
+            slots: slots as u32,
+            small_target: small_target(slots as u32, parameters),
             ghost: Ghost::new(ghost_keys(slots))?,
             credit: 0,
             has_refused: false,
@@ -180,7 +180,7 @@ impl S3Clock {
         if let Some(victim) = self.victim.take() {
             self.ghost.remember(victim);
         }
-        self.ghost.take(slot_hash, self.parameters.ghost_lanes)
+        self.ghost.take(slot_hash, self.parameters.ghost_lanes.into())
     }
 
     #[inline]
@@ -331,22 +331,23 @@ impl S3Clock {
 
     #[cfg(any(test, fuzzing))]
     pub(crate) fn check(&self, occupied: &std::collections::BTreeSet<usize>) {
-        assert_eq!(self.small.len, self.small.slots.len());
-        assert_eq!(self.main.len, self.main.slots.len());
-        assert_eq!(self.small.len + self.main.len, occupied.len());
+        assert_eq!(self.small.len as usize, self.small.slots.len());
+        assert_eq!(self.main.len as usize, self.main.slots.len());
+        assert_eq!((self.small.len + self.main.len) as usize, occupied.len());
         for &slot in occupied {
             let id = SlotId::new(slot);
             assert!(self.small.slots.contains(id) != self.main.slots.contains(id));
             assert!(self.small.slots.contains(id) || !self.demoted.contains(id));
         }
-        for slot in (0..self.slots).filter(|slot| !occupied.contains(slot)) {
+        for slot in (0..self.slots as usize).filter(|slot| !occupied.contains(slot)) {
             assert!(!self.demoted.contains(SlotId::new(slot)), "{slot} is vacant");
         }
     }
 }
 
-fn small_target(slots: usize, parameters: Parameters) -> usize {
-    (slots * parameters.small_percent / 100).max(parameters.small_min.min(slots.div_ceil(2)))
+fn small_target(slots: u32, parameters: Parameters) -> u32 {
+    let target_min = u32::from(parameters.small_min).min(slots.div_ceil(2));
+    (slots * u32::from(parameters.small_percent) / 100).max(target_min)
 }
 
 fn ghost_keys(slots: usize) -> usize {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::level::{ListId, slot_index, slot_start};
-use super::{TimerId, Timers, Wheel};
+use super::level::ListId;
+use super::{TimerId, Timers, WORD_BITS, Wheel};
 
 impl Wheel {
     /// Checks invariants 1 to 5. Returns the numbers of all linked timers.
@@ -30,17 +30,17 @@ impl Wheel {
         };
         walk(self.cascading, None);
         assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
-        for (level, heads) in self.heads.iter().enumerate() {
-            for (slot, &head) in heads.iter().enumerate() {
-                walk(head, Some(ListId::new(level, slot)));
-                let is_occupied = self.occupied[level] & (1 << slot) != 0;
-                assert_eq!(is_occupied, head.is_some(), "invariant 4: level {level}, slot {slot}");
-                if is_occupied {
-                    let here = slot_index(self.elapsed, level);
-                    assert!(slot > here || (level == 0 && slot == here), "invariant 3");
-                    let start = slot_start(self.elapsed, level, slot);
-                    assert!(self.next_event <= start, "invariant 5");
-                }
+        for (head, &first) in self.heads.iter().enumerate() {
+            let is_occupied = self.occupied[head / WORD_BITS] & (1 << (head % WORD_BITS)) != 0;
+            assert_eq!(is_occupied, first.is_some(), "invariant 4: head {head}");
+            if is_occupied {
+                let (level, slot) = (head / self.levels.slots(), head % self.levels.slots());
+                let here = self.levels.slot(self.elapsed, level);
+                assert!(slot > here || (level == 0 && slot == here), "invariant 3");
+                let place = self.place(self.levels.start(self.elapsed, head));
+                assert_eq!(place.head, head, "the start is of another list");
+                assert!(self.next_event <= place.start, "invariant 5");
+                walk(first, Some(place.list));
             }
         }
         linked

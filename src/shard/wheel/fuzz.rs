@@ -15,6 +15,7 @@ const HORIZON: u64 = 1 << 52;
 
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Script {
+    is_narrow: bool,
     origin: Origin,
     steps: Vec<Step>,
 }
@@ -119,6 +120,7 @@ pub(crate) fn run(script: Script) {
         Origin::Any(tick) => tick,
     }
     .min(u64::MAX - 1);
+    let levels = if script.is_narrow { &NARROW } else { &WIDE };
     let timer = Timer {
         packed_deadline: PackedDeadline::from_bits(0),
         list: ListId::from_bits(0),
@@ -127,7 +129,7 @@ pub(crate) fn run(script: Script) {
         is_linked: false,
     };
     let mut run = Run {
-        wheel: Wheel::new(origin),
+        wheel: Wheel::of_levels(levels, origin),
         table: Table(vec![timer; TIMERS]),
         now: origin,
         latest: origin,
@@ -186,7 +188,9 @@ impl Run {
                 self.now.saturating_add(1 << (bit % 64)).saturating_add_signed(offset.into())
             }
             Tick::Boundary { level, offset } => {
-                let width = 1u64 << (u32::from(level) % LEVELS as u32 * LEVEL_BITS);
+                let Levels { digit_bits, .. } = *self.wheel.levels;
+                let level = u32::from(level) % self.wheel.levels.count() as u32;
+                let width = 1u64 << (level * digit_bits);
                 let boundary = (self.now | (width - 1)).saturating_add(1);
                 boundary.saturating_add_signed(offset.into())
             }

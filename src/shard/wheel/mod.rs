@@ -15,6 +15,11 @@
 //! level   10      9       8      …     2       1      0      64 slots each
 //! ```
 //!
+//! A wheel of few timers has 22 levels of eight slots instead, with digits of three bits: a
+//! quarter of the memory, and up to twice the moves. All else holds for both. A list's number,
+//! which a timer stores, tells when the list starts in base 64 whatever the wheel's own digits
+//! are, so that reading a deadline and postponing it need not know.
+//!
 //! A timer is linked at the level of the highest bit in which its deadline and
 //! [`elapsed`](Wheel::elapsed) differ, in the slot of the deadline's digit there:
 //!
@@ -61,7 +66,7 @@ use std::fmt;
 
 use super::slot_id::SlotId as TimerId;
 use deadline::PackedDeadline;
-use level::{LEVELS, ListId, SLOTS, level_for, slot_index, slot_start};
+use level::{Levels, ListId, Place, WIDE};
 
 /// Storage for the links, lists and deadlines of timers.
 ///
@@ -94,27 +99,37 @@ pub(crate) struct Wheel {
     elapsed: u64,
     /// The list of a slot that has just started: its timers are yet to be popped or relinked.
     cascading: Option<TimerId>,
-    /// A bit for each slot of each level: its list is not empty.
-    occupied: [u64; LEVELS],
+    /// A bit for each head, from the lowest level up: its list is not empty.
+    occupied: [u64; HEADS_MAX.div_ceil(WORD_BITS)],
+    levels: &'static Levels,
     /// On the heap, so that the fields which every call of a cache reads, in all its shards,
     /// lie close together.
-    heads: Box<Heads>,
+    heads: Box<[Option<TimerId>]>,
 }
 
-type Heads = [[Option<TimerId>; SLOTS]; LEVELS];
+const HEADS_MAX: usize = WIDE.heads();
+const WORD_BITS: usize = u64::BITS as usize;
 
 impl Wheel {
-    /// The bytes that a wheel requests from the allocator.
-    pub(crate) const HEAP_BYTES: usize = size_of::<Heads>();
+    /// Returns a wheel for so many timers.
+    pub(crate) fn new(timers: usize, now: u64) -> Self {
+        Self::of_levels(Levels::for_timers(timers), now)
+    }
 
-    pub(crate) fn new(now: u64) -> Self {
+    fn of_levels(levels: &'static Levels, now: u64) -> Self {
         Self {
             elapsed: now,
             next_event: u64::MAX,
             cascading: None,
-            occupied: [0; LEVELS],
-            heads: Box::new([[None; SLOTS]; LEVELS]),
+            occupied: Default::default(),
+            levels,
+            heads: vec![None; levels.heads()].into_boxed_slice(),
         }
+    }
+
+    /// Returns the bytes that a wheel for so many timers requests from the allocator.
+    pub(crate) fn heap_bytes(timers: usize) -> usize {
+        Levels::for_timers(timers).heads() * size_of::<Option<TimerId>>()
     }
 
     /// Returns a tick before which no timer is due and none has to be moved; `u64::MAX` if
@@ -137,7 +152,7 @@ impl Wheel {
         if self.cascading.is_some() {
             return Some(self.elapsed);
         }
-        self.first_occupied().map(|(_, _, start)| start)
+        self.first_occupied().map(|(_, start)| start)
     }
 
     /// Returns whether a timer is linked and due. Correct even if `elapsed` is far behind.
@@ -192,11 +207,10 @@ impl Wheel {
         debug_assert!(!timers.is_linked(id), "{id:?} is linked already");
         self.advance_if_idle(now);
         let deadline = deadline.max(self.elapsed);
-        let list = self.list_for(deadline);
-        let start = self.start(list);
-        if let Some(packed_deadline) = PackedDeadline::exact(deadline, start) {
+        let place = self.place(deadline);
+        if let Some(packed_deadline) = PackedDeadline::exact(deadline, place.start) {
             timers.set_packed_deadline(id, packed_deadline);
-            self.link(timers, id, list, start);
+            self.link(timers, id, place);
         } else {
             self.insert_far(timers, id, deadline, now);
         }
@@ -211,10 +225,9 @@ impl Wheel {
     }
 
     fn insert_rounded(&mut self, timers: &mut impl Timers, id: TimerId, deadline: u64) {
-        let list = self.list_for(deadline);
-        let start = self.start(list);
-        timers.set_packed_deadline(id, PackedDeadline::new(deadline, start));
-        self.link(timers, id, list, start);
+        let place = self.place(deadline);
+        timers.set_packed_deadline(id, PackedDeadline::new(deadline, place.start));
+        self.link(timers, id, place);
     }
 
     /// Changes a timer's deadline, or links the timer if it is in no list. O(1); touches no
@@ -259,12 +272,12 @@ impl Wheel {
             Some(previous) => timers.set_next(previous, next),
             None if self.cascading == Some(id) => self.cascading = next,
             None => {
-                let list = timers.list(id);
-                let head = &mut self.heads[list.level()][list.slot()];
-                debug_assert_eq!(*head, Some(id), "{list:?} has another head");
-                *head = next;
+                // It is where it was linked: `elapsed` has not come to its start yet.
+                let head = self.place(self.start(timers.list(id))).head;
+                debug_assert_eq!(self.heads[head], Some(id), "list {head} has another head");
+                self.heads[head] = next;
                 if next.is_none() {
-                    self.occupied[list.level()] &= !(1 << list.slot());
+                    self.occupied[head / WORD_BITS] &= !(1 << (head % WORD_BITS));
                 }
             }
         }
@@ -297,23 +310,22 @@ impl Wheel {
                 // Relinked lower than before, since the digit of its old level now agrees
                 // with that of `elapsed`: no timer is moved more than once a level. One that
                 // was postponed may go up again.
-                let list = self.list_for(deadline);
-                self.link(timers, id, list, self.start(list));
+                self.link(timers, id, self.place(deadline));
                 continue;
             }
             match self.first_occupied() {
                 // The next list in time, of any level. Jumping to its start skips nothing:
                 // all slots before it are empty.
-                Some((level, slot, start)) if start <= now => {
+                Some((head, start)) if start <= now => {
                     self.elapsed = start;
-                    self.occupied[level] &= !(1 << slot);
-                    self.cascading = self.heads[level][slot].take();
+                    self.occupied[head / WORD_BITS] &= !(1 << (head % WORD_BITS));
+                    self.cascading = self.heads[head].take();
                 }
                 // Nothing is left up to `now`. Advancing that far links later timers as low
                 // as possible. `max`: the clock may have gone back, the wheel never does.
                 later => {
                     self.elapsed = self.elapsed.max(now);
-                    self.next_event = later.map_or(u64::MAX, |(_, _, start)| start);
+                    self.next_event = later.map_or(u64::MAX, |(_, start)| start);
                 }
             }
         }
@@ -332,25 +344,26 @@ impl Wheel {
     /// Returns the tick at which a list starts; `elapsed` for the list of a cascading timer.
     #[inline]
     fn start(&self, list: ListId) -> u64 {
-        slot_start(self.elapsed, list.level(), list.slot())
+        list.start(self.elapsed)
     }
 
-    /// Returns the list for a deadline that is not before `elapsed`.
+    /// Returns the place for a deadline that is not before `elapsed`.
     #[inline]
-    fn list_for(&self, deadline: u64) -> ListId {
-        let level = level_for(self.elapsed, deadline);
-        ListId::new(level, slot_index(deadline, level))
+    fn place(&self, deadline: u64) -> Place {
+        self.levels.place(self.elapsed, deadline)
     }
 
-    #[inline]
-    fn link(&mut self, timers: &mut impl Timers, id: TimerId, list: ListId, start: u64) {
-        let head = self.heads[list.level()][list.slot()].replace(id);
+    // A call would pass the place through memory.
+    #[inline(always)]
+    fn link(&mut self, timers: &mut impl Timers, id: TimerId, place: Place) {
+        let Place { start, list, head } = place;
+        let next = self.heads[head].replace(id);
         timers.set_list(id, list);
-        timers.set_links(id, None, head);
-        if let Some(head) = head {
-            timers.set_previous(head, Some(id));
+        timers.set_links(id, None, next);
+        if let Some(next) = next {
+            timers.set_previous(next, Some(id));
         }
-        self.occupied[list.level()] |= 1 << list.slot();
+        self.occupied[head / WORD_BITS] |= 1 << (head % WORD_BITS);
         self.next_event = self.next_event.min(start);
     }
 
@@ -365,13 +378,13 @@ impl Wheel {
         next
     }
 
-    /// Returns level, slot and start of the next list in time.
+    /// Returns head and start of the next list in time.
     #[inline]
-    fn first_occupied(&self) -> Option<(usize, usize, u64)> {
+    fn first_occupied(&self) -> Option<(usize, u64)> {
         // By invariant 3, on the lowest occupied level.
-        let level = self.occupied.iter().position(|&slots| slots != 0)?;
-        let slot = self.occupied[level].trailing_zeros() as usize;
-        Some((level, slot, slot_start(self.elapsed, level, slot)))
+        let word = self.occupied.iter().position(|&heads| heads != 0)?;
+        let head = word * WORD_BITS + self.occupied[word].trailing_zeros() as usize;
+        Some((head, self.levels.start(self.elapsed, head)))
     }
 
     /// Advances `elapsed` to `now` in one step and relinks every timer, where the new one's
@@ -379,22 +392,23 @@ impl Wheel {
     ///
     /// O(timers). Reached only where due timers have not been popped for nearly 2^42 ticks
     /// (26 days at the finest resolution of the system's clock, 584 years at the default
-    /// one) and the clock has passed a multiple of 2^48 ticks since.
+    /// one) and the clock has passed a multiple of 2^48 ticks since (2^45 in a narrow wheel).
     #[cold]
     fn catch_up(&mut self, timers: &mut impl Timers, now: u64) {
         // Detach all lists first: `insert_rounded` below links into the emptied heads.
-        let heads = std::mem::replace(&mut *self.heads, [[None; SLOTS]; LEVELS]);
+        let mut heads = [None; HEADS_MAX];
+        heads[..self.heads.len()].copy_from_slice(&self.heads);
+        self.heads.fill(None);
         let cascading = self.cascading.take();
         let elapsed = std::mem::replace(&mut self.elapsed, now);
-        self.occupied = [0; LEVELS];
-        for mut next in heads.into_iter().flatten().chain([cascading]) {
+        self.occupied = Default::default();
+        for mut next in heads.into_iter().chain([cascading]) {
             while let Some(id) = next {
                 // Relinking overwrites the link to the next one.
                 next = timers.next(id);
                 // The deadline is relative to the list's start as of the old `elapsed`. That
                 // holds for a cascading timer, too: its list started at that very tick.
-                let list = timers.list(id);
-                let start = slot_start(elapsed, list.level(), list.slot());
+                let start = timers.list(id).start(elapsed);
                 // `elapsed` is `now` already, and no list may start before it. A timer that
                 // was due earlier is due either way.
                 let deadline = timers.packed_deadline(id).deadline(start).max(now);

@@ -146,9 +146,9 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(origin: u64, count: usize) -> Self {
+    fn new(levels: &'static Levels, origin: u64, count: usize) -> Self {
         Self {
-            wheel: Wheel::new(origin),
+            wheel: Wheel::of_levels(levels, origin),
             timers: Table::new(count),
             now: origin,
             latest: origin,
@@ -227,7 +227,7 @@ impl Simulation {
         self.note(timer, deadline, had_work, elapsed);
 
         if !is_late {
-            let start = |list: ListId| slot_start(elapsed, list.level(), list.slot());
+            let start = |list: ListId| list.start(elapsed);
             let reach = |start: u64| start..=start.saturating_add(PackedDeadline::COUNT_MASK);
             let stays = list.is_some_and(|list| reach(start(list)).contains(&deadline));
             let linked_count = self.timers.linked_count - linked_count;
@@ -326,8 +326,8 @@ impl Drop for Simulation {
 
 /// Ticks where digits carry, where packed deadlines wrap, and where time nearly ends, and
 /// some just before each of them.
-fn origins() -> impl Iterator<Item = u64> {
-    let carries = (1..LEVELS as u32).map(|level| 1 << (level * LEVEL_BITS));
+fn origins(levels: &'static Levels) -> impl Iterator<Item = u64> {
+    let carries = (1..levels.count() as u32).map(|level| 1 << (level * levels.digit_bits));
     let wraps = [1, 2, 3, 64, 1_000, 2_047].map(|wrap: u64| wrap << PackedDeadline::BITS);
     let ends = [1 << 62, 1 << 63, u64::MAX - 2 * HORIZON];
     let before = [0, 1, 2, 63, 64, 65, 4_097, HORIZON];
@@ -338,16 +338,18 @@ fn origins() -> impl Iterator<Item = u64> {
 }
 
 /// The first boundary after `tick` between two slots of a level.
-fn boundary_after(tick: u64, level: usize) -> u64 {
-    let width = 1 << (level as u32 * LEVEL_BITS);
+fn boundary_after(levels: &Levels, tick: u64, level: usize) -> u64 {
+    let width = 1 << (level as u32 * levels.digit_bits);
     (tick | (width - 1)).saturating_add(1)
 }
 
 /// The levels whose slots are no wider than the horizon.
-const LEVELS_BELOW_HORIZON: usize = HORIZON.ilog2() as usize / LEVEL_BITS as usize + 1;
+fn levels_below_horizon(levels: &Levels) -> usize {
+    (HORIZON.ilog2() / levels.digit_bits) as usize + 1
+}
 
-fn assert_due_exactly_at(deadline: u64, origin: u64) {
-    let mut sim = Simulation::new(origin, 1);
+fn assert_due_exactly_at(levels: &'static Levels, deadline: u64, origin: u64) {
+    let mut sim = Simulation::new(levels, origin, 1);
     sim.insert(0, deadline);
     let deadline = sim.deadlines[0].unwrap();
     if deadline > origin {
@@ -376,8 +378,8 @@ const DUE_LISTS: [List; 2] = [List::Lowest, List::CascadingDue];
 
 /// Returns a wheel of the timers `0..count` in one list, in this order, and their common
 /// deadline.
-fn one_list(list: List, count: usize) -> (Simulation, u64) {
-    let mut sim = Simulation::new(0, count + 1);
+fn one_list(levels: &'static Levels, list: List, count: usize) -> (Simulation, u64) {
+    let mut sim = Simulation::new(levels, 0, count + 1);
     let deadline = if list == List::Lowest { 5 } else { 0o2_01_06 };
     for timer in (0..count).rev() {
         sim.insert(timer, deadline);
@@ -397,45 +399,43 @@ fn one_list(list: List, count: usize) -> (Simulation, u64) {
     (sim, deadline)
 }
 
-#[test]
-fn fault_01_a_deadline_a_rotation_ahead_is_not_in_the_current_slot() {
-    for level in 1..LEVELS_BELOW_HORIZON as u32 {
-        let width = 1 << (level * LEVEL_BITS);
-        for slot in [0, 1, 31, 62, 63] {
+fn fault_01_a_deadline_a_rotation_ahead_is_not_in_the_current_slot(levels: &'static Levels) {
+    for level in 1..levels_below_horizon(levels) as u32 {
+        let width = 1 << (level * levels.digit_bits);
+        let last = levels.slots() as u64 - 1;
+        for slot in [0, 1, last / 2, last - 1, last] {
             // Less than a rotation ahead, and yet the digit is the same again.
             let end_of_slot = slot * width + width - 1;
-            let slot_a_rotation_ahead = (slot + SLOTS as u64) * width;
+            let slot_a_rotation_ahead = (slot + levels.slots() as u64) * width;
             for deadline in [slot_a_rotation_ahead, slot_a_rotation_ahead + 1] {
                 if deadline - end_of_slot <= HORIZON {
-                    assert_due_exactly_at(deadline, end_of_slot);
+                    assert_due_exactly_at(levels, deadline, end_of_slot);
                 }
             }
         }
     }
 }
 
-#[test]
-fn fault_02_a_timer_is_due_in_the_very_tick_of_its_deadline() {
-    for origin in origins().chain([0, 0o12_34_56_70]) {
-        for distance in 0..=SLOTS as u64 + 1 {
-            assert_due_exactly_at(origin + distance, origin);
+fn fault_02_a_timer_is_due_in_the_very_tick_of_its_deadline(levels: &'static Levels) {
+    for origin in origins(levels).chain([0, 0o12_34_56_70]) {
+        for distance in 0..=levels.slots() as u64 + 1 {
+            assert_due_exactly_at(levels, origin + distance, origin);
         }
-        for level in 1..LEVELS_BELOW_HORIZON {
-            let boundary = boundary_after(origin, level);
+        for level in 1..levels_below_horizon(levels) {
+            let boundary = boundary_after(levels, origin, level);
             for deadline in [boundary - 1, boundary, boundary + 1] {
                 if deadline - origin <= HORIZON {
-                    assert_due_exactly_at(deadline, origin);
+                    assert_due_exactly_at(levels, deadline, origin);
                 }
             }
         }
     }
 }
 
-#[test]
-fn fault_03_a_deadline_already_past_is_due_at_once() {
+fn fault_03_a_deadline_already_past_is_due_at_once(levels: &'static Levels) {
     for origin in [1_000, 1 << 40, (1 << 53) + 5, 1 << 62] {
         for deadline in [0, 1, origin - 64, origin - 1, origin] {
-            let mut sim = Simulation::new(origin, 3);
+            let mut sim = Simulation::new(levels, origin, 3);
             sim.insert(0, deadline);
             sim.insert(1, origin + 1_000);
             assert_eq!(sim.pop_all(), [0]);
@@ -448,18 +448,17 @@ fn fault_03_a_deadline_already_past_is_due_at_once() {
     }
 }
 
-#[test]
-fn fault_04_nothing_is_beyond_the_horizon() {
-    for origin in origins() {
+fn fault_04_nothing_is_beyond_the_horizon(levels: &'static Levels) {
+    for origin in origins(levels) {
         for bits in 0..=HORIZON.ilog2() {
-            assert_due_exactly_at(origin + (1 << bits), origin);
+            assert_due_exactly_at(levels, origin + (1 << bits), origin);
         }
     }
     // From a wheel that lags behind, too.
     let lag_max = PackedDeadline::CATCH_UP_TICKS;
     for lag in [0, 1, lag_max - 1, lag_max, lag_max + 1, HORIZON, 2 * HORIZON, 1 << 60] {
         for origin in [0, (1 << 53) - 1, 1 << 61] {
-            let mut sim = Simulation::new(origin, 4);
+            let mut sim = Simulation::new(levels, origin, 4);
             sim.insert(0, origin);
             sim.insert(1, origin + 1);
             sim.set_now(origin + lag);
@@ -476,11 +475,10 @@ fn fault_04_nothing_is_beyond_the_horizon() {
     }
 }
 
-#[test]
-fn catching_up_keeps_every_list() {
+fn catching_up_keeps_every_list(levels: &'static Levels) {
     for list in LISTS {
         for removed in 0..=4 {
-            let (mut sim, _) = one_list(list, 3);
+            let (mut sim, _) = one_list(levels, list, 3);
             sim.timers.timers.extend(Table::new(4).timers);
             sim.deadlines.extend([None; 4]);
             // It catches up long after a carry; these deadlines are later than that.
@@ -503,31 +501,30 @@ fn catching_up_keeps_every_list() {
     }
 }
 
-#[test]
-fn fault_05_no_level_wraps() {
-    for origin in origins() {
-        let mut sim = Simulation::new(origin, LEVELS_BELOW_HORIZON);
+fn fault_05_no_level_wraps(levels: &'static Levels) {
+    for origin in origins(levels) {
+        let mut sim = Simulation::new(levels, origin, levels_below_horizon(levels));
         // A timer for each level, ten times.
         for _ in 0..10 {
-            for level in 0..LEVELS_BELOW_HORIZON {
-                sim.reset(level, sim.now + (1 << (level as u32 * LEVEL_BITS)) + 1);
+            for level in 0..levels_below_horizon(levels) {
+                sim.reset(level, sim.now + (1 << (level as u32 * levels.digit_bits)) + 1);
             }
             for level in 0..6 {
-                sim.set_now(boundary_after(sim.now, level));
+                sim.set_now(boundary_after(levels, sim.now, level));
                 sim.pop_all();
             }
         }
-        let end = sim.now + (1 << 48) + 1;
+        let highest = (levels_below_horizon(levels) - 1) as u32 * levels.digit_bits;
+        let end = sim.now + (1 << highest) + 1;
         sim.set_now(end);
         sim.pop_all();
         assert_eq!(sim.wheel.next_expiry(), None);
     }
 }
 
-#[test]
-fn fault_06_the_clock_stands_still_goes_back_and_jumps() {
+fn fault_06_the_clock_stands_still_goes_back_and_jumps(levels: &'static Levels) {
     for jump in [1 << 20, HORIZON, 1 << 60] {
-        let mut sim = Simulation::new(1_000, 4);
+        let mut sim = Simulation::new(levels, 1_000, 4);
         sim.insert(0, 1_010);
         sim.insert(1, HORIZON);
         assert_eq!((sim.pop_all(), sim.pop_all()), (vec![], vec![]));
@@ -552,8 +549,7 @@ fn fault_06_the_clock_stands_still_goes_back_and_jumps() {
     }
 }
 
-#[test]
-fn fault_07_mass_expiry_and_cascades_keep_to_the_budget() {
+fn fault_07_mass_expiry_and_cascades_keep_to_the_budget(levels: &'static Levels) {
     const COUNT: usize = 250;
     let in_one_slot: fn(u64) -> u64 = |_| 0o7_00_00_01;
     let in_one_wide_slot = |timer| 0o7_00_00_00 + timer;
@@ -561,7 +557,7 @@ fn fault_07_mass_expiry_and_cascades_keep_to_the_budget() {
     for spread in [in_one_slot, in_one_wide_slot, everywhere] {
         for jump in [0o7_00_00_00, 0o7_00_10_00, HORIZON, 1 << 60] {
             for budget in [1, 7, 64] {
-                let mut sim = Simulation::new(0, COUNT);
+                let mut sim = Simulation::new(levels, 0, COUNT);
                 for timer in 0..COUNT {
                     sim.insert(timer, spread(timer as u64));
                 }
@@ -574,16 +570,15 @@ fn fault_07_mass_expiry_and_cascades_keep_to_the_budget() {
                     while left > 0 && sim.pop(&mut left).is_some() {}
                     used_total += budget - left;
                 }
-                assert!(used_total <= COUNT * LEVELS, "{used_total}");
+                assert!(used_total <= COUNT * levels.count(), "{used_total}");
                 assert!(sim.wheel_deadlines().all(|deadline| deadline > jump));
             }
         }
     }
 }
 
-#[test]
-fn what_is_due_leaves_a_cascade_at_once() {
-    let (mut sim, deadline) = one_list(List::CascadingDue, 3);
+fn what_is_due_leaves_a_cascade_at_once(levels: &'static Levels) {
+    let (mut sim, deadline) = one_list(levels, List::CascadingDue, 3);
     assert_eq!(sim.now, deadline);
     let mut budget = 3;
     for timer in 0..3 {
@@ -592,17 +587,16 @@ fn what_is_due_leaves_a_cascade_at_once() {
     assert_eq!(budget, 0);
 }
 
-#[test]
-fn fault_08_a_neighbour_goes_between_two_pops() {
+fn fault_08_a_neighbour_goes_between_two_pops(levels: &'static Levels) {
     for list in DUE_LISTS {
         for other in 1..4 {
-            let (mut sim, _) = one_list(list, 4);
+            let (mut sim, _) = one_list(levels, list, 4);
             assert_eq!(sim.pop(&mut { UNLIMITED }), Some(0));
             sim.remove(other);
             let rest: Vec<_> = (1..4).filter(|&timer| timer != other).collect();
             assert_eq!(sim.pop_all(), rest);
 
-            let (mut sim, _) = one_list(list, 4);
+            let (mut sim, _) = one_list(levels, list, 4);
             assert_eq!(sim.pop(&mut { UNLIMITED }), Some(0));
             sim.reset(other, sim.now);
             sim.insert(0, sim.now);
@@ -611,13 +605,12 @@ fn fault_08_a_neighbour_goes_between_two_pops() {
     }
 }
 
-#[test]
-fn fault_09_whatever_is_removed_is_unlinked() {
+fn fault_09_whatever_is_removed_is_unlinked(levels: &'static Levels) {
     const COUNT: usize = 4;
     for list in LISTS {
         for removed in 0..1 << COUNT {
             for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 1, 0]] {
-                let (mut sim, deadline) = one_list(list, COUNT);
+                let (mut sim, deadline) = one_list(levels, list, COUNT);
                 for timer in order {
                     if removed & (1 << timer) != 0 {
                         sim.remove(timer);
@@ -633,12 +626,11 @@ fn fault_09_whatever_is_removed_is_unlinked() {
     }
 }
 
-#[test]
-fn fault_10_a_reused_timer_knows_nothing_of_its_old_deadline() {
+fn fault_10_a_reused_timer_knows_nothing_of_its_old_deadline(levels: &'static Levels) {
     for list in LISTS {
         for timer in 0..3 {
             for later in [1, 63, 64, 5_000, HORIZON] {
-                let (mut sim, deadline) = one_list(list, 3);
+                let (mut sim, deadline) = one_list(levels, list, 3);
                 sim.remove(timer);
                 sim.set_now(deadline);
                 sim.insert(timer, deadline + later);
@@ -658,12 +650,11 @@ fn fault_10_a_reused_timer_knows_nothing_of_its_old_deadline() {
     }
 }
 
-#[test]
-fn fault_11_a_timer_that_is_due_but_not_popped_can_be_reset() {
+fn fault_11_a_timer_that_is_due_but_not_popped_can_be_reset(levels: &'static Levels) {
     for list in DUE_LISTS {
         for timer in 0..3 {
             for later in [0, 1, 64, HORIZON] {
-                let (mut sim, _) = one_list(list, 3);
+                let (mut sim, _) = one_list(levels, list, 3);
                 sim.reset(timer, sim.now + later);
                 let deadline = sim.deadlines[timer].unwrap();
                 let rest: Vec<_> = (0..3).filter(|&other| later == 0 || other != timer).collect();
@@ -679,30 +670,29 @@ fn fault_11_a_timer_that_is_due_but_not_popped_can_be_reset() {
     }
 }
 
-#[test]
-fn fault_12_next_expiry_follows_resets_and_removals() {
+fn fault_12_next_expiry_follows_resets_and_removals(levels: &'static Levels) {
     // On level 0 it is exact.
-    let mut sim = Simulation::new(0, 3);
-    for (timer, deadline, next) in [(0, 40, 40), (1, 20, 20), (2, 30, 20), (1, 35, 30)] {
+    let mut sim = Simulation::new(levels, 0, 3);
+    for (timer, deadline, next) in [(0, 7, 7), (1, 3, 3), (2, 5, 3), (1, 6, 5)] {
         sim.reset(timer, deadline);
         assert_eq!(sim.wheel.next_expiry(), Some(next));
     }
     sim.remove(2);
-    assert_eq!(sim.wheel.next_expiry(), Some(35));
+    assert_eq!(sim.wheel.next_expiry(), Some(6));
     // On a higher level it is the start of the slot.
     sim.remove(1);
     sim.reset(0, 0o3_00_17);
     assert_eq!(sim.wheel.next_expiry(), Some(0o3_00_00));
     // At the removed timer's deadline, the wheel finds that there is nothing to do.
-    sim.set_now(20);
+    sim.set_now(3);
     assert_eq!(sim.pop_all(), [0usize; 0]);
     assert!(!sim.wheel.has_work(0o3_00_00 - 1));
 
     // Sleeping until `next_expiry` leads to the first deadline within a few wake-ups,
     // whatever has been reset and removed. `check_answers` compares the two each time.
     let mut rng = Rng::with_seed(12);
-    for origin in origins() {
-        let mut sim = Simulation::new(origin, 12);
+    for origin in origins(levels) {
+        let mut sim = Simulation::new(levels, origin, 12);
         for _ in 0..40 {
             let bits = rng.u32(1..=HORIZON.ilog2());
             let deadline = sim.now + rng.u64(1..=1 << bits);
@@ -710,7 +700,7 @@ fn fault_12_next_expiry_follows_resets_and_removals() {
             sim.remove(rng.usize(..12));
             let Some(first) = sim.wheel_deadlines().min() else { continue };
             for wake_up_count in 1.. {
-                assert!(wake_up_count <= LEVELS, "still before {first:#x}");
+                assert!(wake_up_count <= levels.count(), "still before {first:#x}");
                 let wake_up = sim.wheel.next_expiry().unwrap();
                 assert!(wake_up > sim.now, "woken up at {wake_up}, which is not ahead");
                 sim.set_now(wake_up);
@@ -723,12 +713,11 @@ fn fault_12_next_expiry_follows_resets_and_removals() {
     }
 }
 
-#[test]
-fn inserting_costs_the_same_however_many_there_are() {
+fn inserting_costs_the_same_however_many_there_are(levels: &'static Levels) {
     let same: fn(u64) -> u64 = |_| 0o1_00_00;
     let spread = |timer| (timer % 63 + 1) << (timer / 63 % 8 * 6);
     for deadline_of in [same, spread] {
-        let mut sim = Simulation::new(0, 1_000);
+        let mut sim = Simulation::new(levels, 0, 1_000);
         let costs: Vec<_> = (0..1_000)
             .map(|timer| {
                 let call_count = sim.timers.call_count.get();
@@ -744,9 +733,10 @@ fn inserting_costs_the_same_however_many_there_are() {
 
 /// As the deadline of a session that stays in use. `reschedule` asserts that no list changes
 /// while the timer's own starts early enough.
-#[test]
-fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed() {
-    let mut sim = Simulation::new(0, 3);
+fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed(
+    levels: &'static Levels,
+) {
+    let mut sim = Simulation::new(levels, 0, 3);
     for timer in 0..3 {
         sim.insert(timer, 0o5_00_00);
     }
@@ -765,9 +755,8 @@ fn a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed() {
 }
 
 /// On the lowest level, a list's start is usually the deadline of its timers.
-#[test]
-fn what_is_postponed_on_the_lowest_level_is_not_due() {
-    let mut sim = Simulation::new(0, 2);
+fn what_is_postponed_on_the_lowest_level_is_not_due(levels: &'static Levels) {
+    let mut sim = Simulation::new(levels, 0, 2);
     sim.insert(0, 5);
     sim.insert(1, 5);
     sim.reschedule(0, 6);
@@ -777,20 +766,18 @@ fn what_is_postponed_on_the_lowest_level_is_not_due() {
     assert_eq!(sim.pop_all(), [0]);
 }
 
-#[test]
-fn a_deadline_moved_to_before_its_list_is_relinked() {
-    let mut sim = Simulation::new(0, 2);
+fn a_deadline_moved_to_before_its_list_is_relinked(levels: &'static Levels) {
+    let mut sim = Simulation::new(levels, 0, 2);
     sim.insert(0, 0o5_00_00);
     sim.reschedule(0, 0o4_77_77);
     sim.set_now(0o4_77_77);
     assert_eq!(sim.pop_all(), [0]);
 }
 
-#[test]
-fn an_idle_wheel_links_no_higher_than_a_busy_one() {
+fn an_idle_wheel_links_no_higher_than_a_busy_one(levels: &'static Levels) {
     // `pop_expired` is not called as long as there is no work.
     for idle in [1_000, 1 << 40, HORIZON - 2] {
-        let mut sim = Simulation::new(0, 2);
+        let mut sim = Simulation::new(levels, 0, 2);
         sim.insert(0, HORIZON);
         sim.set_now(idle);
         sim.insert(1, idle + 1);
@@ -799,18 +786,17 @@ fn an_idle_wheel_links_no_higher_than_a_busy_one() {
     }
 }
 
-#[test]
-fn a_timer_is_linked_at_most_once_a_level() {
+fn a_timer_is_linked_at_most_once_a_level(levels: &'static Levels) {
     // The worst case: a carry through all digits, then a one in each.
     let carry = 1 << 60;
     let mut cases = vec![(carry - 1, carry + 0o1_11_11_11_11_11_11_11_11 % HORIZON)];
     let mut rng = Rng::with_seed(0);
-    for origin in origins() {
+    for origin in origins(levels) {
         cases.push((origin, origin + rng.u64(..=HORIZON)));
     }
     let mut most = 0;
     for (origin, deadline) in cases {
-        let mut sim = Simulation::new(origin, 1);
+        let mut sim = Simulation::new(levels, origin, 1);
         sim.insert(0, deadline);
         while let Some(wake_up) = sim.wheel.next_expiry() {
             sim.set_now(wake_up);
@@ -818,7 +804,9 @@ fn a_timer_is_linked_at_most_once_a_level() {
         }
         most = most.max(sim.timers.timers[0].linked_count);
     }
-    assert!((LEVELS_BELOW_HORIZON..=LEVELS).contains(&most), "{most}");
+    // A deadline that far ahead is rounded: the lowest digits are zero.
+    let least = if levels.slots() == 64 { 9 } else { 15 };
+    assert!((least..=levels.count()).contains(&most), "{most}");
 }
 
 /// Returns a tick after `now`, or just before it, often beside a boundary or a deadline.
@@ -829,7 +817,11 @@ fn random_tick(rng: &mut Rng, sim: &Simulation, span_bits: u32) -> u64 {
         1 => sim.now.saturating_add(rng.u64(..4)),
         2 => sim.now.saturating_add(rng.u64(..span)),
         3 => sim.now.saturating_add(span),
-        4 | 5 => boundary_after(sim.now, span.ilog2().div_ceil(LEVEL_BITS) as usize),
+        4 | 5 => boundary_after(
+            sim.wheel.levels,
+            sim.now,
+            span.ilog2().div_ceil(sim.wheel.levels.digit_bits) as usize,
+        ),
         _ => sim.deadlines[rng.usize(..sim.deadlines.len())].unwrap_or(sim.now),
     };
     match rng.u8(..4) {
@@ -841,9 +833,9 @@ fn random_tick(rng: &mut Rng, sim: &Simulation, span_bits: u32) -> u64 {
 
 /// Runs random operations, with parameters of its own for each seed. Returns how often a
 /// wheel had to catch up.
-fn model(seeds: std::ops::Range<u64>) -> usize {
+fn model(levels: &'static Levels, seeds: std::ops::Range<u64>) -> usize {
     const STEPS: usize = 500;
-    let origins: Vec<_> = origins().chain([0]).collect();
+    let origins: Vec<_> = origins(levels).chain([0]).collect();
     let mut catch_up_count = 0;
     for seed in seeds {
         let mut rng = Rng::with_seed(seed);
@@ -856,7 +848,7 @@ fn model(seeds: std::ops::Range<u64>) -> usize {
         let budgets = rng.choice([&[0, 1][..], &[0, 1, 2, 3, 9], &[UNLIMITED]]).unwrap();
         let goes_back = rng.u8(..4) == 0;
 
-        let mut sim = Simulation::new(origin, count);
+        let mut sim = Simulation::new(levels, origin, count);
         sim.seed = Some(seed);
         while sim.step_count < STEPS {
             let timer = rng.usize(..count);
@@ -898,33 +890,81 @@ fn model(seeds: std::ops::Range<u64>) -> usize {
 }
 
 // Two halves, so that they run in parallel.
-#[test]
-fn model_first_half_million_steps() {
-    assert!(model(0..1_000) > 100);
+fn model_first_half_million_steps(levels: &'static Levels) {
+    assert!(model(levels, 0..1_000) > 100);
 }
 
-#[test]
-fn model_second_half_million_steps() {
-    assert!(model(1_000..2_000) > 100);
+fn model_second_half_million_steps(levels: &'static Levels) {
+    assert!(model(levels, 1_000..2_000) > 100);
 }
 
-/// Ticks around every boundary, of all levels.
+/// Makes each of these a test of both kinds of wheel.
+macro_rules! test_with_both {
+    ($($name:ident,)*) => {
+        mod wide {
+            $(#[test] fn $name() { super::$name(&super::WIDE); })*
+        }
+        mod narrow {
+            $(#[test] fn $name() { super::$name(&super::NARROW); })*
+        }
+    };
+}
+test_with_both! {
+    fault_01_a_deadline_a_rotation_ahead_is_not_in_the_current_slot,
+    fault_02_a_timer_is_due_in_the_very_tick_of_its_deadline,
+    fault_03_a_deadline_already_past_is_due_at_once,
+    fault_04_nothing_is_beyond_the_horizon,
+    catching_up_keeps_every_list,
+    fault_05_no_level_wraps,
+    fault_06_the_clock_stands_still_goes_back_and_jumps,
+    fault_07_mass_expiry_and_cascades_keep_to_the_budget,
+    what_is_due_leaves_a_cascade_at_once,
+    fault_08_a_neighbour_goes_between_two_pops,
+    fault_09_whatever_is_removed_is_unlinked,
+    fault_10_a_reused_timer_knows_nothing_of_its_old_deadline,
+    fault_11_a_timer_that_is_due_but_not_popped_can_be_reset,
+    fault_12_next_expiry_follows_resets_and_removals,
+    inserting_costs_the_same_however_many_there_are,
+    a_postponed_deadline_is_met_after_one_move_however_often_it_was_postponed,
+    what_is_postponed_on_the_lowest_level_is_not_due,
+    a_deadline_moved_to_before_its_list_is_relinked,
+    an_idle_wheel_links_no_higher_than_a_busy_one,
+    a_timer_is_linked_at_most_once_a_level,
+    model_first_half_million_steps,
+    model_second_half_million_steps,
+    what_is_up_to_2_to_the_36_ahead_is_exact,
+    an_idle_wheel_does_not_catch_up_where_it_need_not,
+}
+
+/// Ticks around every boundary, of all levels of both.
 fn ticks() -> impl Iterator<Item = u64> + Clone {
-    (0..LEVELS as u32)
-        .flat_map(|level| [1, 2, 31, 63].map(|slot: u128| slot << (level * LEVEL_BITS)))
+    (0..NARROW.count() as u32)
+        .flat_map(|level| [1, 2, 7, 31, 63].map(|slot: u128| slot << (level * NARROW.digit_bits)))
         .flat_map(|boundary| [boundary - 1, boundary, boundary + 1])
         .filter_map(|tick| u64::try_from(tick).ok())
         .chain([u64::MAX - 1, u64::MAX])
 }
 
 #[test]
-fn digits_and_levels_are_those_of_base_64() {
-    for (tick, level, expected) in
-        [(0o12_34_56, 0, 0o56), (0o12_34_56, 1, 0o34), (0o12_34_56, 2, 0o12), (u64::MAX, 10, 15)]
-    {
-        assert_eq!(slot_index(tick, level), expected, "{tick:#o}, level {level}");
+fn digits_are_those_of_base_64_or_8() {
+    for (levels, tick, level, expected) in [
+        (&WIDE, 0o12_34_56, 0, 0o56),
+        (&WIDE, 0o12_34_56, 1, 0o34),
+        (&WIDE, 0o12_34_56, 2, 0o12),
+        (&WIDE, u64::MAX, 10, 15),
+        (&NARROW, 0o12_34_56, 0, 6),
+        (&NARROW, 0o12_34_56, 3, 3),
+        (&NARROW, u64::MAX, 21, 1),
+    ] {
+        assert_eq!(levels.slot(tick, level), expected, "{tick:#o}, level {level}");
     }
-    for (elapsed, deadline, expected) in [
+}
+
+/// At the level of the first digit that differs, in the slot of that digit, from the tick on
+/// where that digit begins. The list's number says the same.
+#[test]
+fn a_place_is_that_of_the_first_digit_that_differs() {
+    for (elapsed, tick, expected) in [
         (0, 0, 0),
         (0, 63, 0),
         (0, 64, 1),
@@ -936,34 +976,42 @@ fn digits_and_levels_are_those_of_base_64() {
         (0, u64::MAX, 10),
         (u64::MAX, u64::MAX, 0),
     ] {
-        assert_eq!(level_for(elapsed, deadline), expected, "{elapsed} to {deadline}");
+        assert_eq!(WIDE.place(elapsed, tick).head / 64, expected, "{elapsed} to {tick}");
     }
-    for elapsed in ticks() {
-        for deadline in ticks().filter(|&deadline| deadline >= elapsed) {
-            let differs =
-                |level: &usize| slot_index(elapsed, *level) != slot_index(deadline, *level);
-            let expected = (0..LEVELS).rev().find(differs).unwrap_or(0);
-            assert_eq!(level_for(elapsed, deadline), expected, "{elapsed} to {deadline}");
+    for levels in [&WIDE, &NARROW] {
+        for elapsed in ticks() {
+            for tick in ticks().filter(|&tick| tick >= elapsed) {
+                let place = levels.place(elapsed, tick);
+                let differs =
+                    |level: &usize| levels.slot(elapsed, *level) != levels.slot(tick, *level);
+                let level = (0..levels.count()).rev().find(differs).unwrap_or(0);
+                let slot = levels.slot(tick, level);
+                assert_eq!(place.head, level * levels.slots() + slot, "{elapsed} to {tick}");
+                let width = 1 << (level as u32 * levels.digit_bits);
+                assert_eq!(place.start, tick / width * width, "{elapsed} to {tick}");
+                // As long as `elapsed` is before the start, or there.
+                for elapsed in [elapsed, elapsed.midpoint(place.start), place.start] {
+                    if elapsed <= place.start {
+                        assert_eq!(place.list.start(elapsed), place.start, "{elapsed} to {tick}");
+                    }
+                }
+                assert_eq!(levels.start(elapsed, place.head), place.start, "{elapsed} to {tick}");
+            }
         }
     }
 }
 
+/// Up to the start, `elapsed` finds a list where it was linked.
 #[test]
-fn a_slot_starts_where_its_digit_begins() {
-    for tick in ticks() {
-        for level in 0..LEVELS {
-            let width = (SLOTS as u128).pow(level as u32);
-            let rotation = width * SLOTS as u128;
-            assert_eq!(
-                slot_index(tick, level) as u128,
-                u128::from(tick) % rotation / width,
-                "{tick:#o}"
-            );
-            for slot in [0, 1, 15, 16, 62, 63] {
-                let expected = u128::from(tick) / rotation * rotation + slot as u128 * width;
-                if expected <= u128::from(u64::MAX) {
-                    let start = slot_start(tick, level, slot);
-                    assert_eq!(u128::from(start), expected, "{tick:#o}, {level}, {slot}");
+fn a_list_keeps_its_head_until_it_starts() {
+    for levels in [&WIDE, &NARROW] {
+        for elapsed in ticks() {
+            for tick in ticks().filter(|&tick| tick > elapsed) {
+                let Place { start, head, list } = levels.place(elapsed, tick);
+                for later in [elapsed, elapsed.midpoint(start), start.saturating_sub(1)] {
+                    if (elapsed..start).contains(&later) {
+                        assert_eq!(levels.place(later, start), Place { start, head, list });
+                    }
                 }
             }
         }
@@ -995,13 +1043,12 @@ fn a_packed_deadline_holds_any_deadline_within_reach() {
 }
 
 /// Promise 9, from a wheel that lags behind by anything.
-#[test]
-fn what_is_up_to_2_to_the_36_ahead_is_exact() {
+fn what_is_up_to_2_to_the_36_ahead_is_exact(levels: &'static Levels) {
     let lag_max = PackedDeadline::CATCH_UP_TICKS;
     for origin in [1, (1 << 48) - 1, (1 << 48) - (1 << 41), (1 << 53) - 1] {
         for lag in [0, lag_max - 1, lag_max, lag_max + 1, 1 << 42, 1 << 47, 1 << 48, HORIZON] {
             for distance in [1, (1 << 30) + 1, (1 << 36) - 1, 1 << 36] {
-                let mut sim = Simulation::new(origin, 2);
+                let mut sim = Simulation::new(levels, origin, 2);
                 sim.insert(0, origin);
                 sim.set_now(origin + lag);
                 let due = sim.now + distance;
@@ -1013,17 +1060,19 @@ fn what_is_up_to_2_to_the_36_ahead_is_exact() {
 }
 
 /// Being far behind is no reason to touch every timer, unless a carry lies as far back.
-#[test]
-fn an_idle_wheel_does_not_catch_up_where_it_need_not() {
+fn an_idle_wheel_does_not_catch_up_where_it_need_not(levels: &'static Levels) {
+    // Into the first level whose slots are wider than what is exact.
+    let carry = 1 << ((42 / levels.digit_bits + 1) * levels.digit_bits);
+    assert_eq!(carry, if levels.slots() == 64 { 1 << 48 } else { 1 << 45 });
     for (origin, lag, catches_up) in [
         (0, 1 << 42, false),
-        (0, (1 << 48) - 2_000, false),
-        (0, 1 << 48, false),
-        (0, (1 << 48) + (1 << 42), true),
-        ((1 << 48) - 1, (1 << 42) - 1_000_000, false),
-        ((1 << 48) - 1, 1 << 42, true),
+        (0, carry - 2_000, false),
+        (0, carry, false),
+        (0, carry + (1 << 42), true),
+        (carry - 1, (1 << 42) - 1_000_000, false),
+        (carry - 1, 1 << 42, true),
     ] {
-        let mut sim = Simulation::new(origin, 10);
+        let mut sim = Simulation::new(levels, origin, 10);
         for timer in 0..9 {
             sim.insert(timer, origin + 5);
         }
