@@ -2,18 +2,21 @@
 //!
 //! `cargo bench` runs a short matrix and writes a report; `cargo bench -- FILTER` runs a part.
 
+mod bar;
 mod baseline;
 mod hit;
 mod loads;
 mod memory;
 mod operations;
 mod oracle;
+mod pressure;
 mod promptness;
 mod speed;
 mod stopwatch;
 mod storm;
 mod subjects;
 mod targets;
+mod versions;
 mod wheels;
 mod zipf;
 
@@ -45,9 +48,9 @@ static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
 const USAGE: &str = "\
 cargo bench                    a short matrix of everything, and the report
 cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, growth, hit, loads, memory, operations, promptness,
-                               speed, storm, wheel; of bars, hit, loads, operations and speed only
-                               what the filter's words occur in, such as hit/oltp, bars/hit-1,u64
+cargo bench -- PART[/FILTER]   one part: bars, growth, hit, loads, memory, operations, pressure,
+                               promptness, speed, storm, wheel; of bars, hit, loads, operations, pressure and
+                               speed only what the filter's words occur in, such as hit/oltp, bars/hit-1,u64
                                or 'speed/miss, String'
 
 cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
@@ -76,6 +79,10 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let command = arguments.first().map_or("", String::as_str);
     if command == memory::CHILD {
         return memory::child(&arguments[1..].join(" "));
+    }
+    if command == pressure::STOPPED_CHILD {
+        pressure::stopped_child(&arguments[1..].join(" "));
+        return Ok(());
     }
     if command == ALONE {
         println!("{}", speed::profile::run(&arguments[1..])?);
@@ -146,6 +153,13 @@ fn measure(
                 return Err(format!("no bar of loads is called {filter:?}").into());
             }
             record.loads = part(environment, lines);
+        }
+        "pressure" => {
+            let lines = pressure::run(filter);
+            if lines.is_empty() {
+                return Err(format!("no bar of pressure is called {filter:?}").into());
+            }
+            record.pressure = part(environment, lines);
         }
         "bars" => {
             let wheel = record.wheel.as_ref().map(|part| &*part.data);

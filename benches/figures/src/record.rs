@@ -56,7 +56,8 @@ record! {
     growth: Vec<Outcome>,
     wheel: Vec<TimersResult>,
     operations: Vec<OperationTime>,
-    loads: Vec<LoadBar>,
+    loads: Vec<BarLine>,
+    pressure: Vec<BarLine>,
 }
 
 /// What belongs together, and was measured in one run.
@@ -354,9 +355,9 @@ pub struct OperationTime {
     pub high_nanos: f64,
 }
 
-/// A bar of loading. Measured is in words, since each has its own unit.
+/// A bar, of loading or under pressure. Measured is in words, since each has its own unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LoadBar {
+pub struct BarLine {
     pub bar: String,
     pub must: String,
     pub aim: String,

@@ -37,7 +37,7 @@ const fn table(
     Titled { name, title, table }
 }
 
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 11] = [
     Section {
         name: "memory",
         title: "Memory",
@@ -172,6 +172,21 @@ pub const SECTIONS: [Section; 10] = [
         losses: None,
         charts: |_| None,
         tables: &[table("loads", "Bars of loading: must, aim, measured", tables::loads)],
+    },
+    Section {
+        name: "pressure",
+        title: "Under pressure",
+        question: "Is it on time where threads starve, and with many caches and small ones?",
+        method: "\
+            *Starved*: twice eight threads look up keys that expire all the time; how long after \
+            its TTL a value was returned at most, by a clock read before the call. *Stopped*: a \
+            child process is stopped for 3 s while four threads look up what expires meanwhile; \
+            the most late returns of one thread, over all rounds. *Idle*, *in use*: processor \
+            time of the whole process. The cost of a hit is that of a copy of the crate as it was \
+            before, if `PUNCTUAL_BEFORE` names its folder. Bytes are what the builder says.",
+        losses: None,
+        charts: |_| None,
+        tables: &[table("pressure", "Bars under pressure: must, aim, measured", tables::pressure)],
     },
     Section {
         name: "bars",

@@ -1,6 +1,6 @@
 //! The record's figures as tables; none where the record lacks the part.
 
-use crate::record::{Hit, HitRow, Latencies, Record, Target};
+use crate::record::{BarLine, Hit, HitRow, Latencies, Record, Target};
 use crate::subject::Kind;
 use crate::table::{Table, grouped};
 
@@ -21,7 +21,15 @@ fn targets(lines: &[Target]) -> Option<Table> {
 }
 
 pub(crate) fn loads(record: &Record) -> Option<Table> {
-    let rows = record.loads.as_ref()?.data.iter().map(|line| {
+    bar_lines(&record.loads.as_ref()?.data)
+}
+
+pub(crate) fn pressure(record: &Record) -> Option<Table> {
+    bar_lines(&record.pressure.as_ref()?.data)
+}
+
+fn bar_lines(lines: &[BarLine]) -> Option<Table> {
+    let rows = lines.iter().map(|line| {
         let verdict = if line.is_met { "met" } else { "missed" };
         [&line.bar, &line.must, &line.aim, &line.measured, verdict]
     });

@@ -4,16 +4,16 @@ use std::iter::successors;
 
 use punctual::{Cache, Footprint};
 use punctual_figures::grouped;
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
-use super::bar::{BYTES, Bar, Limit};
+use crate::bar::{BYTES, Bar, Limit};
 
 /// Capacities, and what the tables of loads must take and aim at.
 const LOADS: [(usize, f64, f64); 3] =
     [(10_000, 1.2, 0.6), (100_000, 0.7, 0.35), (1_000_000, 0.7, 0.35)];
 const TOTAL: Limit = Limit::at_most(48.0);
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let loads = LOADS.iter().map(|&(capacity, must, aim)| {
         let name = format!("tables of loads, an entry, {} entries", grouped(capacity));
         let bar = Bar::new(name, BYTES, Limit::at_most(must)).aim(Limit::at_most(aim));
@@ -27,7 +27,7 @@ pub(super) fn lines() -> Vec<LoadBar> {
 }
 
 /// The capacity that takes most bytes an entry.
-fn worst() -> LoadBar {
+fn worst() -> BarLine {
     let capacities = successors(Some(1e4), |capacity: &f64| Some(capacity * 1.001));
     let capacities = capacities.take_while(|capacity| *capacity <= 1e7).map(|it| it as usize);
     let (capacity, bytes) = capacities

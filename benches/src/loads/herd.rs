@@ -6,11 +6,11 @@ use std::thread;
 
 use punctual::Cache;
 use punctual_figures::grouped;
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
-use super::bar::{Bar, COUNT, Limit};
 use super::callers::{in_tasks, in_threads};
 use super::{LOAD, RUNS};
+use crate::bar::{Bar, COUNT, Limit};
 
 #[derive(Clone, Copy)]
 enum CalledBy {
@@ -28,7 +28,7 @@ struct Herd {
     called_by: CalledBy,
 }
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let asked_for = [1_000, 100_000].map(|capacity| Herd {
         keys: 500,
         callers_each: 20,
@@ -49,7 +49,7 @@ pub(super) fn lines() -> Vec<LoadBar> {
 }
 
 impl Herd {
-    fn line(self) -> LoadBar {
+    fn line(self) -> BarLine {
         let runs: Vec<(usize, u64)> = (0..RUNS).map(|_| self.run()).collect();
         let waited = runs.iter().map(|&(_, waited)| waited).min().unwrap_or_default();
         let loads = runs.iter().map(|&(loads, _)| loads as f64).collect();

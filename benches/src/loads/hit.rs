@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use punctual::Cache;
 use punctual_figures::grouped;
-use punctual_figures::record::{LoadBar, quantile};
+use punctual_figures::record::{BarLine, quantile};
 
-use super::bar::{Bar, Limit, NANOS};
+use crate::bar::{Bar, Limit, NANOS};
 use crate::stopwatch::TimedBy;
 
 /// Few enough for the processor's caches, which would hide a difference.
@@ -17,7 +17,7 @@ const ROUNDS: usize = 401;
 
 type Round = fn(&Cache<u64, u64>, &[u64]) -> u64;
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let cache = cache();
     let mut random = fastrand::Rng::with_seed(48);
     let keys: Vec<u64> = (0..CALLS).map(|_| random.u64(..ENTRIES as u64)).collect();

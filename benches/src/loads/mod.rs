@@ -1,7 +1,6 @@
 //! The bars of loading: what a herd of callers costs, what is stored beside writers, how long
 //! callers wait, and what a hit and the bookkeeping cost.
 
-mod bar;
 mod bytes;
 mod callers;
 mod herd;
@@ -13,7 +12,7 @@ mod written;
 
 use std::time::Duration;
 
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
 /// How long a load takes.
 const LOAD: Duration = Duration::from_millis(50);
@@ -21,7 +20,7 @@ const LOAD: Duration = Duration::from_millis(50);
 const RUNS: usize = 5;
 
 /// Measures lines of the table.
-type Measure = fn() -> Vec<LoadBar>;
+type Measure = fn() -> Vec<BarLine>;
 
 /// By the name that a filter is compared with.
 const MEASURES: [(&str, Measure); 7] = [
@@ -35,7 +34,7 @@ const MEASURES: [(&str, Measure); 7] = [
 ];
 
 /// Measures the bars in whose names the filter's words occur.
-pub(crate) fn run(filter: &str) -> Vec<LoadBar> {
+pub(crate) fn run(filter: &str) -> Vec<BarLine> {
     let words: Vec<&str> = filter.split([',', ' ']).collect();
     let wanted = MEASURES.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
     let lines = wanted.flat_map(|(name, measure)| {

@@ -5,18 +5,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use punctual::{Cache, LoadError};
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
-use super::bar::{Bar, COUNT, Limit, MILLIS};
 use super::callers::in_threads;
 use super::{LOAD, RUNS};
+use crate::bar::{Bar, COUNT, Limit, MILLIS};
 
 const CALLERS: usize = 50;
 const KEY: u64 = 7;
 
 type Loaded = Result<u64, LoadError<&'static str>>;
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let (loads, slowest) = runs(|cache, load| {
         let result = cache.try_get_or_insert_with(&KEY, || {
             load();

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use punctual::{Cache, Lookup};
 use punctual_figures::grouped;
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
-use super::bar::{Bar, COUNT, Limit};
 use super::callers::in_tasks;
 use super::{LOAD, RUNS};
+use crate::bar::{Bar, COUNT, Limit};
 
 const READERS: usize = 1_000;
 const KEY: u64 = 7;
@@ -26,7 +26,7 @@ enum Seen {
     Nothing,
 }
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let runs: Vec<Vec<Seen>> = (0..RUNS).map(|_| run()).collect();
     let counts = |wanted: Seen| -> Vec<f64> {
         let count = |run: &Vec<Seen>| run.iter().filter(|&&seen| seen == wanted).count();

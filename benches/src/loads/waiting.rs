@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use punctual::{Cache, LoadWait, Lookup};
 use punctual_figures::grouped;
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 use punctual_testing::alloc::Count;
 
-use super::bar::{BYTES, Bar, Limit};
+use crate::bar::{BYTES, Bar, Limit};
 
 const FUTURES: usize = 1_000;
 const KEY: u64 = 7;
 const MUST: Limit = Limit::at_most(64.0);
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let cache = Cache::new(1_000);
     let Lookup::Miss(ticket) = cache.lookup(&KEY, Duration::ZERO) else {
         unreachable!("the cache is empty");

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use punctual::Cache;
 use punctual_figures::grouped;
-use punctual_figures::record::LoadBar;
+use punctual_figures::record::BarLine;
 
-use super::bar::{Bar, Limit, PERCENT};
 use super::callers::in_tasks;
 use super::{LOAD, RUNS};
+use crate::bar::{Bar, Limit, PERCENT};
 
 /// Ten thousand writes a second.
 const BURST: u64 = 10;
@@ -18,7 +18,7 @@ const BURST_EVERY: Duration = Duration::from_millis(1);
 /// The first of the keys that are written, which are no more than a tenth of the capacity.
 const WRITTEN: u64 = 1 << 32;
 
-pub(super) fn lines() -> Vec<LoadBar> {
+pub(super) fn lines() -> Vec<BarLine> {
     let capacities = || [1_000, 10_000, 100_000].into_iter();
     let with_room = capacities().map(|capacity| {
         let keys = room(capacity);
@@ -38,7 +38,7 @@ fn room(capacity: usize) -> usize {
     (capacity / 32).clamp(64, 1_024).min(capacity)
 }
 
-fn line(capacity: usize, keys: usize, bar: impl Fn(String) -> Bar) -> LoadBar {
+fn line(capacity: usize, keys: usize, bar: impl Fn(String) -> Bar) -> BarLine {
     let runs: Vec<(f64, f64)> = (0..RUNS).map(|_| run(capacity, keys)).collect();
     let writes = runs.iter().map(|&(_, writes)| writes).fold(f64::INFINITY, f64::min);
     let stored = runs.iter().map(|&(stored, _)| 100.0 * stored).collect();

@@ -1,23 +1,23 @@
 //! What a figure must be, and whether it is.
 
-use punctual_figures::record::{LoadBar, quantile};
+use punctual_figures::record::{BarLine, quantile};
 
 #[derive(Clone, Copy)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     sign: &'static str,
     value: f64,
 }
 
 impl Limit {
-    pub(super) const fn exactly(value: f64) -> Self {
+    pub(crate) const fn exactly(value: f64) -> Self {
         Self { sign: "", value }
     }
 
-    pub(super) const fn at_most(value: f64) -> Self {
+    pub(crate) const fn at_most(value: f64) -> Self {
         Self { sign: "≤ ", value }
     }
 
-    pub(super) const fn at_least(value: f64) -> Self {
+    pub(crate) const fn at_least(value: f64) -> Self {
         Self { sign: "≥ ", value }
     }
 
@@ -49,16 +49,19 @@ impl Limit {
 
 /// In what a figure is told.
 #[derive(Clone, Copy)]
-pub(super) struct Unit {
+pub(crate) struct Unit {
     name: &'static str,
     decimals: usize,
 }
 
-pub(super) const COUNT: Unit = Unit { name: "", decimals: 0 };
-pub(super) const PERCENT: Unit = Unit { name: " %", decimals: 2 };
-pub(super) const MILLIS: Unit = Unit { name: " ms", decimals: 1 };
-pub(super) const NANOS: Unit = Unit { name: " ns", decimals: 2 };
-pub(super) const BYTES: Unit = Unit { name: " bytes", decimals: 2 };
+pub(crate) const COUNT: Unit = Unit { name: "", decimals: 0 };
+pub(crate) const PERCENT: Unit = Unit { name: " %", decimals: 2 };
+pub(crate) const MILLIS: Unit = Unit { name: " ms", decimals: 1 };
+pub(crate) const MICROS: Unit = Unit { name: " µs", decimals: 1 };
+pub(crate) const NANOS: Unit = Unit { name: " ns", decimals: 2 };
+pub(crate) const BYTES: Unit = Unit { name: " bytes", decimals: 2 };
+pub(crate) const BYTES_WHOLE: Unit = Unit { name: " bytes", decimals: 0 };
+pub(crate) const RATIO: Unit = Unit { name: " ×", decimals: 2 };
 
 impl Unit {
     fn figure(self, figure: f64) -> String {
@@ -71,7 +74,7 @@ impl Unit {
 }
 
 /// A line of the table before it is measured.
-pub(super) struct Bar {
+pub(crate) struct Bar {
     name: String,
     unit: Unit,
     must: Limit,
@@ -79,36 +82,36 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    pub(super) fn new(name: impl Into<String>, unit: Unit, must: Limit) -> Self {
+    pub(crate) fn new(name: impl Into<String>, unit: Unit, must: Limit) -> Self {
         Self { name: name.into(), unit, must, aim: None }
     }
 
-    pub(super) fn aim(self, aim: Limit) -> Self {
+    pub(crate) fn aim(self, aim: Limit) -> Self {
         Self { aim: Some(aim), ..self }
     }
 
     /// The worst run counts.
-    pub(super) fn worst(self, figures: Vec<f64>, remark: &str) -> LoadBar {
+    pub(crate) fn worst(self, figures: Vec<f64>, remark: &str) -> BarLine {
         let worst = self.must.worst(&figures);
         let shown = self.unit.figure(worst);
         self.line(worst, shown, figures, remark)
     }
 
     /// The median run counts, and the worst is told.
-    pub(super) fn median(self, figures: Vec<f64>) -> LoadBar {
+    pub(crate) fn median(self, figures: Vec<f64>) -> BarLine {
         let [median, worst] = [quantile(&figures, 0.5), self.must.worst(&figures)];
         let remark = format!("worst {}", self.unit.figure(worst));
         let shown = self.unit.figure(median);
         self.line(median, shown, figures, &remark)
     }
 
-    pub(super) fn once(self, figure: f64, remark: &str) -> LoadBar {
+    pub(crate) fn once(self, figure: f64, remark: &str) -> BarLine {
         self.worst(vec![figure], remark)
     }
 
-    fn line(self, counts: f64, shown: String, figures: Vec<f64>, remark: &str) -> LoadBar {
+    fn line(self, counts: f64, shown: String, figures: Vec<f64>, remark: &str) -> BarLine {
         let Self { name, unit, must, aim } = self;
-        LoadBar {
+        BarLine {
             bar: name,
             must: unit.limit(must),
             aim: aim.map_or_else(String::new, |aim| unit.limit(aim)),

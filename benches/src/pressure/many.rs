@@ -1,0 +1,143 @@
+//! Many caches in one process.
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use punctual::Cache;
+use punctual_figures::grouped;
+use punctual_figures::record::{BarLine, quantile};
+
+use super::processor_time;
+use crate::bar::{Bar, Limit, MICROS, MILLIS, RATIO};
+
+const IDLE: usize = 10_000;
+const IN_USE: usize = 10_000;
+const TO_FREE: usize = 50_000;
+const TO_DROP: usize = 60_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+const RUN: Duration = Duration::from_secs(2);
+const RUNS: usize = 5;
+
+fn caches<V: Send + 'static>(count: usize) -> Vec<Cache<u64, V>> {
+    (0..count).map(|_| Cache::new(10)).collect()
+}
+
+/// Idle caches cost a busy one nothing.
+pub(super) fn idle() -> Vec<BarLine> {
+    let ratios = (0..RUNS).map(|_| {
+        let alone = busy_for(RUN);
+        let idle = caches(IDLE);
+        for cache in &idle {
+            cache.insert_with_ttl(0, 0, HOUR);
+        }
+        let beside = busy_for(RUN);
+        drop(idle);
+        beside.as_secs_f64() / alone.as_secs_f64()
+    });
+    let name = format!("{} idle caches beside a busy one: processor time", grouped(IDLE));
+    let bar = Bar::new(name, RATIO, Limit::at_most(1.2)).aim(Limit::at_most(1.05));
+    vec![bar.median(ratios.collect())]
+}
+
+/// Returns the processor time of a process with a cache that is used now and then: entries fall
+/// due all the time, and its clock is refreshed.
+fn busy_for(time: Duration) -> Duration {
+    let cache: Cache<u64, u64> = Cache::new(10_000);
+    let (start, used) = (Instant::now(), processor_time());
+    let mut key = 0;
+    while start.elapsed() < time {
+        for _ in 0..200 {
+            key += 1;
+            cache.insert_with_ttl(key, key, Duration::from_millis(50));
+            cache.get(&(key / 2));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    processor_time() - used
+}
+
+/// Each of many caches frees its entry in time.
+pub(super) fn late() -> Vec<BarLine> {
+    /// Tells when it is dropped.
+    struct Due(Instant, Arc<Mutex<Vec<f64>>>);
+
+    impl Drop for Due {
+        fn drop(&mut self) {
+            let late = self.0.elapsed();
+            self.1.lock().expect("nobody panics").push(late.as_secs_f64() * 1e3);
+        }
+    }
+
+    let mut medians = Vec::new();
+    let mut ends = Vec::new();
+    for run in 0..RUNS as u64 {
+        let caches = caches(TO_FREE);
+        let late = Arc::new(Mutex::new(Vec::with_capacity(TO_FREE)));
+        let mut random = fastrand::Rng::with_seed(run);
+        for cache in &caches {
+            let ttl = Duration::from_micros(random.u64(500_000..2_500_000));
+            cache.insert_with_ttl(0, Due(Instant::now() + ttl, late.clone()), ttl);
+        }
+        while late.lock().expect("nobody panics").len() < TO_FREE {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let late = late.lock().expect("nobody panics");
+        medians.push(quantile(&late, 0.5));
+        ends.push(quantile(&late, 0.99));
+    }
+    let name = |what| format!("{} caches: freed after the TTL, {what}", grouped(TO_FREE));
+    vec![
+        Bar::new(name("median"), MILLIS, Limit::at_most(10.0))
+            .aim(Limit::at_most(5.0))
+            .worst(medians, "of 5 runs the worst"),
+        Bar::new(name("99 %"), MILLIS, Limit::at_most(20.0))
+            .aim(Limit::at_most(10.0))
+            .worst(ends, "of 5 runs the worst"),
+    ]
+}
+
+/// What an insertion costs in all, its entry's expiry included, where each comes to another cache.
+pub(super) fn in_use() -> Vec<BarLine> {
+    let caches = caches(IN_USE);
+    let micros = (0..RUNS as u64).map(|run| {
+        let mut random = fastrand::Rng::with_seed(run);
+        let idle = micros_each_millisecond(|_| ());
+        let used = micros_each_millisecond(|number| {
+            let cache = &caches[random.usize(..IN_USE)];
+            cache.insert_with_ttl(number, 0, Duration::from_secs(1));
+        });
+        used - idle
+    });
+    let name = format!("{} caches in use: processor time an insertion", grouped(IN_USE));
+    let bar = Bar::new(name, MICROS, Limit::at_most(3.0)).aim(Limit::at_most(1.0));
+    vec![bar.median(micros.collect())]
+}
+
+/// Does something each millisecond for some seconds. Returns the processor time that the process
+/// takes for each.
+fn micros_each_millisecond(mut each: impl FnMut(u64)) -> f64 {
+    let (start, before) = (Instant::now(), processor_time());
+    let mut number = 0;
+    while start.elapsed() < 2 * RUN {
+        each(number);
+        number += 1;
+        thread::sleep(Duration::from_millis(1));
+    }
+    (processor_time() - before).as_secs_f64() * 1e6 / number as f64
+}
+
+/// Dropping a cache takes no longer, however many others there are.
+pub(super) fn dropped() -> Vec<BarLine> {
+    let millis = (0..RUNS).map(|_| {
+        let caches = caches::<u64>(TO_DROP);
+        for cache in &caches {
+            cache.insert_with_ttl(0, 0, HOUR);
+        }
+        let start = Instant::now();
+        drop(caches);
+        start.elapsed().as_secs_f64() * 1e3
+    });
+    let name = format!("dropping {} caches", grouped(TO_DROP));
+    vec![Bar::new(name, MILLIS, Limit::at_most(300.0)).worst(millis.collect(), "")]
+}
