@@ -459,7 +459,7 @@ impl<K, V> Shard<K, V> {
 
     /// See [`Wheel::next_expiry`].
     pub(crate) fn next_expiry(&self) -> Option<u64> {
-        self.wheel.next_expiry()
+        self.wheel.next_expiry(&self.slots)
     }
 
     #[cold]

@@ -265,7 +265,7 @@ impl Reapable for InSimulatedTime {
 
 /// The rounds of a reaper that serves one entry of such a cache, due after so many ticks, until
 /// it is freed.
-fn rounds_until_freed(capacity: usize, origin: u64, ttl: u64) -> usize {
+fn rounds_until_freed(capacity: usize, entries: u64, origin: u64, ttl: u64) -> usize {
     // What is far ahead the wheel rounds up itself.
     let is_far = ttl >= 1 << 42;
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
@@ -275,8 +275,10 @@ fn rounds_until_freed(capacity: usize, origin: u64, ttl: u64) -> usize {
         .unwrap();
     let shards = Shard::allocate(&geometry, Eviction::default(), origin, Ok);
     let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
-    let hash = KeyHash::new(&RandomState::default(), &1u64);
-    shard.insert(hash, 1, 1, Deadline::At(due), origin, &mut 64);
+    for key in 0..entries {
+        let hash = KeyHash::new(&RandomState::default(), &key);
+        shard.insert(hash, key, key, Deadline::At(due), origin, &mut 64);
+    }
     let simulated = Arc::new(InSimulatedTime {
         next: AtomicU64::new(shard.next_event()),
         shard: Mutex::new(shard),
@@ -288,7 +290,7 @@ fn rounds_until_freed(capacity: usize, origin: u64, ttl: u64) -> usize {
     reaper.register(&cache);
     reaper.schedule(0, Timescale::Monotonic, simulated.next.load(SeqCst));
     let mut rounds = 0;
-    while simulated.freed.load(SeqCst) == 0 {
+    while simulated.freed.load(SeqCst) < entries {
         // The time to get up comes at once.
         let next = simulated.next.load(SeqCst);
         assert!((origin..=due).contains(&next), "up at {next}: {origin} + {ttl}");
@@ -302,6 +304,7 @@ fn rounds_until_freed(capacity: usize, origin: u64, ttl: u64) -> usize {
     rounds
 }
 
+/// Entries that are due together are moved down once a level; one that is alone is not moved.
 #[test]
 fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
     let _watchdog = Watchdog::start();
@@ -312,9 +315,10 @@ fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
         for ttl in [1, 63, 64, 65, hour / 4, hour, hour * 1_000, hour << 20, (1 << 52) - 1] {
             let origins = [0, 1, 63, 64, (1 << 36) - 1, (1 << 60) - 1, (1 << 62) - 1];
             for origin in origins.into_iter().chain((0..500).map(|_| random.u64(..1 << 62))) {
-                let rounds = rounds_until_freed(capacity, origin, ttl);
+                let rounds = rounds_until_freed(capacity, 2, origin, ttl);
                 assert!(rounds <= rounds_max, "{rounds} rounds of {capacity}: {origin} + {ttl}");
                 most = most.max(rounds);
+                assert_eq!(rounds_until_freed(capacity, 1, origin, ttl), 1);
             }
         }
         assert!(most > rounds_max / 2, "levels were passed: {most}");

@@ -23,13 +23,17 @@ impl Wheel {
                 assert!(self.elapsed <= start, "{id:?}'s list starts at {start}, before");
                 assert!(own.is_some() || self.elapsed == start, "{id:?} cascades too early");
                 assert!(start <= deadline, "{id:?} is due at {deadline}, before {start}");
+                assert!(self.next_event <= deadline, "invariant 5");
+                let is_alone = previous.is_none() && timers.next(id).is_none();
+                assert!(is_alone || self.next_event <= start, "invariant 5");
                 assert!(linked.insert(id.index()), "{id:?} is in two lists");
                 previous = next;
                 next = timers.next(id);
             }
         };
         walk(self.cascading, None);
-        assert!(self.cascading.is_none() || self.next_event <= self.elapsed, "invariant 5");
+        let first = self.next_event.max(self.next_start);
+        assert!(self.cascading.is_none() || first <= self.elapsed, "invariant 5");
         for (head, &first) in self.heads.iter().enumerate() {
             let is_occupied = self.occupied[head / WORD_BITS] & (1 << (head % WORD_BITS)) != 0;
             assert_eq!(is_occupied, first.is_some(), "invariant 4: head {head}");
@@ -39,7 +43,7 @@ impl Wheel {
                 assert!(slot > here || (level == 0 && slot == here), "invariant 3");
                 let place = self.place(self.levels.start(self.elapsed, head));
                 assert_eq!(place.head, head, "the start is of another list");
-                assert!(self.next_event <= place.start, "invariant 5");
+                assert!(self.next_start <= place.start, "invariant 5");
                 walk(first, Some(place.list));
             }
         }

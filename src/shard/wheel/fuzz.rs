@@ -199,7 +199,7 @@ impl Run {
                 deadline.saturating_add_signed(offset.into())
             }
             Tick::WakeUp { offset } => {
-                let wake_up = self.wheel.next_expiry().unwrap_or(self.now);
+                let wake_up = self.wheel.next_expiry(&self.table).unwrap_or(self.now);
                 wake_up.saturating_add_signed(offset.into())
             }
             Tick::Any(tick) => tick,
@@ -273,7 +273,7 @@ impl Run {
             let may_be_due = self.wheel.may_be_due_by(&self.table, id, self.now, until);
             assert!(may_be_due || deadline > until, "{id:?}");
         }
-        let (wake_up, first) = (self.wheel.next_expiry(), self.first());
+        let (wake_up, first) = (self.wheel.next_expiry(&self.table), self.first());
         assert_eq!(wake_up.is_some(), first.is_some());
         assert!(wake_up <= first, "woken up at {wake_up:?} for {first:?}");
         assert!(wake_up.is_none_or(|tick| self.wheel.has_work(tick)), "woken up for nothing");
@@ -282,7 +282,9 @@ impl Run {
     /// Waking up at each `next_expiry`, with the smallest budget, pops every timer in time.
     fn end(&mut self) {
         self.now = self.latest;
-        while let Some(wake_up) = self.wheel.next_expiry().filter(|&tick| tick != u64::MAX) {
+        while let Some(wake_up) =
+            self.wheel.next_expiry(&self.table).filter(|&tick| tick != u64::MAX)
+        {
             self.now = wake_up.max(self.now);
             self.latest = self.now;
             while self.wheel.has_work(self.now) {

@@ -45,7 +45,8 @@
 //!    on level 0, where it may be equal. So the first slot of the lowest
 //!    occupied level is the next one in time.
 //! 4. A bit of `occupied` is set if and only if the slot's list is not empty.
-//! 5. `next_event` is not later than the start of any occupied slot, and not
+//! 5. `next_start` is not later than the start of any occupied slot, and `next_event` not later
+//!    than that of a list of several timers or than any deadline; neither is
 //!    later than `elapsed` while `cascading` is not empty.
 //!
 //! `elapsed` is how far the wheel has advanced, not the time. Expired timers are popped one
@@ -93,10 +94,12 @@ pub(crate) trait Timers {
 /// A timing wheel: the heads of its lists. The timers themselves link the rest of each list.
 #[repr(C)]
 pub(crate) struct Wheel {
-    /// No timer is due, and none has to be moved, before this tick.
+    /// No timer is due, and no list of several has to be taken apart, before this tick.
     next_event: u64,
     /// The wheel has advanced to this tick: all lists that start before it are empty.
     elapsed: u64,
+    /// No list starts before this tick.
+    next_start: u64,
     /// The list of a slot that has just started: its timers are yet to be popped or relinked.
     cascading: Option<TimerId>,
     /// A bit for each head, from the lowest level up: its list is not empty.
@@ -120,6 +123,7 @@ impl Wheel {
         Self {
             elapsed: now,
             next_event: u64::MAX,
+            next_start: u64::MAX,
             cascading: None,
             occupied: Default::default(),
             levels,
@@ -132,7 +136,7 @@ impl Wheel {
         Levels::for_timers(timers).heads() * size_of::<Option<TimerId>>()
     }
 
-    /// Returns a tick before which no timer is due and none has to be moved; `u64::MAX` if
+    /// Returns a tick before which no timer is due and there is nothing to be moved; `u64::MAX` if
     /// there will be none. May be too early, never too late.
     #[inline]
     pub(crate) fn next_event(&self) -> u64 {
@@ -148,11 +152,12 @@ impl Wheel {
     /// Returns the tick at which to call [`pop_expired`](Self::pop_expired) next: never after
     /// the first deadline, and before it only where a list has to be relinked first. `None`
     /// without timers.
-    pub(crate) fn next_expiry(&self) -> Option<u64> {
+    pub(crate) fn next_expiry(&self, timers: &impl Timers) -> Option<u64> {
         if self.cascading.is_some() {
             return Some(self.elapsed);
         }
-        self.first_occupied().map(|(_, start)| start)
+        let (head, start) = self.first_occupied()?;
+        Some(self.event(timers, head, start).max(self.next_event))
     }
 
     /// Returns whether a timer is linked and due. Correct even if `elapsed` is far behind.
@@ -210,7 +215,7 @@ impl Wheel {
         let place = self.place(deadline);
         if let Some(packed_deadline) = PackedDeadline::exact(deadline, place.start) {
             timers.set_packed_deadline(id, packed_deadline);
-            self.link(timers, id, place);
+            self.link(timers, id, place, deadline);
         } else {
             self.insert_far(timers, id, deadline, now);
         }
@@ -227,7 +232,7 @@ impl Wheel {
     fn insert_rounded(&mut self, timers: &mut impl Timers, id: TimerId, deadline: u64) {
         let place = self.place(deadline);
         timers.set_packed_deadline(id, PackedDeadline::new(deadline, place.start));
-        self.link(timers, id, place);
+        self.link(timers, id, place, deadline);
     }
 
     /// Changes a timer's deadline, or links the timer if it is in no list. O(1); touches no
@@ -245,6 +250,7 @@ impl Wheel {
                 PackedDeadline::exact(deadline, self.start(timers.list(id)))
             {
                 timers.set_packed_deadline(id, packed_deadline);
+                self.next_event = self.next_event.min(deadline);
                 return;
             }
         }
@@ -310,7 +316,7 @@ impl Wheel {
                 // Relinked lower than before, since the digit of its old level now agrees
                 // with that of `elapsed`: no timer is moved more than once a level. One that
                 // was postponed may go up again.
-                self.link(timers, id, self.place(deadline));
+                self.link(timers, id, self.place(deadline), deadline);
                 continue;
             }
             match self.first_occupied() {
@@ -325,7 +331,9 @@ impl Wheel {
                 // as possible. `max`: the clock may have gone back, the wheel never does.
                 later => {
                     self.elapsed = self.elapsed.max(now);
-                    self.next_event = later.map_or(u64::MAX, |(_, start)| start);
+                    self.next_start = later.map_or(u64::MAX, |(_, start)| start);
+                    self.next_event =
+                        later.map_or(u64::MAX, |(head, start)| self.event(timers, head, start));
                 }
             }
         }
@@ -336,7 +344,7 @@ impl Wheel {
     /// as low as possible.
     #[inline]
     fn advance_if_idle(&mut self, now: u64) {
-        if now > self.elapsed && now < self.next_event {
+        if now > self.elapsed && now < self.next_start {
             self.elapsed = now;
         }
     }
@@ -355,7 +363,7 @@ impl Wheel {
 
     // A call would pass the place through memory.
     #[inline(always)]
-    fn link(&mut self, timers: &mut impl Timers, id: TimerId, place: Place) {
+    fn link(&mut self, timers: &mut impl Timers, id: TimerId, place: Place, deadline: u64) {
         let Place { start, list, head } = place;
         let next = self.heads[head].replace(id);
         timers.set_list(id, list);
@@ -364,7 +372,22 @@ impl Wheel {
             timers.set_previous(next, Some(id));
         }
         self.occupied[head / WORD_BITS] |= 1 << (head % WORD_BITS);
-        self.next_event = self.next_event.min(start);
+        self.next_start = self.next_start.min(start);
+        self.next_event = self.next_event.min(if next.is_some() { start } else { deadline });
+    }
+
+    /// Returns when there is something to do for a list: at its start, where it has to be taken
+    /// apart; but if it has one timer, which is due before later lists start, not before that.
+    #[inline]
+    fn event(&self, timers: &impl Timers, head: usize, start: u64) -> u64 {
+        match self.heads[head] {
+            Some(id) if timers.next(id).is_none() => {
+                let deadline = self.deadline(timers, id);
+                // One that was postponed may be due later.
+                if self.place(deadline).head == head { deadline } else { start }
+            }
+            _ => start,
+        }
     }
 
     /// Unlinks the first timer of a list. Returns the new head.
