@@ -281,6 +281,31 @@ fn the_time_that_a_parent_keeps_is_not_trusted() {
 
 /// A load that another thread of the parent was at: nobody will end it in the
 /// child, so whoever asks there loads anew.
+/// A shard that is locked at the fork stays so in the child. Its reaper serves the others.
+#[test]
+fn a_shard_that_stays_locked_does_not_stop_the_reaper() {
+    let _alone = ONE_AT_A_TIME.lock();
+    posix::alarm(2 * SECONDS_MAX);
+    let held: Cache<u64, u64> = Cache::builder().capacity(10).shards(1).build().unwrap();
+    held.insert_with_ttl(1, 1, 3_600 * SECOND);
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let holder = thread::spawn(move || {
+        held.read(&1, |_| {
+            entered.send(()).unwrap();
+            let _ = is_released.recv();
+        });
+    });
+    has_entered.recv().unwrap();
+    in_child(|| {
+        let own: Cache<u64, Counted> = Cache::new(100);
+        let ends = fill(&own, 0..50, 20 * MILLISECOND);
+        await_ends(&ends, 50);
+    });
+    drop(release);
+    holder.join().unwrap();
+}
+
 #[test]
 fn a_load_that_stays_behind_is_not_waited_for() {
     let _alone = ONE_AT_A_TIME.lock();

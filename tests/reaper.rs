@@ -365,6 +365,97 @@ fn another_thread_takes_the_place_of_a_busy_reaper() {
     });
 }
 
+/// It is replaced once, however long it is kept; and the other one misses nothing afterwards.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_busy_reaper_is_replaced_once() {
+    in_a_process_of_its_own("a_busy_reaper_is_replaced_once", || {
+        let kept = keep_the_reaper();
+        let other = Cache::<u64, u64>::new(100);
+        other.insert_with_ttl(0, 0, HOUR);
+        let start = Instant::now();
+        while start.elapsed() < 600 * MILLISECOND {
+            other.get(&1);
+        }
+        assert_eq!(reapers(), 2);
+        // Nobody calls, so that nobody is replaced any more.
+        for _ in 0..5 {
+            other.insert_with_ttl(1, 1, 20 * MILLISECOND);
+            thread::sleep(200 * MILLISECOND);
+            assert_eq!(other.len(), 1);
+        }
+        drop(kept);
+        wait_until("one is left", || reapers() == 1);
+        other.insert_with_ttl(1, 1, 20 * MILLISECOND);
+        wait_until("it does the work", || other.len() == 1);
+    });
+}
+
+/// A listener that takes its time with each entry is no reason for another thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_slow_reaper_is_not_replaced() {
+    in_a_process_of_its_own("a_slow_reaper_is_not_replaced", || {
+        let builder = Cache::builder().capacity(100).shards(1);
+        let listener = |_: &u64, _: &u64, _| thread::sleep(30 * MILLISECOND);
+        let slow = builder.on_removal(listener).build().unwrap();
+        for key in 0..16 {
+            slow.insert_with_ttl(key, key, 20 * MILLISECOND);
+        }
+        let other = Cache::<u64, u64>::new(100);
+        wait_until("all are freed", || {
+            other.get(&1);
+            slow.is_empty()
+        });
+        assert_eq!(reapers(), 1);
+    });
+}
+
+/// While the reaper is kept, the time that it has cached gets old. A thread notices that, whatever
+/// caches its calls are of.
+#[test]
+fn an_old_time_is_noticed_by_calls_of_any_cache() {
+    in_a_process_of_its_own("an_old_time_is_noticed_by_calls_of_any_cache", || {
+        let manual: Cache<u64, u64> =
+            Cache::builder().capacity(10).reaper(Reaper::Manual).build().unwrap();
+        let cache: Cache<u64, u64> = Cache::new(100);
+        cache.insert_with_ttl(0, 0, HOUR);
+        let blocks = thread::spawn({
+            let cache = cache.clone();
+            move || {
+                // So often that the time is cached when the reaper is kept.
+                let is_over = AtomicBool::new(false);
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        while !is_over.load(SeqCst) {
+                            cache.get(&0);
+                        }
+                    });
+                    thread::sleep(100 * MILLISECOND);
+                    let kept = keep_the_reaper();
+                    is_over.store(true, SeqCst);
+                    kept
+                })
+            }
+        });
+        // Due too late for the cached time to be doubted at first.
+        let ttl = 2_500 * MILLISECOND;
+        cache.insert_with_ttl(1, 1, ttl);
+        let inserted = Instant::now();
+        let kept = blocks.join().unwrap();
+        let mut late = 0;
+        while inserted.elapsed() < 3 * SECOND {
+            manual.get(&1);
+            for _ in 0..32 {
+                let is_late = inserted.elapsed() > ttl + 100 * MILLISECOND;
+                late += usize::from(cache.get(&1).is_some() && is_late);
+            }
+        }
+        assert!(late <= 64, "returned {late} times");
+        drop(kept);
+    });
+}
+
 /// Calls that only look leave listeners and drops to the reaper, however much is due.
 #[test]
 fn look_ups_run_no_stranger_s_code() {

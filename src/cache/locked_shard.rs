@@ -104,6 +104,12 @@ impl<K, V> LockedShard<K, V> {
         Guard { state: self.state.lock(), locked: self, reaper, _scope: scope }
     }
 
+    /// [`lock`](Self::lock)s unless somebody holds the lock.
+    pub(super) fn try_lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Option<Guard<'a, K, V>> {
+        let scope = Self::debug_scope(reaper);
+        Some(Guard { state: self.state.try_lock()?, locked: self, reaper, _scope: scope })
+    }
+
     #[inline]
     fn debug_scope(reaper: &ReaperHandle) -> DebugScope {
         DebugScope::new(address_of_cache(reaper), type_name::<(K, V)>())

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use super::inner::Inner;
 use super::locked_shard::State;
 use crate::panic::FirstPanic;
-use crate::reaper::{NEVER, Reapable};
+use crate::reaper::{NEVER, Reapable, Visit};
 use crate::removal::Removed;
 use crate::shard::key_hash::KeyHash;
 use crate::shim::Ordering;
@@ -66,7 +66,7 @@ impl<K, V, S> Inner<K, V, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn reap_after_look<R>(&self, shard: usize, reading: Moment, result: R) -> R {
-        if self.reaper.is_served() {
+        if self.reaper.serves(self.shards[shard].source()) {
             return result;
         }
         let mut panics = FirstPanic::default();
@@ -77,11 +77,12 @@ impl<K, V, S> Inner<K, V, S> {
     /// Frees what is due in the shard of a key that was to be loaded, and is not inserted, which
     /// would have freed it; if the reaper does not.
     pub(super) fn reap_after_load(&self, hash: KeyHash, panics: &mut FirstPanic) {
-        if self.reaper.is_served() {
+        let shard = self.shard_of(hash);
+        if self.reaper.serves(self.shards[shard].source()) {
             return;
         }
         if let Some(reading) = panics.catch(|| self.now()) {
-            self.reap_shard(self.shard_of(hash), reading, self.reap_limit, panics);
+            self.reap_shard(shard, reading, self.reap_limit, panics);
         }
     }
 
@@ -132,17 +133,18 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// Frees one batch, for the reaper.
-    fn visit_shard<const N: usize>(
-        &self,
-        shard: usize,
-        now_nanos: u64,
-        put_back: &mut dyn FnMut(u64),
-    ) {
+    fn visit_shard<const N: usize>(&self, shard: usize, visit: &mut dyn Visit) {
         let batch = {
-            let mut state = self.lock(shard);
-            let now = state.tick(self.timebase.moment_of_nanos(now_nanos));
+            let locked = &self.shards[shard];
+            let guard = if visit.may_wait() {
+                Some(locked.lock(&self.reaper))
+            } else {
+                locked.try_lock(&self.reaper)
+            };
+            let Some(mut state) = guard else { return };
+            let now = state.tick(self.timebase.moment_of_nanos(visit.now_nanos()));
             let batch = take_due::<K, V, N>(&mut state, now, N, &mut STEPS_PER_LOCK.clone());
-            put_back(match state.next_visit() {
+            visit.put_back(match state.next_visit() {
                 u64::MAX => NEVER,
                 tick => self.timebase.nanos(tick),
             });
@@ -150,6 +152,7 @@ impl<K, V, S> Inner<K, V, S> {
         };
         let mut panics = FirstPanic::default();
         for expired in batch {
+            visit.goes_on();
             self.notify_and_drop(expired, &mut panics);
         }
         panics.discard();
@@ -189,10 +192,9 @@ impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
         self.shards[shard].source()
     }
 
-    fn visit(&self, shard: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
-        if self.is_closed.load(Ordering::Relaxed) {
-            return;
+    fn visit(&self, shard: usize, visit: &mut dyn Visit) {
+        if !self.is_closed.load(Ordering::Relaxed) {
+            batched!(self.visit_shard(shard, visit));
         }
-        batched!(self.visit_shard(shard, now_nanos, put_back));
     }
 }

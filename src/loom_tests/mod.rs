@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::reaper::{NEVER, Reapable, ReaperThread};
+use crate::reaper::{NEVER, Reapable, ReaperThread, Visit};
 use crate::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };

@@ -55,14 +55,14 @@ impl Reapable for Events {
         self.sources[shard].load(SeqCst)
     }
 
-    fn visit(&self, shard: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
+    fn visit(&self, shard: usize, visit: &mut dyn Visit) {
         assert_eq!(self.is_gone.load(SeqCst), 0, "used after it was unregistered");
         let mut next = self.next[shard].lock();
-        if *next <= now_nanos {
+        if *next <= visit.now_nanos() {
             *next = NEVER;
             self.seen.fetch_add(1, SeqCst);
         }
-        put_back(*next);
+        visit.put_back(*next);
     }
 }
 

@@ -45,6 +45,11 @@ impl EventHeap {
         self.settle(place as usize, event);
     }
 
+    /// Returns whether a source has an event.
+    pub(super) fn has_event(&self, source: usize) -> bool {
+        self.places[source] != ABSENT
+    }
+
     /// Removes a source's event, if it has one.
     pub(super) fn cancel(&mut self, source: usize) {
         let place = std::mem::replace(&mut self.places[source], ABSENT);
@@ -120,6 +125,7 @@ mod tests {
                     heap.cancel(source);
                     expected.remove(&source);
                 }
+                assert_eq!(heap.has_event(source), expected.contains_key(&source));
                 heap.check(&expected);
             }
         }

@@ -2,7 +2,7 @@
 
 use forkguard::Guard;
 
-use super::ReaperThread;
+use super::{PROCESS_REAPER, ReaperThread};
 use crate::time::cached_clock::{CachedClock, LAG_MAX_NANOS};
 use crate::time::clock::{self, Timescale};
 use crate::time::tick::{Moment, Timebase};
@@ -56,9 +56,9 @@ impl ReaperHandle {
         }
     }
 
-    /// Returns whether a thread of this process frees what is due in the cache.
-    pub(crate) fn is_served(&self) -> bool {
-        self.thread.is_some_and(ReaperThread::is_running)
+    /// Returns whether a thread of this process frees what is due in a shard with this number.
+    pub(crate) fn serves(&self, source: usize) -> bool {
+        self.thread.is_some_and(|thread| thread.serves(source))
     }
 
     /// Returns the time by the cached clock; `None` if it is stale.
@@ -68,11 +68,12 @@ impl ReaperHandle {
     }
 
     /// Looks whether the reaper does its work: compares the cached clock with the system's, from
-    /// when on it is not too old, and replaces a thread that is kept from its work.
+    /// when on it is not too old, and replaces a thread that is kept from its work. For a cache
+    /// without a reaper, that is the process's, since others of this thread's calls rely on it.
     pub(crate) fn check(&self) {
-        if let Some(thread) = self.thread {
+        if let Some(thread) = self.thread.or_else(|| PROCESS_REAPER.get()) {
             let now_nanos = clock::system_coarse_nanos();
-            self.clock.check(now_nanos);
+            thread.cached_clock.check(now_nanos);
             thread.relieve(now_nanos);
         }
     }

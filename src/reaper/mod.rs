@@ -12,8 +12,8 @@
 //!   finds nothing more to do.
 //! - A panic of callers' code on this thread is reported by the panic hook, and the work
 //!   goes on.
-//! - Callers' code may keep this thread for long. Then a call that finds something due starts
-//!   another thread in its place, which the first one notices and ends.
+//! - Callers' code may keep this thread for long. Then a call starts another thread in its place.
+//!   Each thread has a number; one whose number is not the queue's touches nothing, and ends.
 //!
 //! # Sleep
 //!
@@ -25,25 +25,24 @@ mod event_heap;
 pub(crate) mod handle;
 pub(crate) mod mode;
 mod queue;
+mod station;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, LazyLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, thread};
 
-use crossbeam_utils::atomic::AtomicCell;
-use forkguard::Guard;
-
 use crate::panic;
-use crate::shim::{Condvar, Mutex};
 use crate::time::cached_clock::CachedClock;
 use crate::time::clock::{self, Timescale};
-use queue::Queue;
-pub(crate) use queue::{NEVER, Reapable};
+pub(crate) use queue::{NEVER, Reapable, Visit};
+use queue::{Queue, Taken};
+use station::{PresentStation, Station};
 
-/// If callers' code keeps the thread for longer, another takes its place.
+/// If callers' code of one entry keeps the thread for longer, another takes its place.
 const STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// The most threads at once, all but one of them kept by callers' code.
@@ -53,78 +52,50 @@ const THREADS_MAX: usize = 4;
 /// [`BootClock`](crate::BootClock). So it looks at that once in a while.
 const BOOT_PERIOD_NANOS: u64 = 1_000_000_000;
 
+/// When to come again where a shard's lock is held, perhaps for ever.
+const RETRY_NANOS: u64 = 1_000_000_000;
+
 /// The thread as the caches see it, and what it works through.
 pub(crate) struct ReaperThread {
-    station: AtomicCell<&'static Station>,
+    station: PresentStation,
     pub(crate) cached_clock: CachedClock,
-    /// Since when the thread has been in callers' code, by the system's clock; zero if it is
-    /// not.
+    /// Since when the thread has been in callers' code of one entry, by the system's clock; zero
+    /// if it is not.
     busy_since_nanos: AtomicU64,
-}
-
-/// Where the thread looks for work, and sleeps. A forked child gets another one: the lock may
-/// have been copied while it was held, and no thread sleeps there.
-struct Station {
-    queue: Mutex<Queue>,
-    woken: Condvar,
-    /// Detects a forked child. `None` where a fork cannot be detected.
-    process: Option<Guard>,
-}
-
-impl Station {
-    fn new(queue: Queue) -> &'static Self {
-        // Leaked: after a fork, another thread may be about to lock the one it replaces.
-        Box::leak(Box::new(Self {
-            queue: Mutex::new(queue),
-            woken: Condvar::default(),
-            process: Guard::try_new().ok(),
-        }))
-    }
-
-    /// Returns whether this is the station of a parent process.
-    fn is_inherited(&self) -> bool {
-        self.process.as_ref().is_some_and(|guard| guard.clone().detected_fork())
-    }
+    /// The end of the numbers of sources, without the queue's lock.
+    sources_end: AtomicUsize,
 }
 
 impl ReaperThread {
     pub(crate) fn new() -> Self {
         Self {
-            station: AtomicCell::new(Station::new(Queue::default())),
+            station: PresentStation::new(),
             cached_clock: CachedClock::new(clock::system_coarse_step_nanos()),
             busy_since_nanos: AtomicU64::new(0),
+            sources_end: AtomicUsize::new(0),
         }
     }
 
     /// Adds a cache, which is empty yet.
     pub(crate) fn register(&self, cache: &Arc<dyn Reapable>) {
-        let station = self.station.load();
-        if !station.is_inherited() {
-            station.queue.lock().register(cache);
+        if let Some(mut queue) = self.station.lock_queue() {
+            let end = queue.register(cache);
+            self.sources_end.fetch_max(end, Relaxed);
         }
     }
 
     /// Removes a cache. Once this has returned, the thread begins no visit of it but one that it
     /// had decided on.
     pub(crate) fn unregister(&self, cache: &Arc<dyn Reapable>) {
-        let station = self.station.load();
-        let queue = if station.is_inherited() {
-            station.queue.try_lock()
-        } else {
-            Some(station.queue.lock())
-        };
         // `None` in a forked child only: the memory of the cache stays, without its entries.
-        let removed = queue.and_then(|mut queue| queue.unregister(cache));
+        let removed = self.station.lock_queue().and_then(|mut queue| queue.unregister(cache));
         drop(removed);
     }
 
     /// Sets the time of a shard's next event, which has become earlier. With the shard's lock
     /// held.
     pub(crate) fn schedule(&self, source: usize, timescale: Timescale, nanos: u64) {
-        let station = self.station.load();
-        if station.is_inherited() {
-            return;
-        }
+        let Some(station) = self.station.own() else { return };
         let mut queue = station.queue.lock();
         if queue.schedule(source, timescale, nanos) {
             queue.up_nanos = Default::default();
@@ -136,10 +107,7 @@ impl ReaperThread {
     /// Ends the thread's sleep, or its next one, and has it see whether there is demand for the
     /// cached clock.
     pub(crate) fn wake(&self) {
-        let station = self.station.load();
-        if station.is_inherited() {
-            return;
-        }
+        let Some(station) = self.station.own() else { return };
         let mut queue = station.queue.lock();
         queue.is_woken = true;
         queue.refresh_nanos = 0;
@@ -148,15 +116,15 @@ impl ReaperThread {
         station.woken.notify_all();
     }
 
-    /// Returns whether a thread of this process frees what is due.
-    pub(crate) fn is_running(&self) -> bool {
-        !self.station.load().is_inherited()
+    /// Returns whether a thread of this process frees what is due in a shard with this number.
+    pub(crate) fn serves(&self, source: usize) -> bool {
+        self.station.own().is_some_and(|station| source >= station.first_source)
     }
 
     /// Returns the time of the first event.
     #[cfg(test)]
     pub(crate) fn first_event_nanos(&self, timescale: Timescale) -> u64 {
-        self.station.load().queue.lock().first(timescale).unwrap_or(NEVER)
+        self.station.get().queue.lock().first(timescale).unwrap_or(NEVER)
     }
 
     /// One round of a thread: frees what is due in every cache, and sleeps until the next event.
@@ -166,43 +134,42 @@ impl ReaperThread {
         self.sleep(thread, now_nanos)
     }
 
-    /// Visits the first shard that has something due. Returns false if there is none, or if
-    /// another thread has taken over.
+    /// Visits a shard that has something due. Returns false if there is none, or if another
+    /// thread has taken over.
     pub(crate) fn visit_next(&self, thread: u64, now_nanos: impl Fn(Timescale) -> u64) -> bool {
-        let station = self.station.load();
-        let visit = {
+        let Some(station) = self.station.own() else { return false };
+        let mut visit = {
             let mut queue = station.queue.lock();
             if queue.thread != thread {
                 return false;
             }
-            let Some(visit) = queue.take_due(&now_nanos) else { return false };
-            self.refresh_clock(&mut queue, now_nanos(Timescale::Monotonic), &now_nanos);
-            self.busy_since_nanos.store(clock::system_coarse_nanos().max(1), Relaxed);
-            visit
-        };
-        visit.cache.visit(visit.shard, visit.now_nanos, &mut |next_nanos| {
-            station.queue.lock().put_back(&visit, next_nanos);
-        });
-        let queue = station.queue.lock();
-        if queue.thread == thread {
             self.busy_since_nanos.store(0, Relaxed);
+            let Some(taken) = queue.take_due(&now_nanos) else { return false };
+            self.refresh_clock(&mut queue, &now_nanos);
+            let since_nanos = Cell::new(clock::system_coarse_nanos());
+            self.busy_since_nanos.store(since_nanos.get(), Relaxed);
+            VisitOfThread { reaper: self, station, taken, since_nanos, is_put_back: false }
+        };
+        let cache = Arc::clone(&visit.taken.cache);
+        cache.visit(visit.taken.shard, &mut visit);
+        if !visit.is_put_back {
+            let nanos = visit.taken.now_nanos.saturating_add(RETRY_NANOS);
+            station.queue.lock().retry(&visit.taken, nanos);
         }
-        drop(queue);
-        // Not under the lock: `visit` may have the last reference.
         true
     }
 
     /// Sleeps until the next event, or until the cached clock is to be refreshed. Returns false
     /// if another thread has taken over.
     pub(crate) fn sleep(&self, thread: u64, now_nanos: impl Fn(Timescale) -> u64) -> bool {
-        let station = self.station.load();
+        let Some(station) = self.station.own() else { return false };
         let mut queue = station.queue.lock();
         if queue.thread != thread {
             return false;
         }
+        self.busy_since_nanos.store(0, Relaxed);
         let times_nanos = Timescale::ALL.map(&now_nanos);
-        let monotonic_nanos = times_nanos[Timescale::Monotonic as usize];
-        self.refresh_clock(&mut queue, monotonic_nanos, now_nanos);
+        let monotonic_nanos = self.refresh_clock(&mut queue, now_nanos);
         if std::mem::take(&mut queue.is_woken) {
             return true;
         }
@@ -221,97 +188,125 @@ impl ReaperThread {
         queue.up_nanos = times_nanos.map(|nanos| nanos.saturating_add(wait_nanos));
         // Where there is nothing to wait for, that is some centuries.
         let mut queue = station.woken.wait_timeout(queue, Duration::from_nanos(wait_nanos));
-        queue.up_nanos = Default::default();
-        queue.is_woken = false;
-        true
+        // Another thread's notes are not this one's to clear.
+        let is_serving = queue.thread == thread;
+        if is_serving {
+            queue.up_nanos = Default::default();
+            queue.is_woken = false;
+        }
+        is_serving
     }
 
-    /// Refreshes the cached clock if it is time.
-    fn refresh_clock(
-        &self,
-        queue: &mut Queue,
-        monotonic_nanos: u64,
-        now_nanos: impl Fn(Timescale) -> u64,
-    ) {
+    /// Refreshes the cached clock if it is time. Returns the time.
+    fn refresh_clock(&self, queue: &mut Queue, now_nanos: impl Fn(Timescale) -> u64) -> u64 {
+        let monotonic_nanos = now_nanos(Timescale::Monotonic);
         if queue.refresh_nanos <= monotonic_nanos {
             let next_nanos = self.cached_clock.refresh(|| now_nanos(Timescale::Monotonic));
             queue.refresh_nanos = next_nanos.unwrap_or(NEVER);
         }
+        monotonic_nanos
     }
 
     /// Starts another thread if callers' code has kept the present one for too long.
     pub(crate) fn relieve(&'static self, coarse_nanos: u64) {
-        let is_stuck = |since: u64| {
-            since > 0 && coarse_nanos.saturating_sub(since) > STUCK_AFTER.as_nanos() as u64
-        };
-        let station = self.station.load();
-        if !is_stuck(self.busy_since_nanos.load(Relaxed)) || station.is_inherited() {
-            return;
+        let since_nanos = self.busy_since_nanos.load(Relaxed);
+        let busy_nanos = coarse_nanos.saturating_sub(since_nanos);
+        if since_nanos > 0 && busy_nanos > STUCK_AFTER.as_nanos() as u64 {
+            self.replace_thread(since_nanos);
         }
-        let mut queue = station.queue.lock();
-        if is_stuck(self.busy_since_nanos.load(Relaxed))
-            && (1..THREADS_MAX).contains(&queue.threads)
-        {
-            // If it cannot be started, as long again passes before the next attempt.
-            self.busy_since_nanos.store(coarse_nanos, Relaxed);
-            if spawn(self, queue.thread + 1).is_ok() {
-                queue.thread += 1;
-                queue.threads += 1;
+    }
+
+    #[cold]
+    fn replace_thread(&'static self, since_nanos: u64) {
+        let Some(station) = self.station.own() else { return };
+        let number = {
+            let mut queue = station.queue.lock();
+            // Unless it goes on by now, or another call was first.
+            let is_stuck = self.busy_since_nanos.load(Relaxed) == since_nanos;
+            if !is_stuck || !(1..THREADS_MAX).contains(&queue.threads) {
+                return;
+            }
+            self.busy_since_nanos.store(0, Relaxed);
+            queue.thread += 1;
+            queue.threads += 1;
+            queue.thread
+        };
+        if spawn(self, station, number).is_err() {
+            let mut queue = station.queue.lock();
+            queue.threads -= 1;
+            if queue.thread == number {
+                // As before. It may be relieved of the next entry that keeps it.
+                queue.thread -= 1;
             }
         }
     }
 }
 
+/// A visit by a thread.
+struct VisitOfThread<'a> {
+    reaper: &'a ReaperThread,
+    station: &'static Station,
+    taken: Taken,
+    /// What this thread has noted in `busy_since_nanos`.
+    since_nanos: Cell<u64>,
+    is_put_back: bool,
+}
+
+impl Visit for VisitOfThread<'_> {
+    fn now_nanos(&self) -> u64 {
+        self.taken.now_nanos
+    }
+
+    fn may_wait(&self) -> bool {
+        !self.taken.is_inherited
+    }
+
+    fn put_back(&mut self, next_nanos: u64) {
+        self.is_put_back = true;
+        self.station.queue.lock().put_back(&self.taken, next_nanos);
+    }
+
+    fn goes_on(&self) {
+        let now_nanos = clock::system_coarse_nanos();
+        let noted = &self.reaper.busy_since_nanos;
+        // Unless another thread has taken over.
+        if noted.compare_exchange(self.since_nanos.get(), now_nanos, Relaxed, Relaxed).is_ok() {
+            self.since_nanos.set(now_nanos);
+        }
+    }
+}
+
+static PROCESS_REAPER: OnceLock<ReaperThread> = OnceLock::new();
+
 /// Returns the one reaper of this process.
 pub(crate) fn process_reaper() -> &'static ReaperThread {
-    static REAPER: LazyLock<ReaperThread> = LazyLock::new(ReaperThread::new);
-    &REAPER
+    PROCESS_REAPER.get_or_init(ReaperThread::new)
 }
 
 /// Starts its thread unless this process has it. A forked child has its parent's memory and
 /// none of its other threads: it starts its own with the first cache that it builds.
 pub(crate) fn start() -> io::Result<()> {
-    /// The process whose thread runs.
-    static STARTED_IN: LazyLock<Mutex<Option<u32>>> = LazyLock::new(Mutex::default);
-
-    let mut started_in = STARTED_IN.lock();
-    let process = std::process::id();
-    if *started_in != Some(process) {
-        let reaper = process_reaper();
-        reaper.replace_station_after_fork();
-        let mut queue = reaper.station.load().queue.lock();
-        spawn(reaper, queue.thread)?;
+    let reaper = process_reaper();
+    if reaper.station.replace_after_fork(reaper.sources_end.load(Relaxed)) {
+        reaper.cached_clock.stop();
+        reaper.busy_since_nanos.store(0, Relaxed);
+    }
+    let station = reaper.station.get();
+    let mut queue = station.queue.lock();
+    if queue.threads == 0 {
+        spawn(reaper, station, queue.thread)?;
         queue.threads = 1;
-        *started_in = Some(process);
     }
     Ok(())
 }
 
-impl ReaperThread {
-    /// Takes over what a parent process has left.
-    fn replace_station_after_fork(&self) {
-        let inherited = self.station.load();
-        if !inherited.is_inherited() {
-            return;
-        }
-        self.cached_clock.stop();
-        self.busy_since_nanos.store(0, Relaxed);
-        // If another thread of the parent held the lock, its caches are freed by calls alone.
-        let queue = inherited.queue.try_lock().map(|mut queue| std::mem::take(&mut *queue));
-        let mut queue = queue.unwrap_or_default();
-        queue.up_nanos = Default::default();
-        queue.refresh_nanos = 0;
-        queue.schedule_all();
-        self.station.store(Station::new(queue));
-    }
-}
-
-fn spawn(reaper: &'static ReaperThread, number: u64) -> io::Result<()> {
-    thread::Builder::new().name("punctual-reaper".into()).spawn(move || run(reaper, number))?;
+fn spawn(reaper: &'static ReaperThread, station: &'static Station, number: u64) -> io::Result<()> {
+    let thread = thread::Builder::new().name("punctual-reaper".into());
+    thread.spawn(move || run(reaper, station, number))?;
     Ok(())
 }
 
-fn run(reaper: &ReaperThread, number: u64) {
+fn run(reaper: &ReaperThread, station: &Station, number: u64) {
     loop {
         // Callers' code is guarded one entry at a time; this is for the rest, should it ever
         // be needed: the thread serves every cache there is.
@@ -322,5 +317,8 @@ fn run(reaper: &ReaperThread, number: u64) {
             Err(panic) => panic::drop_payload(panic),
         }
     }
-    reaper.station.load().queue.lock().threads -= 1;
+    // A child that was forked by this very thread has another station.
+    if !station.is_inherited() {
+        station.queue.lock().threads -= 1;
+    }
 }

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::cache::inner::Inner;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
-use crate::reaper::{NEVER, Reapable, ReaperThread};
+use crate::reaper::{NEVER, Reapable, ReaperThread, Visit};
 use crate::removal::RemovalCause;
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -250,7 +250,8 @@ impl Reapable for InSimulatedTime {
         0
     }
 
-    fn visit(&self, _: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
+    fn visit(&self, _: usize, visit: &mut dyn Visit) {
+        let now_nanos = visit.now_nanos();
         let mut shard = self.shard.lock().unwrap();
         assert_eq!(now_nanos, self.now.load(SeqCst));
         while let Some(expired) = shard.reap_one(now_nanos, &mut usize::MAX.clone()) {
@@ -259,7 +260,7 @@ impl Reapable for InSimulatedTime {
         }
         shard.check();
         self.next.store(shard.next_event(), SeqCst);
-        put_back(shard.next_event());
+        visit.put_back(shard.next_event());
     }
 }
 
@@ -328,6 +329,7 @@ fn a_reaper_gets_up_once_a_level_until_the_entry_is_due() {
 /// Stands in for a cache of which something falls due once.
 struct Standin {
     reaper: &'static ReaperThread,
+    timescale: Timescale,
     source: AtomicUsize,
     due_nanos: u64,
     /// Whether the reaper has come in time, and how often it has come.
@@ -339,8 +341,13 @@ struct Standin {
 
 impl Standin {
     fn new(reaper: &'static ReaperThread, due_nanos: u64) -> Arc<Self> {
+        Self::by(Timescale::Monotonic, reaper, due_nanos)
+    }
+
+    fn by(timescale: Timescale, reaper: &'static ReaperThread, due_nanos: u64) -> Arc<Self> {
         Arc::new(Self {
             reaper,
+            timescale,
             source: AtomicUsize::new(0),
             due_nanos,
             served: AtomicBool::new(false),
@@ -352,7 +359,7 @@ impl Standin {
     fn register(self: &Arc<Self>) {
         let cache: Arc<dyn Reapable> = self.clone();
         self.reaper.register(&cache);
-        self.reaper.schedule(self.source(0), Timescale::Monotonic, self.due_nanos);
+        self.reaper.schedule(self.source(0), self.timescale, self.due_nanos);
     }
 
     fn unregister(self: &Arc<Self>) {
@@ -371,7 +378,7 @@ impl Reapable for Standin {
     }
 
     fn timescale(&self) -> Timescale {
-        Timescale::Monotonic
+        self.timescale
     }
 
     fn set_source(&self, _: usize, source: usize) {
@@ -382,10 +389,10 @@ impl Reapable for Standin {
         self.source.load(SeqCst)
     }
 
-    fn visit(&self, _: usize, now_nanos: u64, put_back: &mut dyn FnMut(u64)) {
-        assert!(now_nanos >= self.due_nanos, "visited before it is due");
+    fn visit(&self, _: usize, visit: &mut dyn Visit) {
+        assert!(visit.now_nanos() >= self.due_nanos, "visited before it is due");
         self.visits.fetch_add(1, SeqCst);
-        put_back(NEVER);
+        visit.put_back(NEVER);
         if let Some(this) = self.leaves.get().and_then(Weak::upgrade) {
             this.unregister();
         }
@@ -454,21 +461,25 @@ fn a_shard_that_is_never_done_keeps_no_other_waiting() {
             self.1.load(SeqCst)
         }
 
-        fn visit(&self, _: usize, _: u64, put_back: &mut dyn FnMut(u64)) {
-            put_back(if self.0.is_served() { NEVER } else { 0 });
+        fn visit(&self, _: usize, visit: &mut dyn Visit) {
+            visit.put_back(if self.0.is_served() { NEVER } else { 0 });
         }
     }
 
     let _watchdog = Watchdog::start();
-    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
-    let other = Standin::new(reaper, 10);
-    let insatiable: Arc<dyn Reapable> = Arc::new(Insatiable(other.clone(), AtomicUsize::default()));
-    reaper.register(&insatiable);
-    reaper.schedule(insatiable.source(0), Timescale::Monotonic, 0);
-    other.register();
-    reaper.wake();
-    reaper.run_once(0, |_| 15);
-    assert!(other.is_served());
+    for timescale in Timescale::ALL {
+        let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+        let other = Standin::by(timescale, reaper, 10);
+        let insatiable: Arc<dyn Reapable> =
+            Arc::new(Insatiable(other.clone(), AtomicUsize::default()));
+        reaper.register(&insatiable);
+        reaper.schedule(insatiable.source(0), Timescale::Monotonic, 0);
+        other.register();
+        reaper.wake();
+        let now = AtomicU64::new(15);
+        reaper.run_once(0, |_| now.fetch_add(1, SeqCst));
+        assert!(other.is_served());
+    }
 }
 
 /// A cache may leave while the reaper visits it.

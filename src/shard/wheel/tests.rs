@@ -687,7 +687,7 @@ fn fault_12_next_expiry_follows_resets_and_removals(levels: &'static Levels) {
     sim.remove(1);
     sim.reset(0, 0o3_00_17);
     assert_eq!(sim.wheel.next_expiry(&sim.timers), Some(0o3_00_17));
-    sim.insert(1, 0o3_00_16);
+    sim.insert(1, 0o3_00_01);
     assert_eq!(sim.wheel.next_expiry(&sim.timers), Some(0o3_00_00));
     // At the removed timer's deadline, the wheel finds that there is nothing to do.
     sim.set_now(3);
