@@ -54,12 +54,16 @@ fn new_reaper() -> &'static ReaperThread {
 /// Runs rounds of the reaper at one time until `is_done`. What is due then it does not sleep for;
 /// and no time passes, so that for what comes later it sleeps until it is woken.
 fn serve(reaper: &ReaperThread, now_nanos: u64, is_done: impl Fn() -> bool) {
+    serve_as(0, reaper, now_nanos, is_done);
+}
+
+/// The same by the thread of this number, until another takes its place.
+fn serve_as(thread: u64, reaper: &ReaperThread, now_nanos: u64, is_done: impl Fn() -> bool) {
     loop {
-        while reaper.visit_next(0, |_| now_nanos) {}
-        if is_done() {
+        while reaper.visit_next(thread, |_| now_nanos) {}
+        if is_done() || !reaper.sleep(thread, |_| now_nanos) {
             return;
         }
-        reaper.sleep(0, |_| now_nanos);
     }
 }
 

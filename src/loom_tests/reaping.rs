@@ -120,6 +120,27 @@ fn an_event_that_becomes_earlier_during_a_visit_is_not_lost() {
     });
 }
 
+/// Purpose: a thread that is replaced clears nothing that its successor has noted. Else the
+/// successor would sleep through the event.
+#[test]
+fn a_thread_that_is_replaced_leaves_its_successor_alone() {
+    explore(Some(3), || {
+        let reaper = new_reaper();
+        let events = Events::new(1);
+        let cache: Arc<dyn Reapable> = events.clone();
+        reaper.register(&cache);
+        let replaced = spawn(move || serve(reaper, NOW, || false));
+        let successor = reaper.take_over();
+        let bringer = {
+            let events = events.clone();
+            spawn(move || events.bring(reaper, 0, 1))
+        };
+        serve_as(successor, reaper, NOW, || events.seen() == 1);
+        replaced.join().unwrap();
+        bringer.join().unwrap();
+    });
+}
+
 /// Purpose: a cache that is registered while the reaper parks, or is about to.
 #[test]
 fn a_cache_is_served_once_it_is_registered() {

@@ -127,6 +127,18 @@ impl ReaperThread {
         self.station.get().queue.lock().first(timescale).unwrap_or(NEVER)
     }
 
+    /// Puts another thread in the place of the present one, as [`relieve`](Self::relieve) does.
+    /// Returns its number.
+    #[cfg(test)]
+    pub(crate) fn take_over(&self) -> u64 {
+        let station = self.station.get();
+        let mut queue = station.queue.lock();
+        queue.thread += 1;
+        // What sleeps is to end, since nothing else is going to wake it here.
+        station.woken.notify_all();
+        queue.thread
+    }
+
     /// One round of a thread: frees what is due in every cache, and sleeps until the next event.
     /// Returns whether it is still this thread that serves the caches.
     pub(crate) fn run_once(&self, thread: u64, now_nanos: impl Fn(Timescale) -> u64) -> bool {
