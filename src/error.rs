@@ -63,8 +63,9 @@ pub enum BuildError {
     /// The cache was to go by [`SystemClock`](crate::SystemClock), as it does unless another
     /// clock is given, on a target where the system has none: wasm32-unknown-unknown.
     NoSystemClock,
-    /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock other
-    /// than the system's, by which the thread could not sleep.
+    /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock that is neither
+    /// [`SystemClock`](crate::SystemClock) nor [`BootClock`](crate::BootClock): the thread could not
+    /// sleep by it.
     ReaperNeedsSystemClock,
     /// The reaper's thread could not be started.
     ThreadNotStarted {
@@ -148,8 +149,8 @@ impl fmt::Display for BuildError {
                  `ManualClock` or an implementation of `Clock`",
             ),
             Self::ReaperNeedsSystemClock => f.write_str(
-                "`Reaper::Thread` sleeps by the system's clock: leave the clock out, or use \
-                 `Reaper::Manual` and call `reap`",
+                "`Reaper::Thread` sleeps by the system's clock: leave the clock out, give \
+                 `BootClock`, or use `Reaper::Manual` and call `reap`",
             ),
             Self::ThreadNotStarted { reason } => write!(
                 f,

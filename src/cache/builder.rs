@@ -107,7 +107,8 @@ impl<K, V, S> Builder<K, V, S> {
     common_setters!("punctual::Cache");
 
     /// Sets the clock that TTLs are measured by; [`SystemClock`](crate::SystemClock) by
-    /// default. With another one, [`Reaper::Manual`] is the default.
+    /// default. With one that is neither that nor [`BootClock`](crate::BootClock),
+    /// [`Reaper::Manual`] is the default.
     ///
     /// ```
     /// use punctual::ManualClock;
@@ -183,8 +184,9 @@ impl<K, V, S> Builder<K, V, S> {
     ///
     /// It runs on the thread whose call removed the entry, or on the reaper's, with no lock
     /// held: it may call the cache. It is called for the entries that one call removes in
-    /// order; between threads there is no order. While it runs on the reaper's thread, no
-    /// other cache of the process is reaped.
+    /// order; between threads there is no order. While it runs on the reaper's thread, nothing
+    /// else is freed there: keep it short. If it has not returned within 100 ms, another thread
+    /// [takes over](Reaper::Thread).
     ///
     /// A panic in it reaches the caller; on the reaper's thread, the panic hook.
     ///

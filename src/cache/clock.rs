@@ -2,9 +2,10 @@
 //!
 //! | | while the reaper refreshes them | else |
 //! |---|---|---|
-//! | a look-up, if the entry is due later anyhow | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
-//! | what is due | its [TSC clock](crate::time::tsc_clock) | the system's coarse clock |
-//! | a TTL counts from, and whether an entry is due that may be | its TSC clock | the system's precise clock |
+//! | a look-up, to begin with | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
+//! | a look-up, if the entry may be due within a second by that | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
+//! | a TTL counts from | its TSC clock | the system's precise clock |
+//! | calls about many entries | its TSC clock | the system's coarse clock |
 //!
 //! With another clock than the system's, or without the reaper, it is one clock for all but
 //! TTLs.

@@ -95,7 +95,7 @@ impl<K, V, S> Deref for Handle<K, V, S> {
 /// What the handles share and the reaper does not: dropped with the last handle.
 pub(super) struct CloseOnDrop<K, V, S> {
     pub(super) inner: Arc<Inner<K, V, S>>,
-    /// The cache as it is in the reaper's list.
+    /// The cache as the reaper knows it.
     pub(super) registered: Option<Arc<dyn Reapable>>,
 }
 

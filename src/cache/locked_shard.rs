@@ -77,7 +77,7 @@ impl<K, V> LockedShard<K, V> {
         Self { state, loads, source: AtomicUsize::new(0) }
     }
 
-    /// Locks, for a call that leaves the wheel as it is: nothing is to be published.
+    /// Locks, for a call that leaves the wheel as it is: the reaper is to be told nothing.
     #[inline]
     pub(super) fn lock_for_read(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
         let scope = Self::debug_scope(reaper);

@@ -71,15 +71,20 @@ use load::ticket::Lookup;
 ///
 /// # Time
 ///
-/// An entry can be read until its TTL has passed, and no call returns it once its TTL has
-/// passed by one [`resolution`](Builder::resolution) (plus one step of the system's coarse
-/// clock). Its memory is freed within two resolutions even if no call touches the cache: the
-/// process's reaper thread does that. There is no such thread with
-/// [`Reaper::Manual`](crate::Reaper::Manual), and after a `fork`.
+/// An entry can be read until its TTL has passed. A call that begins one
+/// [`resolution`](Builder::resolution) later, plus one step of the system's coarse clock, does not
+/// return it, however long the system has kept the reaper or the whole process from the processor.
+/// There is one exception: after more than a second of that, each thread may return in 32 calls
+/// what fell due meanwhile.
 ///
-/// With the thread and without, a call that may change a shard (`get`, `read` and `insert`,
-/// but not `peek`, `contains_key` and `for_each`) does its own work and then frees due
-/// entries of that shard, at most [`reap_limit`](Builder::reap_limit).
+/// Its memory is freed within two resolutions even if no call touches the cache: the
+/// [reaper](crate::Reaper::Thread), a thread of the process, does that. There is none with
+/// [`Reaper::Manual`](crate::Reaper::Manual), nor in a forked child until it builds a cache.
+///
+/// A call that inserts or removes frees due entries of its shard besides its own work, at most
+/// [`reap_limit`](Builder::reap_limit). Calls that only look (`get`, `read`, `update`, `read_many`,
+/// `lookup`, a loader's hit) do so where there is no reaper. `peek`, `contains_key`, `expires_in`
+/// and iteration free nothing.
 ///
 /// # Callers' code
 ///
@@ -95,7 +100,8 @@ use load::ticket::Lookup;
 ///   a closure (or `Eq`, or `Clone`) of cache A, and another one A in one of B, each may hold the
 ///   lock that the other waits for: they deadlock. So may longer circles. In debug builds, a call
 ///   that would close such a circle panics and says so, even if the other calls were long ago and
-///   by the same thread; in release builds nothing is checked.
+///   by the same thread, and even if a lock of yours keeps them apart; in release builds nothing
+///   is checked.
 /// - A panic in any of it reaches the caller and leaves the cache consistent; of several in
 ///   one call, the first. On the reaper's thread the panic hook reports it and the work goes
 ///   on.
@@ -106,7 +112,8 @@ use load::ticket::Lookup;
 /// keep working; due entries are freed by the calls, until the child builds a cache of its
 /// own and so starts a reaper. A key that another thread of the parent was loading is loaded
 /// again by the next caller that asks for it in the child. But if such a thread held a lock
-/// at the moment of the fork, the child deadlocks on it: no thread could release it.
+/// at the moment of the fork, a call in the child that needs that lock deadlocks: no thread could
+/// release it.
 pub struct Cache<K, V, S = RandomState> {
     inner: Handle<K, V, S>,
 }
@@ -611,8 +618,8 @@ where
     /// time that they may be served, and refresh before that. With a `refresh_before` of zero
     /// nothing is refreshed, nor where there is no [room](Builder::concurrent_loads) for the load.
     ///
-    /// Frees what is due first, within the [`reap_limit`](Builder::reap_limit). Reads the precise
-    /// clock, which [`get`](Self::get) need not. O(1) on average.
+    /// Without a reaper, it frees what is due first, within the
+    /// [`reap_limit`](Builder::reap_limit). Reads the precise clock, which [`get`](Self::get) need not. O(1) on average.
     ///
     /// ```
     /// use std::thread;
@@ -837,7 +844,7 @@ impl<K, V, S> Cache<K, V, S> {
 
     /// Returns the number of entries held that are due and not freed yet. Without a reaper thread
     /// they wait for calls; with it, more than a few say that the thread does not get to run, or is
-    /// kept by a slow listener. O(held).
+    /// kept by a listener that does not return. O(held).
     ///
     /// ```
     /// use std::time::Duration;

@@ -141,7 +141,7 @@ fn a_thread_that_is_replaced_leaves_its_successor_alone() {
     });
 }
 
-/// Purpose: a cache that is registered while the reaper parks, or is about to.
+/// Purpose: a cache that is registered while the reaper sleeps, or is about to.
 #[test]
 fn a_cache_is_served_once_it_is_registered() {
     explore(None, || {
@@ -193,7 +193,7 @@ fn a_cache_that_goes_is_not_taken_for_another() {
 /// Purpose: before a shard's lock is released, the reaper is told of its first event. Those of
 /// two entries come in either order.
 #[test]
-fn what_a_lock_publishes_reaches_the_reaper() {
+fn what_a_lock_tells_reaches_the_reaper() {
     explore(Some(3), || {
         let reaper = new_reaper();
         let cache = builder(2).build_with_reaper(Some(reaper)).unwrap();

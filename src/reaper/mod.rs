@@ -12,7 +12,8 @@
 //!   finds nothing more to do.
 //! - A panic of callers' code on this thread is reported by the panic hook, and the work
 //!   goes on.
-//! - Callers' code may keep this thread for long. Then a call starts another thread in its place.
+//! - Callers' code may keep this thread for long. Then one of the calls that check the clock starts
+//!   another thread in its place.
 //!   Each thread has a number; one whose number is not the queue's touches nothing, and ends.
 //!
 //! # Sleep

@@ -3,7 +3,8 @@
 //!
 //! # Ground rules
 //!
-//! - Only the reaper refreshes it, each period.
+//! - Only the reaper refreshes it, each period; of several threads, the one that holds the lock
+//!   of the reaper's queue.
 //! - Where the time is stale, the call reads the system's clock.
 //! - The system may keep the reaper, or the whole process, from the processor for any time,
 //!   so nobody trusts the cached time for long. Every few calls, a thread compares it with the

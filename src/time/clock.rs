@@ -76,9 +76,9 @@ forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 /// in steps of 1 to 10 ms. [`now`](Clock::now) reads the coarse clock, and
 /// [`lag`](Clock::lag) is its step.
 ///
-/// - Whether an entry is due is decided by the coarse clock. Under load, the thread of
-///   [`Reaper::Thread`](crate::Reaper::Thread) refreshes a cached clock once a step, and
-///   that decides.
+/// - A look-up goes by the coarse clock or, under load, by a cached clock that the thread of
+///   [`Reaper::Thread`](crate::Reaper::Thread) refreshes once a step. With that thread, if the
+///   entry may be due within a second by that clock, the clock that TTLs count from decides.
 /// - A TTL counts from the precise clock, so that no entry expires early. Under load, and
 ///   where the processor and the system allow, it counts from a clock computed from the
 ///   processor's time-stamp counter (TSC), which is at most an eighth of a step behind the

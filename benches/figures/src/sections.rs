@@ -181,8 +181,9 @@ pub const SECTIONS: [Section; 11] = [
             *Starved*: twice eight threads look up keys that expire all the time; how long after \
             its TTL a value was returned at most, by a clock read before the call. *Stopped*: a \
             child process is stopped for 3 s while four threads look up what expires meanwhile; \
-            the most late returns of one thread, over all rounds. *Idle*, *in use*: processor \
-            time of the whole process. The cost of a hit is that of a copy of the crate as it was \
+            the most late returns of one thread, over all rounds. *Idle*: processor time of the \
+            whole process. *In use*: the time of the calls, and the processor time of the reaper. \
+            The cost of a hit is that of a copy of the crate as it was \
             before, if `PUNCTUAL_BEFORE` names its folder. Bytes are what the builder says.",
         losses: None,
         charts: |_| None,

@@ -10,6 +10,7 @@ use punctual_figures::record::{BarLine, quantile};
 
 use super::processor_time;
 use crate::bar::{Bar, Limit, MICROS, MILLIS, RATIO};
+use crate::stopwatch::TimedBy;
 
 const IDLE: usize = 10_000;
 const IN_USE: usize = 10_000;
@@ -17,6 +18,8 @@ const TO_FREE: usize = 50_000;
 const TO_DROP: usize = 60_000;
 const HOUR: Duration = Duration::from_secs(3_600);
 const RUN: Duration = Duration::from_secs(2);
+const PACE: Duration = Duration::from_millis(1);
+const TTL: Duration = Duration::from_secs(1);
 const RUNS: usize = 5;
 
 fn caches<V: Send + 'static>(count: usize) -> Vec<Cache<u64, V>> {
@@ -97,34 +100,40 @@ pub(super) fn late() -> Vec<BarLine> {
     ]
 }
 
-/// What an insertion costs in all, its entry's expiry included, where each comes to another cache.
+/// What an insertion costs in all, its entry's expiry included, where each comes to another cache:
+/// one after the other, and one each millisecond, when nothing is in the processor's caches any
+/// more.
 pub(super) fn in_use() -> Vec<BarLine> {
     let caches = caches(IN_USE);
-    let micros = (0..RUNS as u64).map(|run| {
-        let mut random = fastrand::Rng::with_seed(run);
-        let idle = micros_each_millisecond(|_| ());
-        let used = micros_each_millisecond(|number| {
-            let cache = &caches[random.usize(..IN_USE)];
-            cache.insert_with_ttl(number, 0, Duration::from_secs(1));
-        });
-        used - idle
+    let lines = [("one after the other", Duration::ZERO), ("1,000 a second", PACE)];
+    let lines = lines.map(|(pace, pause)| {
+        let micros = (0..RUNS as u64).map(|run| micros_an_insertion(&caches, pause, run)).collect();
+        let name =
+            format!("{} caches in use, {pace}: processor time an insertion", grouped(IN_USE));
+        let bar = Bar::new(name, MICROS, Limit::at_most(3.0)).aim(Limit::at_most(1.0));
+        bar.median(micros)
     });
-    let name = format!("{} caches in use: processor time an insertion", grouped(IN_USE));
-    let bar = Bar::new(name, MICROS, Limit::at_most(3.0)).aim(Limit::at_most(1.0));
-    vec![bar.median(micros.collect())]
+    lines.into()
 }
 
-/// Does something each millisecond for some seconds. Returns the processor time that the process
-/// takes for each.
-fn micros_each_millisecond(mut each: impl FnMut(u64)) -> f64 {
-    let (start, before) = (Instant::now(), processor_time());
-    let mut number = 0;
+/// Inserts entries for some seconds. Returns the processor time for each, of the calls themselves
+/// and of all other threads: that is the reaper.
+fn micros_an_insertion(caches: &[Cache<u64, u64>], pause: Duration, seed: u64) -> f64 {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let others = || processor_time().saturating_sub(TimedBy::ThreadCpu.now());
+    let (start, before) = (Instant::now(), others());
+    let (mut insertions, mut inserting) = (0, Duration::ZERO);
     while start.elapsed() < 2 * RUN {
-        each(number);
-        number += 1;
-        thread::sleep(Duration::from_millis(1));
+        let cache = &caches[random.usize(..IN_USE)];
+        let start = Instant::now();
+        cache.insert_with_ttl(insertions, 0, TTL);
+        inserting += start.elapsed();
+        insertions += 1;
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
     }
-    (processor_time() - before).as_secs_f64() * 1e6 / number as f64
+    (inserting + others() - before).as_secs_f64() * 1e6 / insertions as f64
 }
 
 /// Dropping a cache takes no longer, however many others there are.
