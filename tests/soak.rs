@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use punctual::{Cache, RemovalCause};
+use punctual::{Cache, LoadError, RemovalCause};
 use punctual_figures::chart::{Axis, Chart, Series, Upwards};
 use punctual_figures::subject::{Colour, Stroke, Style};
 use punctual_testing::proc::kibibytes;
@@ -101,8 +101,12 @@ fn call(cache: &Cache<u64, Value>, random: &mut fastrand::Rng) {
         450_000..750_000 => cache.insert_with_ttl(key, Value::new(key, ttl), ttl),
         750_000..800_000 => cache.remove(&key),
         800_000..899_000 => {
-            let loaded = cache.get_or_load(&key, || Ok::<_, ()>((Value::new(key, ttl), ttl)));
-            Some(loaded.unwrap())
+            match cache.get_or_load(&key, || Ok::<_, ()>((Value::new(key, ttl), ttl))) {
+                Ok(value) => Some(value),
+                // One of those below, which this call has waited for.
+                Err(LoadError::LeaderFailed) => None,
+                Err(LoadError::Failed(())) => panic!("this loader does not fail"),
+            }
         }
         899_000..899_900 => cache.get_or_load(&key, || Err::<(_, Duration), _>(())).ok(),
         899_900..900_000 => {

@@ -10,6 +10,7 @@ use punctual_testing::watchdog::{Watchdog, wait_until};
 
 use crate::cache::Cache;
 use crate::cache::inner::Inner;
+use crate::cache::reentrancy::CALLS_UNCHECKED;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{NEVER, Reapable, ReaperThread, Visit};
@@ -135,6 +136,42 @@ fn the_reaper_keeps_the_time_while_calls_come_in() {
     thread::sleep(SECOND);
     let rounds = rounds() - before;
     assert!(rounds <= 2 * IDLE_PERIODS_MAX as usize + ROUNDS_MAX, "up {rounds} times for no calls");
+}
+
+/// However long the reaper is kept from the processor: here it has cached the time once and then
+/// does not run.
+#[test]
+fn what_is_due_is_found_while_the_reaper_starves() {
+    let _watchdog = Watchdog::start();
+    let reaper: &'static ReaperThread = Box::leak(Box::new(ReaperThread::new()));
+    let cache = cache_of(reaper, 1_000, 10 * MILLISECOND);
+    let handle = &cache.inner.reaper;
+    if !handle.has_clocks() {
+        return;
+    }
+    for key in 0..20 {
+        cache.insert_with_ttl(key, key, 3_600 * SECOND);
+    }
+    wait_until("the time is cached", || {
+        for _ in 0..10_000 {
+            assert_eq!(cache.get(&0), Some(0));
+        }
+        reaper.run_once(0, Timescale::now_nanos);
+        handle.cached_now().is_some()
+    });
+    let cached = handle.cached_now();
+    for key in 0..20 {
+        cache.set_ttl(&key, 20 * MILLISECOND);
+    }
+    thread::sleep(60 * MILLISECOND);
+    assert_eq!(handle.cached_now(), cached);
+    // Fewer calls than there are before one compares the cached time.
+    assert_eq!((0..20).filter(|key| cache.get(key).is_some()).count(), 0);
+    // After that it is not read any more.
+    for _ in 0..=CALLS_UNCHECKED {
+        cache.get(&0);
+    }
+    assert_eq!(handle.cached_now(), None);
 }
 
 /// What a TTL counts from while the reaper keeps the time: never ahead of the clock, and
