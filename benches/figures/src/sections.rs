@@ -182,9 +182,9 @@ pub const SECTIONS: [Section; 11] = [
             its TTL a value was returned at most, by a clock read before the call. *Stopped*: a \
             child process is stopped for 3 s while four threads look up what expires meanwhile; \
             the most late returns of one thread, over all rounds. *Idle*: processor time of the \
-            whole process. *In use*: the time of the calls, and the processor time of the reaper. \
-            The cost of a hit is that of a copy of the crate as it was \
-            before, if `PUNCTUAL_BEFORE` names its folder. Bytes are what the builder says.",
+            whole process. *In use*: the time of the calls, and the processor time of the reaper. A \
+            hit is compared with one of the version whose folder `PUNCTUAL_BEFORE` names, run by \
+            run; the best run of each counts. Bytes are what the builder says.",
         losses: None,
         charts: |_| None,
         tables: &[table("pressure", "Bars under pressure: must, aim, measured", tables::pressure)],
