@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use punctual::{BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock};
+use punctual::{
+    BootClock, BuildError, Cache, Clock, ManualClock, Reaper, RemovalCause, SystemClock,
+};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::keys::Carrying;
 use punctual_testing::log::Log;
@@ -303,6 +305,23 @@ fn keep_the_reaper() -> (Cache<u64, u64>, mpsc::Sender<()>) {
     blocks.insert_with_ttl(1, 1, MILLISECOND);
     assert_eq!(is_busy.recv().unwrap().as_deref(), Some("punctual-reaper"));
     (blocks, release)
+}
+
+/// `BootClock` is the system's, too.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cache_by_the_boot_clock_is_served() {
+    let _watchdog = Watchdog::start();
+    let now = BootClock.now();
+    assert!(now >= SystemClock.now() && BootClock.now() >= now);
+    for builder in [Cache::builder(), Cache::builder().reaper(Reaper::Thread)] {
+        let cache: Cache<u64, u64> = builder.capacity(100).clock(BootClock).build().unwrap();
+        cache.insert_with_ttl(1, 1, 20 * MILLISECOND);
+        cache.insert_with_ttl(2, 2, HOUR);
+        let left = cache.expires_in(&2).unwrap();
+        assert!(left <= HOUR && left > HOUR - SECOND);
+        wait_until("it is freed", || cache.len() == 1);
+    }
 }
 
 /// While a listener keeps the reaper, calls go by the clock as ever, and those that insert or
