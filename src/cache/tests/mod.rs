@@ -4,3 +4,4 @@ mod loads;
 mod panics;
 mod reaper;
 mod threads;
+mod visits;
