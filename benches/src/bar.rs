@@ -1,6 +1,22 @@
 //! What a figure must be, and whether it is.
+//!
+//! A part of bars is a list of measurements, each with the name that a filter is compared with.
 
 use punctual_figures::record::{BarLine, quantile};
+
+/// Measures lines of a table.
+pub(crate) type Measure = fn() -> Vec<BarLine>;
+
+/// Measures the bars of a part in whose names the filter's words occur.
+pub(crate) fn measure(part: &str, measures: &[(&str, Measure)], filter: &str) -> Vec<BarLine> {
+    let words: Vec<&str> = filter.split([',', ' ']).collect();
+    let wanted = measures.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
+    let lines = wanted.flat_map(|(name, measure)| {
+        eprintln!("{part}: {name} ...");
+        measure()
+    });
+    lines.collect()
+}
 
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {

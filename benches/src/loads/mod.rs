@@ -14,15 +14,13 @@ use std::time::Duration;
 
 use punctual_figures::record::BarLine;
 
+use crate::bar::{Measure, measure};
+
 /// How long a load takes.
 const LOAD: Duration = Duration::from_millis(50);
 /// How often the bars are measured that depend on chance.
 const RUNS: usize = 5;
 
-/// Measures lines of the table.
-type Measure = fn() -> Vec<BarLine>;
-
-/// By the name that a filter is compared with.
 const MEASURES: [(&str, Measure); 7] = [
     ("herd", herd::lines),
     ("written", written::lines),
@@ -33,13 +31,7 @@ const MEASURES: [(&str, Measure); 7] = [
     ("waiting", waiting::lines),
 ];
 
-/// Measures the bars in whose names the filter's words occur.
+/// Measures the bars that the filter picks.
 pub(crate) fn run(filter: &str) -> Vec<BarLine> {
-    let words: Vec<&str> = filter.split([',', ' ']).collect();
-    let wanted = MEASURES.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
-    let lines = wanted.flat_map(|(name, measure)| {
-        eprintln!("loads: {name} ...");
-        measure()
-    });
-    lines.collect()
+    measure("loads", &MEASURES, filter)
 }

@@ -13,12 +13,10 @@ use std::time::Duration;
 use punctual_figures::record::BarLine;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::bar::{Measure, measure};
+
 pub(crate) use stopped::{CHILD as STOPPED_CHILD, child as stopped_child};
 
-/// Measures lines of the table.
-type Measure = fn() -> Vec<BarLine>;
-
-/// By the name that a filter is compared with.
 const MEASURES: [(&str, Measure); 10] = [
     ("starved", starved::lines),
     ("stopped", stopped::lines),
@@ -32,15 +30,9 @@ const MEASURES: [(&str, Measure); 10] = [
     ("listener", listener::lines),
 ];
 
-/// Measures the bars in whose names the filter's words occur.
+/// Measures the bars that the filter picks.
 pub(crate) fn run(filter: &str) -> Vec<BarLine> {
-    let words: Vec<&str> = filter.split([',', ' ']).collect();
-    let wanted = MEASURES.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
-    let lines = wanted.flat_map(|(name, measure)| {
-        eprintln!("pressure: {name} ...");
-        measure()
-    });
-    lines.collect()
+    measure("pressure", &MEASURES, filter)
 }
 
 /// Returns the processor time that this process has used so far.
