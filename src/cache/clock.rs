@@ -16,7 +16,7 @@ use crate::shard::slot_id::SlotId;
 use crate::time::tick::Moment;
 
 impl<K, V, S> Inner<K, V, S> {
-    /// Returns the time, perhaps too early a one, to ask whether an entry [is due](Self::is_due).
+    /// Returns the time, which may be behind, to ask whether an entry [is due](Self::is_due).
     #[inline]
     pub(super) fn estimate(&self) -> Moment {
         self.reaper.cached_now().unwrap_or_else(|| self.now_slow())

@@ -60,8 +60,9 @@ use load::ticket::Lookup;
 /// # Ok::<(), punctual::BuildError>(())
 /// ```
 ///
-/// Once built, it allocates nothing, except for futures that wait for a load. It never holds more than
-/// [`capacity`](Self::capacity) entries; when it is full, the
+/// Once built, it allocates nothing, except for futures that wait for a load, and for
+/// [another reaper thread](crate::Reaper::Thread) where a listener does not return. It never holds
+/// more than [`capacity`](Self::capacity) entries; when it is full, the
 /// [`Eviction`](crate::Eviction) policy chooses which one is evicted.
 ///
 /// `Cache` is a handle: [`clone`](Clone::clone) returns another one to the same cache, at

@@ -11,7 +11,7 @@ pub enum Reaper {
     ///
     /// While a listener or a `Drop` runs there, nothing else is freed there. If one has not returned
     /// within 100 ms, one of the next 33 calls of any thread, of any cache, starts another thread
-    /// that takes over, which costs that call some 100 µs and a few allocations. There are four
+    /// that takes over, which that call allocates for. There are four
     /// such threads at most, and one again once the others have returned.
     Thread,
     /// The calls alone: those of one key free due entries of their shard, up to the `reap_limit`,

@@ -188,8 +188,8 @@ mod platform {
 /// It is `CLOCK_BOOTTIME` on Linux. Where there is no such clock, building a cache with it is a
 /// [`BuildError`](crate::BuildError), and [`now`](Clock::now) is that of [`SystemClock`].
 ///
-/// Every call reads this clock, which costs more than the coarse clock that [`SystemClock`] reads:
-/// some 20 to 250 ns. [`Reaper::Thread`](crate::Reaper::Thread) frees what fell due while the
+/// Every call reads this clock, which costs more than the coarse clock that [`SystemClock`] reads.
+/// [`Reaper::Thread`](crate::Reaper::Thread) frees what fell due while the
 /// machine was suspended within a second after; no call finds it before.
 ///
 /// ```
