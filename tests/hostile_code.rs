@@ -163,8 +163,10 @@ fn a_listener_that_blocks_keeps_its_own_caller_waiting_and_nobody_else() {
             cache.insert(1, 7);
             assert_eq!(cache.get(&1), Some(7));
             assert_eq!(cache.update(&1, |value| *value += 1), Some(()));
-            assert_eq!(cache.get_or_insert_with(&40, || 40), 40);
-            cache.insert_with_ttl(41, 41, SECOND);
+            // Not among the keys above, however many it takes to evict one.
+            let [loaded, inserted] = [u64::MAX, u64::MAX - 1];
+            assert_eq!(cache.get_or_insert_with(&loaded, || 40), 40);
+            cache.insert_with_ttl(inserted, 41, SECOND);
             clock.advance(2 * SECOND);
             cache.reap(usize::MAX);
             cache.retain(|_, _| true);
