@@ -91,10 +91,18 @@ impl BuildError {
 
 /// Allocates a slice of so many copies of a value.
 pub(crate) fn allocate<T: Clone>(len: usize, value: T) -> Result<Box<[T]>, BuildError> {
+    allocate_with(len, || value.clone())
+}
+
+/// Allocates a slice of so many values, made one by one.
+pub(crate) fn allocate_with<T>(
+    len: usize,
+    make: impl FnMut() -> T,
+) -> Result<Box<[T]>, BuildError> {
     let mut values = Vec::new();
     let requested_bytes = len.saturating_mul(size_of::<T>());
     values.try_reserve_exact(len).map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
-    values.resize(len, value);
+    values.resize_with(len, make);
     Ok(values.into_boxed_slice())
 }
 

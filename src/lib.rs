@@ -79,8 +79,8 @@ mod reaper;
 mod removal;
 mod settings;
 mod shard;
-mod shim;
 mod stats;
+mod sync;
 mod time;
 
 pub mod original;

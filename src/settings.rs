@@ -83,7 +83,7 @@ impl Settings {
     pub(crate) fn plan<K, V>(
         &self,
         holder_bytes: usize,
-        other_bytes: usize,
+        other_bytes: impl Fn(&Geometry) -> usize,
         loads_bytes: impl Fn(&Geometry, &Footprint) -> usize,
     ) -> Result<(Geometry, Footprint), BuildError> {
         self.check_times()?;
@@ -93,7 +93,7 @@ impl Settings {
         let plan_for = |capacity, objective| {
             let geometry = Geometry::new(capacity, self.shards, objective)?;
             let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;
-            footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes);
+            footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes(&geometry));
             footprint.loads_bytes = loads_bytes(&geometry, &footprint);
             Ok((geometry, footprint))
         };

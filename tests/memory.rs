@@ -18,7 +18,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
-use punctual::{BuildError, Footprint, ManualClock};
+use punctual::{BuildError, Cache, Footprint, ManualClock, Reaper};
 use punctual_testing::alloc::{
     Counting, PerThread, Scarcity, Traffic, measure, with_little_memory,
 };
@@ -631,7 +631,7 @@ fn no_entry_costs_more_than_promised<F: Family>() {
 fn a_small_cache_takes_little() {
     // At so many entries and fewer.
     for (capacity, bytes_max) in
-        [(1_usize, 2_048), (3, 3_328), (10, 4_096), (32, 6_144), (100, 12_288), (255, 19_456)]
+        [(1_usize, 2_048), (3, 3_328), (10, 4_096), (32, 6_400), (100, 12_288), (255, 19_968)]
     {
         for fewer in [capacity, (capacity * 2).div_ceil(3), capacity.div_ceil(2)] {
             let footprint = planned::<Shared, u64, u64>(&Plan::of_capacity(fewer));
@@ -640,6 +640,43 @@ fn a_small_cache_takes_little() {
             // It has no lock and no loads.
             assert!(unsync.total() + 512 <= bytes_max, "{fewer} entries: {unsync:?}");
         }
+    }
+}
+
+/// On 16 processors writers need more shards, and shards cost bytes and spare slots.
+#[test]
+fn many_processors_cost_little() {
+    let builder = |capacity: usize| {
+        Cache::<u64, u64>::builder().capacity(capacity).processors(16).reaper(Reaper::Manual)
+    };
+    for (capacity, bytes_max) in [(10_000, 64.0), (50_000, 56.0), (500_000, 48.0)] {
+        let bytes = builder(capacity).footprint().unwrap().total() as f64 / capacity as f64;
+        assert!(bytes <= bytes_max, "{capacity} entries: {bytes} bytes each");
+    }
+    // The table of `docs/design.md`.
+    for (processors, expected) in [
+        (2, ["2; 46.7", "5; 45.6", "43; 43.9"]),
+        (4, ["2; 46.7", "5; 45.6", "43; 43.9"]),
+        (8, ["16; 55.7", "31; 54.8", "43; 43.9"]),
+        (16, ["16; 57.4", "51; 55.5", "64; 47.9"]),
+        (64, ["16; 58.0", "51; 55.6", "197; 48.0"]),
+    ] {
+        let cell = |capacity: usize| {
+            let footprint = builder(capacity).processors(processors).footprint().unwrap();
+            let bytes = footprint.total() as f64 / capacity as f64;
+            format!("{}; {bytes:.1}", shards::<Shared>(footprint))
+        };
+        assert_eq!([10_000, 50_000, 500_000].map(cell), expected, "{processors} processors");
+    }
+    for (capacity, bytes_max) in [(1, 2_048), (10, 4_096), (100, 12_288)] {
+        let total = builder(capacity).footprint().unwrap().total();
+        assert!(total <= bytes_max, "{capacity} entries: {total} bytes");
+    }
+    for capacity in [1, 10, 100, 1_000, 7_777, 10_000, 50_000, 500_000] {
+        let (building, cache) = measure(|| builder(capacity).build().unwrap());
+        assert_eq!(building.bytes_kept as usize, cache.footprint().total(), "{capacity} entries");
+        let held = cache.capacity();
+        assert!(held >= capacity && held * 100 <= capacity * 115, "{held} of {capacity}");
     }
 }
 

@@ -4,17 +4,18 @@ use std::mem::needs_drop;
 use std::time::Duration;
 
 use super::inner::Inner;
+use super::locked_shard::Held as _;
 use super::reap::{Batch, STEPS_PER_LOCK, batched};
 use crate::panic::FirstPanic;
 use crate::removal::RemovalCause;
-use crate::shim::Ordering;
 use crate::stats::Stats;
+use crate::sync::shim::Ordering;
 
 impl<K, V, S> Inner<K, V, S> {
     pub(super) fn next_expiry(&self) -> Option<Duration> {
         let reading = self.now();
         let next = |shard| {
-            let mut state = self.lock_for_read(shard);
+            let state = self.lock_for_read(shard);
             let first = state.shard.next_expiry()?;
             Some(self.timebase.until(first, state.time(reading)))
         };
@@ -22,7 +23,9 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        (0..self.shards.len()).fold(Stats::default(), |sum, shard| {
+        let (hits, misses) = self.accesses.sums();
+        let accesses = Stats { hits, misses, ..Stats::default() };
+        (0..self.shards.len()).fold(accesses, |sum, shard| {
             let of_entries = self.lock_for_read(shard).shard.stats();
             sum.plus(&of_entries).plus(&self.shards[shard].loads.stats())
         })
@@ -39,7 +42,7 @@ impl<K, V, S> Inner<K, V, S> {
             let mut left = 0..self.lock_for_read(shard).shard.capacity();
             while !left.is_empty() {
                 let until = (left.start + STEPS_PER_LOCK).min(left.end);
-                let mut state = self.lock_for_read(shard);
+                let state = self.lock_for_read(shard);
                 let now = state.tick(reading);
                 due += state.shard.count_due(left.start..until, now);
                 left.start = until;
@@ -55,7 +58,7 @@ impl<K, V, S> Inner<K, V, S> {
             let mut left = 0..self.lock_for_read(shard).shard.capacity();
             while !left.is_empty() {
                 let until = (left.start + STEPS_PER_LOCK).min(left.end);
-                let mut state = self.lock_for_read(shard);
+                let state = self.lock_for_read(shard);
                 let now = state.tick(reading);
                 let _scope = self.closure_scope();
                 for id in state.shard.live_slots(left.start..until, now) {

@@ -19,6 +19,7 @@ use equivalent::Equivalent;
 
 use super::Cache;
 use super::inner::Inner;
+use super::locked_shard::Held as _;
 use super::reap::STEPS_PER_LOCK;
 use super::reentrancy::LockedScope;
 use crate::panic::FirstPanic;
@@ -86,7 +87,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
         if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS_PER_CHUNK)) {
             for (position, key) in keys.enumerate() {
-                let found = self.get_with(key, |inner, _, value| {
+                let found = self.get_with(key, |inner, value| {
                     let _scope = inner.closure_scope();
                     each(position, Some(value));
                 });
@@ -125,16 +126,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 // Each time: `each` may have taken long. Not under the lock, since a
                 // clock may be the caller's.
                 let now = self.estimate();
-                let mut state = self.lock_for_read(number);
+                let state = self.lock_for_read(number);
                 let tick = state.tick(now);
                 {
                     let _scope = self.closure_scope();
                     if run.len() < RUN_MIN {
                         for ((hash, key), position) in keys.zip(positions) {
                             let found = state.shard.find(hash.slot_hash(), key);
-                            let live = found.filter(|&id| !self.is_due(&mut state, id, now));
-                            let live = state.shard.record_access(live, hash);
-                            each(position, live.map(|(_, value)| &*value));
+                            let live = found.filter(|&id| !self.is_due(&state, id, now));
+                            each(position, self.record_access(&state, live, hash));
                         }
                     } else {
                         let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
@@ -144,9 +144,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         }
                         for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions)
                         {
-                            let live = found.filter(|&id| !self.is_due(&mut state, id, now));
-                            let live = state.shard.record_access(live, hash);
-                            each(position, live.map(|(_, value)| &*value));
+                            let live = found.filter(|&id| !self.is_due(&state, id, now));
+                            each(position, self.record_access(&state, live, hash));
                         }
                     }
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 
 use super::Cache;
+use super::access_counters::AccessCounters;
 use super::inner::{CloseOnDrop, Handle, Inner, Listener, SharedClock};
 use super::load::table_size::TableSize;
 use super::load::waiters::SharedLoads;
@@ -22,7 +23,7 @@ use crate::settings::{Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
-use crate::shim::AtomicBool;
+use crate::sync::shim::AtomicBool;
 use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource, Timescale};
 
@@ -75,7 +76,7 @@ impl<K, V> Cache<K, V> {
     }
 }
 
-impl<K: Send + 'static, V: Send + 'static> Cache<K, V> {
+impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
     /// Returns a cache for `capacity` entries, which never expire unless they are inserted
     /// with a TTL, see [`insert_with_ttl`](Self::insert_with_ttl).
     ///
@@ -105,6 +106,14 @@ fn threads() -> usize {
 
 impl<K, V, S> Builder<K, V, S> {
     common_setters!("punctual::Cache");
+
+    /// Plans for a machine of so many processors: for benches and tests that are to give the same
+    /// numbers everywhere.
+    #[doc(hidden)]
+    pub fn processors(mut self, processors: usize) -> Self {
+        self.settings.threads = processors;
+        self
+    }
 
     /// Sets the clock that TTLs are measured by; [`SystemClock`](crate::SystemClock) by
     /// default. With one that is neither that nor [`BootClock`](crate::BootClock),
@@ -231,7 +240,10 @@ impl<K, V, S> Builder<K, V, S> {
         self.resolve_reaper()?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
-        let other_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
+        let once_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
+        let other_bytes = |geometry: &Geometry| {
+            once_bytes + AccessCounters::heap_bytes(geometry.capacity(), self.settings.threads)
+        };
         let limit = TableSize::LOADS_MAX;
         if let Some(requested) = self.concurrent_loads.filter(|&loads| loads > limit) {
             return Err(BuildError::TooManyLoads { requested, limit });
@@ -255,7 +267,9 @@ impl<K, V, S> Builder<K, V, S> {
     }
 }
 
-impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, V, S> {
+impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'static>
+    Builder<K, V, S>
+{
     /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
     ///
     /// ```
@@ -307,6 +321,7 @@ impl<K: Send + 'static, V: Send + 'static, S: Send + Sync + 'static> Builder<K, 
         let timescale = source.timescale().unwrap_or(Timescale::Monotonic);
         let inner = Inner {
             shards,
+            accesses: AccessCounters::new(geometry.capacity(), self.settings.threads)?,
             hasher: self.hasher,
             reaper: ReaperHandle::new(reaper, timescale, timebase, is_coarse),
             source,

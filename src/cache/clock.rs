@@ -11,7 +11,7 @@
 //! TTLs.
 
 use super::inner::Inner;
-use super::locked_shard::State;
+use super::locked_shard::{Held, State};
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Moment;
 
@@ -31,7 +31,7 @@ impl<K, V, S> Inner<K, V, S> {
     /// Returns whether an entry is due: by the estimated time where that is certain, else by
     /// another clock.
     #[inline]
-    pub(super) fn is_due(&self, state: &mut State<K, V>, id: SlotId, estimate: Moment) -> bool {
+    pub(super) fn is_due(&self, state: &impl Held<K, V>, id: SlotId, estimate: Moment) -> bool {
         let lag_ticks = self.reaper.lag_ticks();
         let tick = state.tick(estimate);
         if !state.shard.may_be_due_by(id, tick, tick + lag_ticks) {
@@ -45,7 +45,7 @@ impl<K, V, S> Inner<K, V, S> {
 
     #[cold]
     #[inline(never)]
-    fn is_due_exactly(&self, state: &mut State<K, V>, id: SlotId, tick: u64) -> bool {
+    fn is_due_exactly(&self, state: &impl Held<K, V>, id: SlotId, tick: u64) -> bool {
         if !state.shard.is_due(id, tick + self.reaper.lag_ticks()) {
             return false;
         }

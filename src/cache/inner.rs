@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use super::access_counters::AccessCounters;
 use super::load::waiters::{HasLoads, SharedLoads};
 #[cfg(debug_assertions)]
 use super::lock_order;
@@ -18,7 +19,7 @@ use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::removal::{RemovalCause, Removed};
 use crate::shard::key_hash::KeyHash;
-use crate::shim::{AtomicBool, Ordering};
+use crate::sync::shim::{AtomicBool, Ordering};
 use crate::time::clock::{Clock, ClockSource};
 use crate::time::tick::Timebase;
 
@@ -27,6 +28,7 @@ pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>
 
 pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<LockedShard<K, V>>]>,
+    pub(super) accesses: AccessCounters,
     pub(super) hasher: S,
     pub(super) source: ClockSource<SharedClock>,
     pub(super) reaper: ReaperHandle,
@@ -49,8 +51,8 @@ pub(super) struct Handle<K, V, S> {
 
 impl<K, V, S> Handle<K, V, S>
 where
-    K: Send + 'static,
-    V: Send + 'static,
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
     S: Send + Sync + 'static,
 {
     /// Returns the first handle. From now on the reaper serves the cache, if it has one.

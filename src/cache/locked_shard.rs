@@ -2,9 +2,11 @@
 //!
 //! # Ground rules
 //!
-//! - A thread that holds the lock may touch the shard. Callers' code that runs under it: keys'
-//!   `Eq`, values' `Clone`, and the closures that are given a value in place. None of it may
-//!   call the cache, which [`reentrancy`](super::reentrancy) detects.
+//! - Threads that look share the lock, and one that changes anything holds it alone. Callers' code
+//!   that runs under it: keys' `Eq`, values' `Clone`, and the closures that are given a value in
+//!   place. None of it may call the cache, which [`reentrancy`](super::reentrancy) detects.
+//! - What a look-up writes is atomic: the latest tick here, an entry's count of uses, and what lies
+//!   beside the shards, the [access counters](super::access_counters).
 //! - What is removed from the shard reaches listeners and `Drop` once the lock is released.
 //! - A thread holds the lock of one shard at a time.
 //! - A call that sets or removes a key locks [for a
@@ -14,22 +16,23 @@
 
 use std::any::type_name;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::load::waiters::SharedLoads;
 use super::reentrancy::DebugScope;
 use crate::reaper::handle::ReaperHandle;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
-use crate::shim::{Mutex, MutexGuard};
+use crate::sync::readers;
+use crate::sync::shared_lock::{self, SharedLock};
 use crate::time::tick::Moment;
 
 /// What the lock protects; what every call needs stands first.
 #[repr(C)]
 pub(super) struct State<K, V> {
     /// The latest tick that a call has brought: time never goes back.
-    latest: u64,
+    latest: AtomicU64,
     pub(super) shard: Shard<K, V>,
     /// The tick at which the reaper means to come, or at which it is coming; zero if there is no
     /// reaper.
@@ -38,26 +41,31 @@ pub(super) struct State<K, V> {
 
 impl<K, V> State<K, V> {
     /// Returns the time, given a reading of the clock that may be older than another
-    /// thread's.
+    /// thread's; and whether it is later than any before.
     #[inline]
-    pub(super) fn time(&mut self, reading: Moment) -> Moment {
-        if reading.tick < self.latest {
-            return Moment::start_of(self.latest);
+    fn advance(&self, reading: Moment) -> (Moment, bool) {
+        let latest = self.latest.load(Relaxed);
+        if reading.tick == latest {
+            return (reading, false);
         }
-        self.latest = reading.tick;
-        reading
+        // Of several at a time, the latest stays.
+        let latest = if reading.tick < latest { latest } else { self.raise(reading.tick) };
+        if reading.tick < latest {
+            return (Moment::start_of(latest), false);
+        }
+        (reading, true)
     }
 
-    /// Returns the tick, likewise.
-    #[inline]
-    pub(super) fn tick(&mut self, reading: Moment) -> u64 {
-        self.time(reading).tick
+    /// Returns what was the latest tick before.
+    #[cold]
+    fn raise(&self, tick: u64) -> u64 {
+        self.latest.fetch_max(tick, Relaxed)
     }
 }
 
 #[repr(C)]
 pub(super) struct LockedShard<K, V> {
-    state: Mutex<State<K, V>>,
+    state: SharedLock<State<K, V>>,
     pub(super) loads: SharedLoads,
     /// The number under which the reaper knows the shard. Written before there is a handle.
     source: AtomicUsize,
@@ -73,15 +81,30 @@ pub(super) fn address_of_cache(reaper: &ReaperHandle) -> usize {
 impl<K, V> LockedShard<K, V> {
     pub(super) fn new(shard: Shard<K, V>, now: u64, loads: SharedLoads, has_reaper: bool) -> Self {
         let scheduled = if has_reaper { u64::MAX } else { 0 };
-        let state = Mutex::new(State { latest: now, shard, scheduled });
-        Self { state, loads, source: AtomicUsize::new(0) }
+        let state = State { latest: AtomicU64::new(now), shard, scheduled };
+        Self { state: SharedLock::new(state), loads, source: AtomicUsize::new(0) }
     }
 
-    /// Locks, for a call that leaves the wheel as it is: the reaper is to be told nothing.
+    /// Locks, for a call that only looks, together with others.
     #[inline]
     pub(super) fn lock_for_read(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
         let scope = Self::debug_scope(reaper);
-        ReadGuard { state: self.state.lock(), _scope: scope }
+        ReadGuard { state: self.state.read(), _scope: scope }
+    }
+
+    /// Locks, for a call that only looks, together with others; if that takes no more than a note.
+    #[inline]
+    pub(super) fn lock_biased(&self, reaper: &ReaperHandle) -> Option<BiasedGuard<'_, K, V>> {
+        let scope = Self::debug_scope(reaper);
+        Some(BiasedGuard { state: self.state.read_biased()?, _scope: scope })
+    }
+
+    /// Locks, for a call that only looks, together with others; where it could not
+    /// [`lock_biased`](Self::lock_biased).
+    #[inline]
+    pub(super) fn lock_plain(&self, reaper: &ReaperHandle) -> ReadGuard<'_, K, V> {
+        let scope = Self::debug_scope(reaper);
+        ReadGuard { state: self.state.read_plain(), _scope: scope }
     }
 
     /// Locks, for a call that sets or removes a key: what a load in flight brings for it
@@ -101,13 +124,13 @@ impl<K, V> LockedShard<K, V> {
     #[inline]
     pub(super) fn lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Guard<'a, K, V> {
         let scope = Self::debug_scope(reaper);
-        Guard { state: self.state.lock(), locked: self, reaper, _scope: scope }
+        Guard { state: self.state.write(), locked: self, reaper, _scope: scope }
     }
 
     /// [`lock`](Self::lock)s unless somebody holds the lock.
     pub(super) fn try_lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Option<Guard<'a, K, V>> {
         let scope = Self::debug_scope(reaper);
-        Some(Guard { state: self.state.try_lock()?, locked: self, reaper, _scope: scope })
+        Some(Guard { state: self.state.try_write()?, locked: self, reaper, _scope: scope })
     }
 
     #[inline]
@@ -125,18 +148,87 @@ impl<K, V> LockedShard<K, V> {
     }
 }
 
+/// A lock that is held, by whatever guard.
+pub(super) trait Held<K, V>: Deref<Target = State<K, V>> {
+    /// Returns the time, given a reading of the clock that may be older than another thread's.
+    fn time(&self, reading: Moment) -> Moment;
+
+    /// Returns the tick, likewise.
+    #[inline]
+    fn tick(&self, reading: Moment) -> u64 {
+        self.time(reading).tick
+    }
+}
+
+/// A lock that is held to look.
+pub(super) trait HeldToLook<K, V>: Held<K, V> {
+    /// Returns this thread's [number](readers::number), or one that no thread has.
+    fn thread(&self) -> usize;
+}
+
+/// The lock, held to look, by a note.
+pub(super) struct BiasedGuard<'a, K, V> {
+    state: shared_lock::BiasedGuard<'a, State<K, V>>,
+    _scope: DebugScope,
+}
+
 /// The lock, held to look.
 pub(super) struct ReadGuard<'a, K, V> {
-    state: MutexGuard<'a, State<K, V>>,
+    state: shared_lock::ReadGuard<'a, State<K, V>>,
     _scope: DebugScope,
 }
 
 /// The lock, held to change the shard. Before its release, the reaper is told of an earlier event.
 pub(super) struct Guard<'a, K, V> {
-    state: MutexGuard<'a, State<K, V>>,
+    state: shared_lock::WriteGuard<'a, State<K, V>>,
     locked: &'a LockedShard<K, V>,
     reaper: &'a ReaperHandle,
     _scope: DebugScope,
+}
+
+impl<'a, K, V> From<BiasedGuard<'a, K, V>> for ReadGuard<'a, K, V> {
+    fn from(BiasedGuard { state, _scope }: BiasedGuard<'a, K, V>) -> Self {
+        Self { state: shared_lock::ReadGuard::Biased(state), _scope }
+    }
+}
+
+impl<K, V> HeldToLook<K, V> for BiasedGuard<'_, K, V> {
+    #[inline]
+    fn thread(&self) -> usize {
+        self.state.reader_number()
+    }
+}
+
+impl<K, V> HeldToLook<K, V> for ReadGuard<'_, K, V> {
+    #[inline]
+    fn thread(&self) -> usize {
+        readers::number().unwrap_or(readers::THREADS_MAX)
+    }
+}
+
+impl<K, V> Held<K, V> for BiasedGuard<'_, K, V> {
+    #[inline]
+    fn time(&self, reading: Moment) -> Moment {
+        let (time, is_later) = self.state.advance(reading);
+        if is_later {
+            self.state.note_period();
+        }
+        time
+    }
+}
+
+impl<K, V> Held<K, V> for ReadGuard<'_, K, V> {
+    #[inline]
+    fn time(&self, reading: Moment) -> Moment {
+        self.state.advance(reading).0
+    }
+}
+
+impl<K, V> Held<K, V> for Guard<'_, K, V> {
+    #[inline]
+    fn time(&self, reading: Moment) -> Moment {
+        self.state.advance(reading).0
+    }
 }
 
 impl<'a, K, V> Guard<'a, K, V> {
@@ -173,24 +265,36 @@ impl<K, V> Drop for Guard<'_, K, V> {
     }
 }
 
-macro_rules! deref_to_state {
-    ($guard:ident) => {
-        impl<K, V> Deref for $guard<'_, K, V> {
-            type Target = State<K, V>;
+impl<K, V> Deref for BiasedGuard<'_, K, V> {
+    type Target = State<K, V>;
 
-            #[inline]
-            fn deref(&self) -> &State<K, V> {
-                &self.state
-            }
-        }
-
-        impl<K, V> DerefMut for $guard<'_, K, V> {
-            #[inline]
-            fn deref_mut(&mut self) -> &mut State<K, V> {
-                &mut self.state
-            }
-        }
-    };
+    #[inline]
+    fn deref(&self) -> &State<K, V> {
+        &self.state
+    }
 }
-deref_to_state!(ReadGuard);
-deref_to_state!(Guard);
+
+impl<K, V> Deref for ReadGuard<'_, K, V> {
+    type Target = State<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &State<K, V> {
+        &self.state
+    }
+}
+
+impl<K, V> Deref for Guard<'_, K, V> {
+    type Target = State<K, V>;
+
+    #[inline]
+    fn deref(&self) -> &State<K, V> {
+        &self.state
+    }
+}
+
+impl<K, V> DerefMut for Guard<'_, K, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut State<K, V> {
+        &mut self.state
+    }
+}

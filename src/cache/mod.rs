@@ -1,6 +1,7 @@
 //! The cache for many threads: the public methods. What they do is in `ops` (one key),
 //! `batch` (many keys), `load` (loaders), `all_entries` and `reap`.
 
+mod access_counters;
 mod all_entries;
 mod batch;
 mod builder;
@@ -180,7 +181,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.get_with(key, |_, _, value| value.clone())
+        self.inner.get_with(key, |_, value| value.clone())
     }
 
     /// Calls `read` with a reference to the value for `key`, without cloning it. Returns what
@@ -200,7 +201,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.get_with(key, |inner, _, value| {
+        self.inner.get_with(key, |inner, value| {
             let _scope = inner.closure_scope();
             read(value)
         })
@@ -348,8 +349,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
+        let accesses = &self.inner.accesses;
         self.inner.set_ttl(key, ttl, |shard, hash, now| {
-            shard.get(hash, key, now).map(|(id, value)| (id, value.clone()))
+            let found = accesses.count(shard.get(hash, key, now));
+            found.map(|(id, value)| (id, value.clone()))
         })
     }
 
@@ -607,8 +610,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
 /// one and waits for its key deadlocks.
 impl<K, V, S> Cache<K, V, S>
 where
-    K: Hash + Eq + Send + 'static,
-    V: Clone + Send + 'static,
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
     /// Looks up `key` and, if there is no live value or its TTL ends in less than

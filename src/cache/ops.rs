@@ -8,7 +8,7 @@ use equivalent::Equivalent;
 
 use super::inner::Inner;
 use super::load::waiters::HasLoads as _;
-use super::locked_shard::{Guard, ReadGuard, State};
+use super::locked_shard::{Guard, Held as _, HeldToLook, ReadGuard, State};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::removal::{RemovalCause, Removed};
 use crate::shard::Shard;
@@ -23,7 +23,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn get_with<R>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+        use_value: impl FnOnce(&Self, &V) -> R,
     ) -> Option<R> {
         self.get_and_reap::<_, true>(key, use_value)
     }
@@ -34,7 +34,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn get_to_load<R>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+        use_value: impl FnOnce(&Self, &V) -> R,
     ) -> Option<R> {
         self.get_and_reap::<_, false>(key, use_value)
     }
@@ -43,36 +43,78 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     fn get_and_reap<R, const AFTER_MISS: bool>(
         &self,
         key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+        use_value: impl FnOnce(&Self, &V) -> R,
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let now = self.estimate();
-        let mut state = self.lock_for_read(self.shard_of(hash));
+        match self.shards[self.shard_of(hash)].lock_biased(&self.reaper) {
+            Some(state) => self.look_up::<_, _, AFTER_MISS>(state, hash, key, now, use_value),
+            None => self.get_plain::<_, AFTER_MISS>(hash, key, now, use_value),
+        }
+    }
+
+    /// Out of line: keeps the fast path free of what may wait for writers.
+    #[inline(never)]
+    fn get_plain<R, const AFTER_MISS: bool>(
+        &self,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: Moment,
+        use_value: impl FnOnce(&Self, &V) -> R,
+    ) -> Option<R> {
+        let state = self.shards[self.shard_of(hash)].lock_plain(&self.reaper);
+        self.look_up::<_, _, AFTER_MISS>(state, hash, key, now, use_value)
+    }
+
+    #[inline(always)]
+    fn look_up<'a, G, R, const AFTER_MISS: bool>(
+        &'a self,
+        state: G,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: Moment,
+        use_value: impl FnOnce(&Self, &V) -> R,
+    ) -> Option<R>
+    where
+        K: 'a,
+        V: 'a,
+        G: HeldToLook<K, V> + Into<ReadGuard<'a, K, V>>,
+    {
         let tick = state.tick(now);
         if self.may_have_due(&state, tick) {
-            return self.get_slow::<_, AFTER_MISS>(state, hash, key, now, use_value);
+            return self.get_slow::<_, AFTER_MISS>(state.into(), hash, key, now, use_value);
         }
-        let live = state.shard.find(hash.slot_hash(), key);
-        state.shard.record_access(live, hash).map(|(_, value)| use_value(self, hash, value))
+        let value = state.shard.access(hash, key);
+        let value = self.accesses.count_of(state.thread(), value);
+        value.map(|value| use_value(self, value))
+    }
+
+    /// The second half of a look-up under a shared lock: counts a use, and a hit or a miss.
+    pub(super) fn record_access<'a>(
+        &self,
+        state: &'a State<K, V>,
+        live: Option<SlotId>,
+        hash: KeyHash,
+    ) -> Option<&'a V> {
+        self.accesses.count(state.shard.record_access(live, hash))
     }
 
     /// Out of line: keeps the fast path free of what looks at deadlines.
     #[inline(never)]
     fn get_slow<R, const AFTER_MISS: bool>(
         &self,
-        mut state: ReadGuard<'_, K, V>,
+        state: ReadGuard<'_, K, V>,
         hash: KeyHash,
         key: &(impl Equivalent<K> + ?Sized),
         now: Moment,
-        use_value: impl FnOnce(&Self, KeyHash, &mut V) -> R,
+        use_value: impl FnOnce(&Self, &V) -> R,
     ) -> Option<R> {
         let found = state.shard.find(hash.slot_hash(), key);
-        let live = found.filter(|&id| !self.is_due(&mut state, id, now));
+        let live = found.filter(|&id| !self.is_due(&state, id, now));
         let tick = state.tick(now);
         let has_work = state.shard.has_work(tick);
-        let result =
-            state.shard.record_access(live, hash).map(|(_, value)| use_value(self, hash, value));
+        let result = self.record_access(&state, live, hash).map(|value| use_value(self, value));
         if !has_work {
             return result;
         }
@@ -90,11 +132,25 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ?Sized),
         update: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
-        self.get_with(key, |inner, hash, value| {
-            inner.loads_of(hash).overrule(hash);
-            let _scope = inner.closure_scope();
+        self.begin_call();
+        let hash = KeyHash::new(&self.hasher, key);
+        let now = self.estimate();
+        let mut state = self.lock(self.shard_of(hash));
+        let time = state.time(now);
+        let found = state.shard.find(hash.slot_hash(), key);
+        let live = found.filter(|&id| !self.is_due(&state, id, now));
+        let found = self.accesses.count(state.shard.record_access_mut(live, hash));
+        let result = found.map(|(_, value)| {
+            self.loads_of(hash).overrule(hash);
+            let _scope = self.closure_scope();
             update(value)
-        })
+        });
+        let has_work = state.shard.has_work(time.tick);
+        drop(state);
+        if has_work {
+            return self.reap_after_look(self.shard_of(hash), time, result);
+        }
+        result
     }
 
     /// Finds a live entry and gives it to `look`, for a call that changes nothing.
@@ -107,9 +163,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let now = self.estimate();
-        let mut state = self.lock_for_read(self.shard_of(hash));
+        let state = self.lock_for_read(self.shard_of(hash));
         let found = state.shard.find(hash.slot_hash(), key)?;
-        if self.is_due(&mut state, found, now) {
+        if self.is_due(&state, found, now) {
             return None;
         }
         Some(look(&state, found))
@@ -123,7 +179,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now_for_ttl();
-        let mut state = self.lock_for_read(self.shard_of(hash));
+        let state = self.lock_for_read(self.shard_of(hash));
         let now = state.time(reading);
         let id = state.shard.find_live(hash.slot_hash(), key, now.tick)?;
         let deadline = state.shard.deadline_min(id);
@@ -197,7 +253,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut state = self.lock_for_write(self.shard_of(hash), hash);
         let time = state.time(now);
         let removed = state.shard.find(hash.slot_hash(), key).map(|id| {
-            let is_due = self.is_due(&mut state, id, now);
+            let is_due = self.is_due(&state, id, now);
             state.shard.remove_found(id, is_due)
         });
         self.settle(state, hash, time, self.reap_limit, removed, |_| ())

@@ -4,12 +4,12 @@
 use arrayvec::ArrayVec;
 
 use super::inner::Inner;
-use super::locked_shard::State;
+use super::locked_shard::{Held as _, State};
 use crate::panic::FirstPanic;
 use crate::reaper::{NEVER, Reapable, Visit};
 use crate::removal::Removed;
 use crate::shard::key_hash::KeyHash;
-use crate::shim::Ordering;
+use crate::sync::shim::Ordering;
 use crate::time::clock::Timescale;
 use crate::time::tick::Moment;
 
@@ -175,7 +175,7 @@ fn take_due<K, V, const N: usize>(
     batch
 }
 
-impl<K: Send, V: Send, S: Send + Sync> Reapable for Inner<K, V, S> {
+impl<K: Send + Sync, V: Send + Sync, S: Send + Sync> Reapable for Inner<K, V, S> {
     fn shards(&self) -> usize {
         self.shards.len()
     }

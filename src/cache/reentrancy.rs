@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 
-use crate::shim::thread_local;
+use crate::sync::shim::thread_local;
 
 /// Closures of different caches within one another.
 const NESTING_MAX: usize = 8;

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::*;
-use crate::shim::{Condvar, Mutex};
+use crate::sync::shim::{Condvar, Mutex};
 
 /// Wakes the thread that blocks on a future.
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! loom models of everything that threads do concurrently: the reaper's queue and sleep, the
-//! TSC clock, single flight, and the end of a cache.
+//! loom models of everything that threads do concurrently: the lock that readers share, the
+//! reaper's queue and sleep, the TSC clock, single flight, and the end of a cache.
 //!
 //! Under `--cfg punctual_loom` each model runs in every interleaving of its threads and with
 //! every value that the memory model lets a load return; where those are too many, in all
@@ -26,6 +26,7 @@ mod loading;
 #[cfg(feature = "async")]
 mod loading_async;
 mod reaping;
+mod sharing;
 mod tickets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -37,7 +38,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::reaper::{NEVER, Reapable, ReaperThread, Visit};
-use crate::shim::{
+use crate::sync::shim::{
     AtomicBool, AtomicU64, Ordering, explore, go_on_exploring, spawn, stop_exploring,
 };
 use crate::{Builder, Cache, LoadError, ManualClock, RemovalCause};

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::shim::Mutex;
+use crate::sync::shim::Mutex;
 use crate::time::clock::Timescale;
 
 /// Stands for a cache: the next event of each of its shards, and the reaper's clock.

@@ -37,6 +37,7 @@ use std::time::Duration;
 use std::{io, thread};
 
 use crate::panic;
+use crate::sync::barrier;
 use crate::time::cached_clock::CachedClock;
 use crate::time::clock::{self, Timescale};
 pub(crate) use queue::{NEVER, Reapable, Visit};
@@ -320,6 +321,8 @@ fn spawn(reaper: &'static ReaperThread, station: &'static Station, number: u64) 
 }
 
 fn run(reaper: &ReaperThread, station: &Station, number: u64) {
+    // Here, where nobody waits for it.
+    barrier::register();
     loop {
         // Callers' code is guarded one entry at a time; this is for the rest, should it ever
         // be needed: the thread serves every cache there is.

@@ -10,7 +10,7 @@ use crossbeam_utils::atomic::AtomicCell;
 use forkguard::Guard;
 
 use super::queue::Queue;
-use crate::shim::{Condvar, Mutex, MutexGuard};
+use crate::sync::shim::{Condvar, Mutex, MutexGuard};
 
 pub(super) struct Station {
     pub(super) queue: Mutex<Queue>,

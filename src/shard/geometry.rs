@@ -12,6 +12,10 @@ use crate::error::BuildError;
 /// The most by which the slots of several shards may exceed the capacity asked for.
 const SPARE_PERCENT_MAX: usize = 3;
 
+/// The same for more threads than [`THREADS_FEW`]: the small shards of many need more.
+const SPARE_PERCENT_MAX_FOR_MANY: usize = 15;
+const THREADS_FEW: usize = 4;
+
 /// The part of the capacity that must find room before a full shard evicts anything,
 /// however the keys fall.
 const FILL_BEFORE_EVICTION: f64 = 0.99;
@@ -47,8 +51,11 @@ const LOAD_PERCENT: usize = 85;
 const LARGE_LOAD_PERCENT_MAX: usize = 96;
 
 /// What an entry may cost in bytes where more shards are built to spare threads waiting for
-/// each other.
+/// each other: so much, and beyond [`THREADS_FEW`] some more, which is at most so much, and falls
+/// with the capacity.
 const BYTES_PER_ENTRY_FOR_THREADS: f64 = 46.0;
+const BYTES_PER_ENTRY_MORE_MAX: f64 = 9.0;
+const BYTES_MORE: f64 = 350_000.0;
 
 /// Shards for each thread that may run at once, where the capacity allows: with four, at
 /// worst one in four calls finds its lock taken.
@@ -57,7 +64,7 @@ const SHARDS_PER_THREAD: usize = 4;
 /// By which the bytes of a shape are estimated: those of a slot of a `u64 → u64` cache, and those
 /// of a shard besides what its slots need.
 const SLOT_BYTES: usize = 32;
-const SHARD_BYTES: usize = 3_800;
+const SHARD_BYTES: usize = 3_450;
 
 /// What matters most in the choice of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +99,7 @@ impl Geometry {
         };
         let geometry = match shards {
             _ if capacity > capacity_max => None,
-            Some(shards) => Self::with_shards(capacity, shards, LOAD_PERCENT),
+            Some(shards) => Self::with_shards(capacity, shards, LOAD_PERCENT, SPARE_PERCENT_MAX),
             None => Self::best(capacity, objective),
         };
         geometry.ok_or(BuildError::TooManySlots { requested: capacity, limit: capacity_max })
@@ -119,14 +126,18 @@ impl Geometry {
         // most locks. Cost is no monotonic function of the number: more shards need more
         // spare slots, but a few more may halve the tables. So each is tried, unless the shards
         // by themselves are too dear: that is all that a small cache takes time for.
-        let spare_bytes =
-            capacity.saturating_mul(BYTES_PER_ENTRY_FOR_THREADS as usize - SLOT_BYTES);
+        let bytes_max = bytes_per_entry_for(threads, capacity);
+        let spare_percent_max =
+            if threads > THREADS_FEW { SPARE_PERCENT_MAX_FOR_MANY } else { SPARE_PERCENT_MAX };
+        let spare_bytes = capacity.saturating_mul(bytes_max as usize - SLOT_BYTES);
         let wanted = wanted.min(capacity).min(spare_bytes / SHARD_BYTES);
         (cheapest.shards + 1..=wanted)
             .rev()
-            .filter_map(|shards| Self::with_shards(capacity, shards, LOAD_PERCENT))
-            .filter(|geometry| has_enough_slack(capacity, geometry.shards))
-            .find(|geometry| geometry.bytes_per_entry(capacity) <= BYTES_PER_ENTRY_FOR_THREADS)
+            .filter_map(|shards| {
+                Self::with_shards(capacity, shards, LOAD_PERCENT, spare_percent_max)
+            })
+            .filter(|geometry| has_enough_slack(capacity, geometry.shards, spare_percent_max))
+            .find(|geometry| geometry.bytes_per_entry(capacity) <= bytes_max)
             .or(Some(cheapest))
     }
 
@@ -143,7 +154,7 @@ impl Geometry {
         ]
         .into_iter()
         .filter_map(|(load_percent, buckets_log2_max)| {
-            Self::with_shards(capacity, 1, load_percent)
+            Self::with_shards(capacity, 1, load_percent, SPARE_PERCENT_MAX)
                 .filter(|single| single.buckets_log2 <= buckets_log2_max)
         });
         // The cheapest, rather than the first that is cheap enough: so the footprint hardly
@@ -168,7 +179,7 @@ impl Geometry {
         let entries_max = (1usize << buckets_log2) / 8 * 7 * LOAD_PERCENT / 100;
         let fewest = capacity.div_ceil(entries_max);
         // More shards need more spare slots each, in proportion, so they are not even tried.
-        if !has_enough_slack(capacity, fewest) {
+        if !has_enough_slack(capacity, fewest, SPARE_PERCENT_MAX) {
             return None;
         }
         // The more shards, the fewer slots each needs, so the number can be bisected. A quarter
@@ -182,16 +193,21 @@ impl Geometry {
                 too_few = middle;
             }
         }
-        Self::with_shards(capacity, enough, LOAD_PERCENT)
+        Self::with_shards(capacity, enough, LOAD_PERCENT, SPARE_PERCENT_MAX)
             .filter(|geometry| geometry.buckets_log2 <= buckets_log2)
-            .filter(|_| has_enough_slack(capacity, enough))
+            .filter(|_| has_enough_slack(capacity, enough, SPARE_PERCENT_MAX))
     }
 
     /// Returns the shape of exactly this number of shards, their spare slots cut down to
-    /// [`SPARE_PERCENT_MAX`].
-    fn with_shards(capacity: usize, shards: usize, load_percent: usize) -> Option<Self> {
+    /// `spare_percent_max`.
+    fn with_shards(
+        capacity: usize,
+        shards: usize,
+        load_percent: usize,
+        spare_percent_max: usize,
+    ) -> Option<Self> {
         let share = capacity.div_ceil(shards);
-        let slots_max = capacity * (100 + SPARE_PERCENT_MAX) / 100 / shards;
+        let slots_max = capacity * (100 + spare_percent_max) / 100 / shards;
         let slots_per_shard = slots_needed(capacity, shards).min(slots_max).max(share);
         (slots_per_shard <= SlotId::COUNT_MAX).then(|| Self {
             shards,
@@ -216,11 +232,20 @@ impl Geometry {
     }
 }
 
+/// Returns what an entry may cost in bytes where there are shards for so many threads.
+fn bytes_per_entry_for(threads: usize, capacity: usize) -> f64 {
+    if threads <= THREADS_FEW {
+        return BYTES_PER_ENTRY_FOR_THREADS;
+    }
+    let more = (1.0 + BYTES_MORE / capacity as f64).min(BYTES_PER_ENTRY_MORE_MAX);
+    BYTES_PER_ENTRY_FOR_THREADS + more
+}
+
 /// Returns whether so many shards may have all the slots that they need, but for a part of one. In
 /// real numbers: from some capacity on it is true of all, so that no capacity costs more for the
 /// way in which it is rounded.
-fn has_enough_slack(capacity: usize, shards: usize) -> bool {
-    let slots_max = capacity as f64 * (100 + SPARE_PERCENT_MAX) as f64 / 100.0 / shards as f64;
+fn has_enough_slack(capacity: usize, shards: usize, spare_percent_max: usize) -> bool {
+    let slots_max = capacity as f64 * (100 + spare_percent_max) as f64 / 100.0 / shards as f64;
     slots_wanted(capacity, shards) <= slots_max
 }
 
@@ -282,36 +307,36 @@ mod tests {
     }
 
     /// The shapes behind the figures in the documents, as shards, slots of each, and
-    /// logarithm of the buckets: to meet a budget, and for 1, 2 and 64 threads.
+    /// logarithm of the buckets: to meet a budget, and for 1, 2 and 16 threads.
     #[test]
     fn known_shapes() {
         let objectives = [
             Objective::Bytes,
             Objective::Threads(1),
             Objective::Threads(2),
-            Objective::Threads(64),
+            Objective::Threads(16),
         ];
         for (capacity, expected) in [
             (1, [(1, 1, 2), (1, 1, 2), (1, 1, 2), (1, 1, 2)]),
             (12, [(1, 12, 4), (1, 12, 4), (1, 12, 4), (1, 12, 4)]),
             (100, [(1, 100, 7), (1, 100, 7), (1, 100, 7), (1, 100, 7)]),
             (1_000, [(1, 1_000, 11), (1, 1_000, 11), (1, 1_000, 11), (1, 1_000, 11)]),
-            (7_000, [(1, 7_000, 14), (1, 7_000, 14), (1, 7_000, 14), (1, 7_000, 14)]),
-            (10_000, [(1, 10_000, 14), (1, 10_000, 14), (2, 5_125, 13), (2, 5_125, 13)]),
-            (11_175, [(1, 11_175, 14), (1, 11_175, 14), (2, 5_716, 13), (2, 5_716, 13)]),
-            (12_000, [(1, 12_000, 14), (1, 12_000, 14), (1, 12_000, 14), (1, 12_000, 14)]),
-            (13_300, [(1, 13_300, 14), (1, 13_300, 14), (1, 13_300, 14), (1, 13_300, 14)]),
-            (16_000, [(1, 16_000, 15), (1, 16_000, 15), (1, 16_000, 15), (1, 16_000, 15)]),
-            (24_090, [(1, 24_090, 15), (1, 24_090, 15), (1, 24_090, 15), (1, 24_090, 15)]),
-            (30_000, [(3, 10_193, 14), (3, 10_193, 14), (3, 10_193, 14), (3, 10_193, 14)]),
-            (50_000, [(5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14)]),
-            (100_000, [(9, 11_384, 14), (9, 11_384, 14), (9, 11_384, 14), (11, 9_356, 14)]),
-            (500_000, [(21, 24_183, 15), (43, 11_962, 14), (43, 11_962, 14), (45, 11_442, 14)]),
+            (7_000, [(1, 7_000, 14), (1, 7_000, 14), (1, 7_000, 14), (11, 724, 10)]),
+            (10_000, [(1, 10_000, 14), (1, 10_000, 14), (2, 5_125, 13), (16, 716, 10)]),
+            (11_175, [(1, 11_175, 14), (1, 11_175, 14), (2, 5_716, 13), (18, 713, 10)]),
+            (12_000, [(1, 12_000, 14), (1, 12_000, 14), (1, 12_000, 14), (19, 724, 10)]),
+            (13_300, [(1, 13_300, 14), (1, 13_300, 14), (1, 13_300, 14), (21, 727, 10)]),
+            (16_000, [(1, 16_000, 15), (1, 16_000, 15), (1, 16_000, 15), (25, 736, 10)]),
+            (24_090, [(1, 24_090, 15), (1, 24_090, 15), (1, 24_090, 15), (26, 1_040, 11)]),
+            (30_000, [(3, 10_193, 14), (3, 10_193, 14), (3, 10_193, 14), (33, 1_024, 11)]),
+            (50_000, [(5, 10_233, 14), (5, 10_233, 14), (5, 10_233, 14), (51, 1_103, 11)]),
+            (100_000, [(9, 11_384, 14), (9, 11_384, 14), (9, 11_384, 14), (50, 2_169, 12)]),
+            (500_000, [(21, 24_183, 15), (43, 11_962, 14), (43, 11_962, 14), (64, 8_113, 14)]),
             (938_405, [(40, 23_862, 15), (80, 12_081, 14), (80, 12_081, 14), (80, 12_081, 14)]),
-            (1_000_000, [(42, 24_215, 15), (42, 24_215, 15), (42, 24_215, 15), (58, 17_627, 15)]),
+            (1_000_000, [(42, 24_215, 15), (42, 24_215, 15), (42, 24_215, 15), (64, 16_004, 15)]),
             (
                 5_000_000,
-                [(210, 24_274, 15), (210, 24_274, 15), (210, 24_274, 15), (256, 19_978, 15)],
+                [(210, 24_274, 15), (210, 24_274, 15), (210, 24_274, 15), (210, 24_274, 15)],
             ),
             (
                 10_000_000,
@@ -356,11 +381,19 @@ mod tests {
     #[test]
     fn no_capacity_is_unlucky() {
         for capacity in capacities().filter(|&capacity| capacity >= 10_000) {
-            for threads in [1, 2, 8, 128] {
+            for threads in [1, 2, 4, 8, 128] {
                 let geometry = Geometry::new(capacity, None, Objective::Threads(threads)).unwrap();
                 let bytes = geometry.bytes_per_entry(capacity);
-                assert!(bytes <= 48.0, "{capacity}: {bytes} with {geometry:?}");
-                assert!(has_enough_slack(capacity, geometry.shards), "{capacity}: {geometry:?}");
+                let (bytes_max, spare_percent_max) = if threads <= THREADS_FEW {
+                    (48.0, SPARE_PERCENT_MAX)
+                } else {
+                    // The limit may be below what the cheapest shape takes.
+                    (bytes_per_entry_for(threads, capacity).max(48.0), SPARE_PERCENT_MAX_FOR_MANY)
+                };
+                assert!(bytes <= bytes_max, "{capacity}: {bytes} with {geometry:?}");
+                let shards = geometry.shards;
+                let has_slack = has_enough_slack(capacity, shards, spare_percent_max);
+                assert!(has_slack, "{capacity}: {geometry:?}");
             }
         }
     }

@@ -57,8 +57,6 @@ use wheel::{Timers, Wheel};
 #[repr(C)]
 pub(crate) struct Shard<K, V> {
     index: Index,
-    /// Apart from the other counters: every hit writes it.
-    hits: u64,
     slots: Slots<K, V>,
     /// Picks the keys whose accesses the policy observes.
     sampler: Sampler,
@@ -67,10 +65,10 @@ pub(crate) struct Shard<K, V> {
     policy: Policy,
 }
 
-/// What [`Stats`] counts of a shard, besides hits.
+/// What [`Stats`] counts of a shard: all but hits and misses, which threads that share the shard
+/// count elsewhere.
 #[derive(Debug, Default)]
 struct Counters {
-    misses: u64,
     inserts: u64,
     expired: u64,
     evicted: u64,
@@ -94,7 +92,6 @@ impl<K, V> Shard<K, V> {
         let wheel = Wheel::new(slots, now);
         Ok(Self {
             index: Index::new(geometry.buckets_log2)?,
-            hits: 0,
             slots: Slots::new(slots)?,
             wheel,
             sampler: policy.sampler(slots),
@@ -150,11 +147,9 @@ impl<K, V> Shard<K, V> {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let &Counters { misses, inserts, expired, evicted, removed, replaced, .. } = &self.counters;
+        let &Counters { inserts, expired, evicted, removed, replaced, .. } = &self.counters;
         let &Counters { live_peak, rebuilds, .. } = &self.counters;
         Stats {
-            hits: self.hits,
-            misses,
             inserts,
             expired,
             evicted,
@@ -188,7 +183,7 @@ impl<K, V> Shard<K, V> {
         self.find(slot_hash, key).filter(|&id| !self.is_due(id, now))
     }
 
-    /// Returns slot and value of a key that is not due, and counts a hit or a miss.
+    /// Returns slot and value of a key that is not due, which counts as a use.
     #[inline(always)]
     pub(crate) fn get(
         &mut self,
@@ -197,29 +192,58 @@ impl<K, V> Shard<K, V> {
         now: u64,
     ) -> Option<(SlotId, &mut V)> {
         let live = self.find_live(hash.slot_hash(), key, now);
-        self.record_access(live, hash)
+        self.record_access_mut(live, hash)
     }
 
-    /// The second half of [`get`](Self::get): `live` is the slot of the key, if it has one and
-    /// is not due.
+    /// Returns the value of a key, due or not, which counts as a use; perhaps beside other threads.
     #[inline(always)]
-    pub(crate) fn record_access(
-        &mut self,
-        live: Option<SlotId>,
-        hash: KeyHash,
-    ) -> Option<(SlotId, &mut V)> {
+    pub(crate) fn access(&self, hash: KeyHash, key: &(impl Equivalent<K> + ?Sized)) -> Option<&V> {
+        // In one: the slot is looked up once.
+        let mut value = None;
+        self.index.find(hash.slot_hash(), |id| {
+            value = self.slots.access_if(id, |other| key.equivalent(other));
+            value.is_some()
+        });
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, if value.is_some() { Access::Hit } else { Access::Miss });
+        }
+        value
+    }
+
+    /// The second half of a look-up: `live` is the slot of the key, if it has one and is not due.
+    /// Counts a use, perhaps beside other threads.
+    #[inline(always)]
+    pub(crate) fn record_access(&self, live: Option<SlotId>, hash: KeyHash) -> Option<&V> {
         // Hit and miss return separately: no shared tail, one branch fewer on a hit.
         let Some(id) = live else {
-            self.counters.misses += 1;
             if self.sampler.picks(hash) {
                 self.policy.observe(hash, Access::Miss);
             }
             return None;
         };
         let value = self.slots.access(id);
-        self.hits += 1;
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Hit);
+        }
+        Some(value)
+    }
+
+    /// [`record_access`](Self::record_access) with the shard held alone.
+    #[inline(always)]
+    pub(crate) fn record_access_mut(
+        &mut self,
+        live: Option<SlotId>,
+        hash: KeyHash,
+    ) -> Option<(SlotId, &mut V)> {
+        let Some(id) = live else {
+            if self.sampler.picks(hash) {
+                self.policy.observe_mut(hash, Access::Miss);
+            }
+            return None;
+        };
+        let value = self.slots.access_mut(id);
+        if self.sampler.picks(hash) {
+            self.policy.observe_mut(hash, Access::Hit);
         }
         Some((id, value))
     }
@@ -366,7 +390,7 @@ impl<K, V> Shard<K, V> {
     fn record_insertion(&mut self, hash: KeyHash) {
         self.counters.inserts += 1;
         if self.sampler.picks(hash) {
-            self.policy.observe(hash, Access::Insert);
+            self.policy.observe_mut(hash, Access::Insert);
         }
     }
 

@@ -2,21 +2,23 @@
 //! value.
 //!
 //! ```text
-//!         63           51 50           27 26            3 2     1     0
-//!        ┌───────────────┬───────────────┬───────────────┬───────┬─────┐
-//! links  │  hash, upper  │   previous    │     next      │ count │  1  │
-//!        │    13 bits    │    24 bits    │    24 bits    │ 2 bits│     │
-//!        └───────────────┴───────────────┴───────────────┴───────┴─────┘
-//!         63                          21 20         11 10             0
-//!        ┌──────────────────────────────┬────────────┬────────────────┐
-//! timing │           deadline           │    list    │  hash, lower   │
-//!        │           43 bits            │  10 bits   │    11 bits     │
-//!        └──────────────────────────────┴────────────┴────────────────┘
+//!         63             49 48           25 24            1     0
+//!        ┌─────────────────┬───────────────┬───────────────┬─────┐
+//! links  │   hash, upper   │   previous    │     next      │  1  │
+//!        │     15 bits     │    24 bits    │    24 bits    │     │
+//!        └─────────────────┴───────────────┴───────────────┴─────┘
+//!         63                          21 20         11 10         2 1     0
+//!        ┌──────────────────────────────┬─────────────┬────────────┬───────┐
+//! timing │           deadline           │    list     │ hash, low  │ count │
+//!        │           43 bits            │   10 bits   │   9 bits   │ 2 bits│
+//!        └──────────────────────────────┴─────────────┴────────────┴───────┘
 //! ```
 //!
 //! - `next`, `previous`: the neighbours in a list of the timing wheel. All ones in `next`
 //!   mean that the entry's timer is not linked.
-//! - `count`: recent uses of the entry, saturating, for the eviction policy.
+//! - `count`: recent uses of the entry, saturating, for the eviction policy. Threads that share the
+//!   shard count at the same time, so `timing` is atomic. Nothing else of the word changes
+//!   meanwhile, and of two uses at the same moment one may be lost: a load and a store will do.
 //! - `hash`: the bits that the index and the policy need ([`SlotHash`]).
 //! - `deadline`: relative to the list ([`PackedDeadline`]).
 //! - `list`: which list of the wheel ([`ListId`]).
@@ -25,6 +27,8 @@
 
 use std::mem::needs_drop;
 use std::num::NonZeroU64;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use slab::Slab;
 
@@ -37,20 +41,21 @@ use super::wheel::level::ListId;
 use crate::error::BuildError;
 use crate::panic::FirstPanic;
 
-const COUNT_SHIFT: u32 = 1;
-const NEXT_SHIFT: u32 = COUNT_SHIFT + COUNT_BITS;
+const NEXT_SHIFT: u32 = 1;
 const PREVIOUS_SHIFT: u32 = NEXT_SHIFT + SlotId::LINK_BITS;
 const HASH_UPPER_SHIFT: u32 = PREVIOUS_SHIFT + SlotId::LINK_BITS;
 const DEADLINE_SHIFT: u32 = u64::BITS - PackedDeadline::BITS;
 const LIST_SHIFT: u32 = DEADLINE_SHIFT - ListId::BITS;
-const HASH_LOWER_BITS: u32 = LIST_SHIFT;
+const HASH_LOWER_SHIFT: u32 = COUNT_BITS;
+const HASH_LOWER_BITS: u32 = LIST_SHIFT - HASH_LOWER_SHIFT;
 const _: () = assert!(u64::BITS - HASH_UPPER_SHIFT + HASH_LOWER_BITS == SlotHash::BITS);
 
 const HASH_UPPER_MASK: u64 = !0 << HASH_UPPER_SHIFT;
-const HASH_LOWER_MASK: u64 = (1 << HASH_LOWER_BITS) - 1;
+const HASH_LOWER_MASK: u64 = ((1 << HASH_LOWER_BITS) - 1) << HASH_LOWER_SHIFT;
 const LIST_MASK: u64 = ((1 << ListId::BITS) - 1) << LIST_SHIFT;
 const LINK_MASK: u64 = (1 << SlotId::LINK_BITS) - 1;
-const COUNT_MASK: u64 = ((1 << COUNT_BITS) - 1) << COUNT_SHIFT;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const DEADLINE_MASK: u64 = !0 << DEADLINE_SHIFT;
 const UNLINKED: u64 = LINK_MASK << NEXT_SHIFT;
 
 /// One entry.
@@ -59,24 +64,37 @@ struct Slot<K, V> {
     key: K,
     value: V,
     links: NonZeroU64,
-    timing: u64,
+    timing: AtomicU64,
 }
 
 impl<K, V> Slot<K, V> {
     #[inline]
     fn new(key: K, value: V, slot_hash: SlotHash) -> Self {
-        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNLINKED, timing: 0 };
-        slot.set_hash_and_count(slot_hash, 0);
+        let timing = AtomicU64::new(0);
+        let mut slot = Self { key, value, links: NonZeroU64::MIN | UNLINKED, timing };
+        slot.start_afresh(slot_hash);
         slot
     }
 
+    /// Sets the hash, and a count of zero.
     #[inline]
-    fn set_hash_and_count(&mut self, slot_hash: SlotHash, count: u8) {
+    fn start_afresh(&mut self, slot_hash: SlotHash) {
         let upper = slot_hash.bits() >> HASH_LOWER_BITS;
-        let count = u64::from(count) << COUNT_SHIFT;
-        self.set_links(HASH_UPPER_MASK | COUNT_MASK, upper << HASH_UPPER_SHIFT | count);
-        let lower = slot_hash.bits() & HASH_LOWER_MASK;
-        self.timing = self.timing & !HASH_LOWER_MASK | lower;
+        self.set_links(HASH_UPPER_MASK, upper << HASH_UPPER_SHIFT);
+        let lower = slot_hash.bits() << HASH_LOWER_SHIFT & HASH_LOWER_MASK;
+        self.set_timing(HASH_LOWER_MASK | COUNT_MASK, lower);
+    }
+
+    #[inline]
+    fn timing(&self) -> u64 {
+        self.timing.load(Relaxed)
+    }
+
+    #[inline]
+    fn set_timing(&mut self, mask: u64, bits: u64) {
+        debug_assert!(bits & !mask == 0, "{bits:#x} beside {mask:#x}");
+        let timing = self.timing.get_mut();
+        *timing = *timing & !mask | bits;
     }
 
     #[inline]
@@ -94,9 +112,10 @@ impl<K, V> Slot<K, V> {
     /// Counts a use. Once the count is saturated, this writes nothing: hits on popular
     /// entries leave their cache line clean.
     #[inline]
-    fn increment_count(&mut self) {
-        if self.links.get() & COUNT_MASK != COUNT_MASK {
-            self.links = NonZeroU64::MIN | (self.links.get() + (1 << COUNT_SHIFT));
+    fn increment_count(&self) {
+        let timing = self.timing();
+        if timing & COUNT_MASK != COUNT_MASK {
+            self.timing.store(timing + 1, Relaxed);
         }
     }
 }
@@ -156,7 +175,7 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(crate) fn reuse(&mut self, id: SlotId, key: K, value: V, slot_hash: SlotHash) -> (K, V) {
         let slot = &mut self.slab[id.index()];
-        slot.set_hash_and_count(slot_hash, 0);
+        slot.start_afresh(slot_hash);
         (std::mem::replace(&mut slot.key, key), std::mem::replace(&mut slot.value, value))
     }
 
@@ -183,7 +202,7 @@ impl<K, V> Slots<K, V> {
     #[inline]
     pub(crate) fn prefetch(&self, id: SlotId) -> u64 {
         let slot = &self.slab[id.index()];
-        slot.links.get() ^ slot.timing
+        slot.links.get() ^ slot.timing()
     }
 
     #[inline]
@@ -204,7 +223,26 @@ impl<K, V> Slots<K, V> {
 
     /// Returns the value, and counts a use of it.
     #[inline]
-    pub(crate) fn access(&mut self, id: SlotId) -> &mut V {
+    pub(crate) fn access(&self, id: SlotId) -> &V {
+        let slot = &self.slab[id.index()];
+        slot.increment_count();
+        &slot.value
+    }
+
+    /// [`access`](Self::access)es an entry whose key matches.
+    #[inline]
+    pub(crate) fn access_if(&self, id: SlotId, matches: impl FnOnce(&K) -> bool) -> Option<&V> {
+        let slot = &self.slab[id.index()];
+        if !matches(&slot.key) {
+            return None;
+        }
+        slot.increment_count();
+        Some(&slot.value)
+    }
+
+    /// [`access`](Self::access) with the shard held alone.
+    #[inline]
+    pub(crate) fn access_mut(&mut self, id: SlotId) -> &mut V {
         let slot = &mut self.slab[id.index()];
         slot.increment_count();
         &mut slot.value
@@ -241,26 +279,24 @@ impl<K, V> Drop for Slots<K, V> {
 impl<K, V> Timers for Slots<K, V> {
     #[inline]
     fn packed_deadline(&self, id: SlotId) -> PackedDeadline {
-        PackedDeadline::from_bits(self.slab[id.index()].timing >> DEADLINE_SHIFT)
+        PackedDeadline::from_bits(self.slab[id.index()].timing() >> DEADLINE_SHIFT)
     }
 
     #[inline]
     fn set_packed_deadline(&mut self, id: SlotId, packed_deadline: PackedDeadline) {
-        let timing = &mut self.slab[id.index()].timing;
-        *timing =
-            (packed_deadline.bits() << DEADLINE_SHIFT) | (*timing & ((1 << DEADLINE_SHIFT) - 1));
+        let bits = packed_deadline.bits() << DEADLINE_SHIFT;
+        self.slab[id.index()].set_timing(DEADLINE_MASK, bits);
     }
 
     #[inline]
     fn list(&self, id: SlotId) -> ListId {
         debug_assert!(self.is_linked(id), "{id:?} is in no list");
-        ListId::from_bits((self.slab[id.index()].timing & LIST_MASK) >> LIST_SHIFT)
+        ListId::from_bits((self.slab[id.index()].timing() & LIST_MASK) >> LIST_SHIFT)
     }
 
     #[inline]
     fn set_list(&mut self, id: SlotId, list: ListId) {
-        let timing = &mut self.slab[id.index()].timing;
-        *timing = (*timing & !LIST_MASK) | (list.bits() << LIST_SHIFT);
+        self.slab[id.index()].set_timing(LIST_MASK, list.bits() << LIST_SHIFT);
     }
 
     #[inline]
@@ -308,20 +344,20 @@ impl<K, V> Timers for Slots<K, V> {
 impl<K, V> Counts for Slots<K, V> {
     #[inline]
     fn count(&self, id: SlotId) -> u8 {
-        ((self.slab[id.index()].links.get() & COUNT_MASK) >> COUNT_SHIFT) as u8
+        (self.slab[id.index()].timing() & COUNT_MASK) as u8
     }
 
     #[inline]
     fn set_count(&mut self, id: SlotId, count: u8) {
         debug_assert!(count <= COUNT_MAX, "a count of {count}");
-        self.slab[id.index()].set_links(COUNT_MASK, u64::from(count) << COUNT_SHIFT);
+        self.slab[id.index()].set_timing(COUNT_MASK, count.into());
     }
 
     #[inline]
     fn slot_hash(&self, id: SlotId) -> SlotHash {
         let slot = &self.slab[id.index()];
         let upper = slot.links.get() >> HASH_UPPER_SHIFT;
-        let lower = slot.timing & HASH_LOWER_MASK;
+        let lower = (slot.timing() & HASH_LOWER_MASK) >> HASH_LOWER_SHIFT;
         SlotHash::from_bits((upper << HASH_LOWER_BITS) | lower)
     }
 }

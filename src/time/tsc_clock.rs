@@ -34,7 +34,7 @@
 use std::sync::atomic::AtomicU64 as PlainAtomicU64;
 use std::time::Duration;
 
-use crate::shim::{AtomicU64, Ordering, fence};
+use crate::sync::shim::{AtomicU64, Ordering, fence};
 
 /// Fractional bits of a rate.
 const RATE_BITS: u32 = 24;

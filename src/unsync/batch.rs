@@ -51,7 +51,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 let now = self.clock.read();
                 let shard = self.shard_of(hash);
                 let live = found.filter(|&id| !self.shards[shard].is_due(id, now));
-                let live = self.shards[shard].record_access(live, hash);
+                let live = self.shards[shard].record_access_mut(live, hash);
+                let live = self.accesses.count(live);
                 each(position, live.map(|(_, value)| &*value));
             }
             done += chunk.len();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::accesses::Accesses;
 use super::clock::MonotonicClock;
 use super::{Cache, Listener};
 use crate::error::BuildError;
@@ -177,6 +178,7 @@ impl<K, V, S> Builder<K, V, S> {
             len_peak: 0,
             loads: 0,
             loads_failed: 0,
+            accesses: Accesses::default(),
             load_nanos: 0,
             footprint,
         })
@@ -187,7 +189,7 @@ impl<K, V, S> Builder<K, V, S> {
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         self.settings.plan::<K, V>(
             size_of::<Shard<K, V>>(),
-            listener_bytes + self.clock.heap_bytes(),
+            |_| listener_bytes + self.clock.heap_bytes(),
             |_, _| 0,
         )
     }

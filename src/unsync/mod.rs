@@ -15,6 +15,7 @@
 //! # Ok::<(), punctual::BuildError>(())
 //! ```
 
+mod accesses;
 mod batch;
 mod builder;
 mod clock;
@@ -38,6 +39,7 @@ use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
 use crate::time::ttl::Ttl;
+use accesses::Accesses;
 use clock::MonotonicClock;
 
 type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
@@ -90,6 +92,7 @@ pub struct Cache<K, V, S = RandomState> {
     /// See [`Stats`].
     loads: u64,
     loads_failed: u64,
+    accesses: Accesses,
     load_nanos: u64,
     footprint: Footprint,
 }
@@ -310,7 +313,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let find = |shard: &mut Shard<K, V>, hash, now| Some(shard.get(hash, key, now)?.0);
-        match self.reschedule(key, ttl, find)? {
+        let found = self.reschedule(key, ttl, find);
+        match self.accesses.count(found)? {
             (_, Some(expired)) => Some(self.lend_uncached(expired)),
             ((shard, id), None) => Some(self.shards[shard].value(id)),
         }
@@ -539,6 +543,8 @@ impl<K, V, S> Cache<K, V, S> {
             loads: self.loads,
             loads_failed: self.loads_failed,
             load_nanos: self.load_nanos,
+            hits: self.accesses.hits,
+            misses: self.accesses.misses,
             ..sum
         }
     }

@@ -163,8 +163,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         if self.shards[number].has_work(now) {
             return self.get_entry_slow(key, hash);
         }
-        let (id, value) = self.shards[number].get(hash, key, now)?;
-        Some(((number, id), value))
+        self.look_up(number, hash, key, now)
     }
 
     /// [`get_entry`](Self::get_entry) for a call that inserts what it does not find: that frees
@@ -177,8 +176,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let number = self.shard_of(hash);
         let cached_tick = self.clock.cached_tick();
         if let Some(now) = cached_tick.filter(|&now| !self.shards[number].has_work(now)) {
-            let (id, value) = self.shards[number].get(hash, key, now)?;
-            return Some(((number, id), value));
+            return self.look_up(number, hash, key, now);
         }
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);
@@ -187,8 +185,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             self.reap_shard(number, now, self.reap_limit, &mut panics);
         }
         panics.resume_or(());
-        let (id, value) = self.shards[number].get(hash, key, now)?;
-        Some(((number, id), value))
+        self.look_up(number, hash, key, now)
     }
 
     /// Out of line: keeps the fast path free of the clock and of the reaping code.
@@ -203,8 +200,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let now = self.start_write(&mut panics);
         self.reap_shard(number, now, self.reap_limit, &mut panics);
         panics.resume_or(());
-        let (id, value) = self.shards[number].get(hash, key, now)?;
-        Some(((number, id), value))
+        self.look_up(number, hash, key, now)
+    }
+
+    /// Finds a live entry in its shard, and counts a use, and a hit or a miss.
+    #[inline(always)]
+    fn look_up(
+        &mut self,
+        number: usize,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        now: u64,
+    ) -> Option<(Location, &mut V)> {
+        let found = self.accesses.count(self.shards[number].get(hash, key, now));
+        found.map(|(id, value)| ((number, id), value))
     }
 
     /// Finds a live entry, for a call that changes nothing.

@@ -245,6 +245,6 @@ family! {
 
 family! {
     /// The caches for many threads, without the reaper: what it allocates is the
-    /// process's.
-    Shared, "Cache", Cache, |builder| builder.reaper(Reaper::Manual)
+    /// process's. As on a machine of few processors.
+    Shared, "Cache", Cache, |builder| builder.reaper(Reaper::Manual).processors(4)
 }

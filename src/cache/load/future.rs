@@ -28,7 +28,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     where
         F: Future<Output = Result<(V, Ttl), E>>,
     {
-        if let Some(value) = self.get_to_load(key.query(), |_, _, value| value.clone()) {
+        if let Some(value) = self.get_to_load(key.query(), |_, value| value.clone()) {
             return Ok(key.discard(value));
         }
         let hash = KeyHash::new(&self.hasher, key.query());

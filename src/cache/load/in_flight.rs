@@ -435,7 +435,7 @@ pub(crate) fn thread_number() -> NonZeroU32 {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use crate::shim::thread_local;
+    use crate::sync::shim::thread_local;
 
     static NEXT: AtomicU32 = AtomicU32::new(1);
     thread_local! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::in_flight::{Claim, End, LoadId, Loader, Unshared};
 use super::waiters::{HasLoads, SharedLoads};
 use crate::cache::inner::Inner;
+use crate::cache::locked_shard::Held as _;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
 
@@ -139,7 +140,7 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         let (inner, hash) = (&*self.cache, self.hash);
         let loads = inner.loads_of(hash);
         let nanos = inner.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
-        let mut state = inner.lock(inner.shard_of(hash));
+        let state = inner.lock(inner.shard_of(hash));
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let time = state.tick(reading);
         // `Eq` runs first: should it panic, the load fails.

@@ -10,7 +10,7 @@
 use std::cell::Cell;
 
 use crate::shard::key_hash::KeyHash;
-use crate::shim::thread_local;
+use crate::sync::shim::thread_local;
 
 const DEPTH_TRACKED: usize = 16;
 

@@ -13,6 +13,7 @@ use super::leading::{Claimed, IfDropped, Leading, Sharing};
 use super::nested::{NestedLoadScope, assert_not_nested};
 use super::waiters::{HasLoads as _, WaitLimit, Waiting};
 use crate::cache::inner::Inner;
+use crate::cache::locked_shard::Held as _;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
 use crate::time::ttl::Ttl;
@@ -64,7 +65,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         if_leader_fails: IfLeaderFails,
         load: impl FnOnce() -> Result<(V, Ttl), E>,
     ) -> Result<V, LoadError<E>> {
-        if let Some(value) = self.get_to_load(key.query(), |_, _, value| value.clone()) {
+        if let Some(value) = self.get_to_load(key.query(), |_, value| value.clone()) {
             return Ok(key.discard(value));
         }
         let hash = KeyHash::new(&self.hasher, key.query());
@@ -103,7 +104,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
     ) -> Found<'_, K, V, S> {
         // Not under the lock, since a clock may be the caller's.
         let reading = self.now_for_ttl();
-        let mut state = self.lock(self.shard_of(hash));
+        let state = self.lock_for_read(self.shard_of(hash));
         let now = state.tick(reading);
         if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
             return Found::Hit(state.shard.value(id).clone());

@@ -11,6 +11,7 @@ use super::leading::{Claimed, IfDropped, Leading, Sharing};
 use super::wait::LoadWait;
 use super::waiters::HasLoads as _;
 use crate::cache::inner::Handle;
+use crate::cache::locked_shard::Held as _;
 use crate::hasher::RandomState;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
@@ -158,8 +159,8 @@ impl<K: fmt::Debug, V, S> fmt::Debug for LoadTicket<K, V, S> {
 
 impl<K, V, S> Handle<K, V, S>
 where
-    K: Hash + Eq + Send + 'static,
-    V: Clone + Send + 'static,
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
 {
     /// Looks a key up. Gives a ticket if there is no live value, or one that has less than
@@ -182,10 +183,8 @@ where
             state = self.lock_for_read(shard);
         }
         let now = state.time(reading);
-        let (id, value) = match state.shard.get(hash, key.query(), now.tick) {
-            Some((id, value)) => (Some(id), Some(value.clone())),
-            None => (None, None),
-        };
+        let id = state.shard.find_live(hash.slot_hash(), key.query(), now.tick);
+        let value = self.record_access(&state, id, hash).cloned();
         let claimed = match id {
             None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
             Some(id) => state

@@ -22,8 +22,8 @@ use super::wakers::{WakerId, Wakers};
 use crate::error::BuildError;
 use crate::panic::FirstPanic;
 use crate::shard::key_hash::{KeyHash, SlotHash};
-use crate::shim::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 use crate::stats::Stats;
+use crate::sync::shim::{AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 
 /// Threads wait for a load by its position, so that its end wakes few others.
 const QUEUES: usize = 8;

@@ -309,7 +309,7 @@ fn rounds_until_freed(capacity: usize, entries: u64, origin: u64, ttl: u64) -> u
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
     let settings = Settings { capacity: Some(capacity), ..Settings::default() };
     let (geometry, _) = settings
-        .plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, 0, |_, _| 0)
+        .plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, |_| 0, |_, _| 0)
         .unwrap();
     let shards = Shard::allocate(&geometry, Eviction::default(), origin, Ok);
     let mut shard = shards.unwrap().into_vec().pop().expect("one shard");

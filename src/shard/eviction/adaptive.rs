@@ -13,8 +13,8 @@
 //! ```
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bit_set::zeroed;
 use super::counts::{COUNT_MAX, Counts};
@@ -98,8 +98,8 @@ impl AdaptiveGroup {
             let selection = self.selection.insert(Selection::default());
             let chooser = Chooser::new(slots)?;
             // `Box::new` aborts where there is no memory, so try first.
-            BuildError::probe(size_of::<Chooser>())?;
-            (Selection::clone(selection), Some(Box::new(chooser)))
+            BuildError::probe(size_of::<SharedChooser>())?;
+            (Selection::clone(selection), Some(Box::new(SharedChooser::new(chooser))))
         };
         let policy = S3Clock::new(slots, CANDIDATES[0])?;
         Ok(Adaptive { policy, selection, active: 0, chooser })
@@ -108,7 +108,9 @@ impl AdaptiveGroup {
     /// Returns the bytes that the first shard's policy requests beyond those of the others.
     pub(crate) fn heap_bytes(slots: usize) -> usize {
         let (shadow_slots, _) = shadow_slots(slots);
-        SELECTION_BYTES + size_of::<Chooser>() + CANDIDATES.len() * Shadow::heap_bytes(shadow_slots)
+        SELECTION_BYTES
+            + size_of::<SharedChooser>()
+            + CANDIDATES.len() * Shadow::heap_bytes(shadow_slots)
     }
 }
 
@@ -124,7 +126,7 @@ pub(crate) struct Adaptive {
     /// eviction.
     active: usize,
     /// On the heap, since only one shard of a cache has it.
-    chooser: Option<Box<Chooser>>,
+    chooser: Option<Box<SharedChooser>>,
 }
 
 impl Adaptive {
@@ -140,10 +142,21 @@ impl Adaptive {
         }
     }
 
-    pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
+    /// Shows the access to the shadows, unless another thread does so with one of its own.
+    pub(crate) fn observe(&self, hash: KeyHash, access: Access) {
+        let Some(chooser) = &self.chooser else { return };
+        chooser.try_with(|chooser| Self::show(&self.selection, chooser, hash, access));
+    }
+
+    /// [`observe`](Self::observe) with the shard held alone.
+    pub(crate) fn observe_mut(&mut self, hash: KeyHash, access: Access) {
         let Some(chooser) = &mut self.chooser else { return };
-        let selected = chooser.observe(hash, access, self.selection.load(Ordering::Relaxed));
-        self.selection.store(selected, Ordering::Relaxed);
+        Self::show(&self.selection, chooser.get_mut(), hash, access);
+    }
+
+    fn show(selection: &Selection, chooser: &mut Chooser, hash: KeyHash, access: Access) {
+        let selected = chooser.observe(hash, access, selection.load(Ordering::Relaxed));
+        selection.store(selected, Ordering::Relaxed);
     }
 
     #[inline]
@@ -210,6 +223,38 @@ fn shadow_slots(slots: usize) -> (usize, u32) {
     let shadow_slots = slots * picked_of_256(slots) as usize / 256;
     let thinned_log2 = (shadow_slots / SHADOW_SLOTS_MIN).max(1).ilog2();
     (shadow_slots >> thinned_log2, thinned_log2)
+}
+
+/// A chooser for threads that share the shard.
+#[derive(Debug)]
+struct SharedChooser {
+    /// Whether a thread has it. Looked at first: threads that find it taken, as they often do where
+    /// the cache is small and most keys are sampled, write nothing then.
+    is_taken: AtomicBool,
+    chooser: Mutex<Chooser>,
+}
+
+impl SharedChooser {
+    fn new(chooser: Chooser) -> Self {
+        Self { is_taken: AtomicBool::new(false), chooser: Mutex::new(chooser) }
+    }
+
+    /// Gives the chooser to `show`, unless another thread has it.
+    fn try_with(&self, show: impl FnOnce(&mut Chooser)) {
+        if self.is_taken.load(Ordering::Relaxed) {
+            return;
+        }
+        // No callers' code runs under it, so there is no panic to be poisoned by.
+        if let Ok(mut chooser) = self.chooser.try_lock() {
+            self.is_taken.store(true, Ordering::Relaxed);
+            show(&mut chooser);
+            self.is_taken.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut Chooser {
+        self.chooser.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The shadows of the candidates, and their scores.

@@ -152,11 +152,20 @@ impl Policy {
         }
     }
 
-    /// Shows the policy an access to a sampled key.
+    /// Shows the policy an access to a sampled key, perhaps beside other threads: then those that
+    /// come while another one does so show nothing.
     #[cold]
-    pub(crate) fn observe(&mut self, hash: KeyHash, access: Access) {
+    pub(crate) fn observe(&self, hash: KeyHash, access: Access) {
         if let Self::Adaptive(policy) = self {
             policy.observe(hash, access);
+        }
+    }
+
+    /// [`observe`](Self::observe) with the shard held alone.
+    #[cold]
+    pub(crate) fn observe_mut(&mut self, hash: KeyHash, access: Access) {
+        if let Self::Adaptive(policy) = self {
+            policy.observe_mut(hash, access);
         }
     }
 
