@@ -153,16 +153,22 @@ mod plain {
 
     /// What threads must not read and write at the same time. It is no model: nobody watches.
     #[derive(Debug, Default)]
-    pub(crate) struct Watched;
-    pub(crate) type Reading = ();
-    pub(crate) type Writing = ();
+    pub(crate) struct Watched(());
+    #[derive(Debug)]
+    pub(crate) struct Reading;
+    #[derive(Debug)]
+    pub(crate) struct Writing;
 
     impl Watched {
         #[inline]
-        pub(crate) fn read(&self) -> Reading {}
+        pub(crate) fn read(&self) -> Reading {
+            Reading
+        }
 
         #[inline]
-        pub(crate) fn write(&self) -> Writing {}
+        pub(crate) fn write(&self) -> Writing {
+            Writing
+        }
     }
 
     /// Runs a model as it comes, many times.
