@@ -6,6 +6,7 @@
 
 mod bare_map;
 pub(crate) mod boxed;
+mod foyer;
 mod lru_deadline;
 mod mini_moka;
 mod moka_expiry;
@@ -13,6 +14,7 @@ mod moka_ttl;
 pub(crate) mod mutexed;
 mod nothing;
 mod original;
+mod pingora;
 mod policies;
 pub(crate) mod prompt;
 mod punctual_batches;
@@ -22,9 +24,11 @@ mod quick_cache;
 mod quick_cache_deadline;
 mod quick_cache_unsync;
 pub(crate) mod registry;
+mod scc;
 mod sharded_map;
 mod stretto;
 pub(crate) mod time;
+mod tiny_ufo;
 mod ttl_cache;
 
 use std::hash::Hash;

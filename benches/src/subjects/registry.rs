@@ -13,17 +13,21 @@
 use std::time::Duration;
 
 use punctual::{Eviction, ManualClock};
-use punctual_figures::subject::Colour::{Black, Blue, Green, Orange, Purple, Sky, Vermilion};
+use punctual_figures::subject::Colour::{
+    Black, Blue, Green, Indigo, Olive, Orange, Purple, Sky, Vermilion, Wine,
+};
 use punctual_figures::subject::Stroke::{Dashed, Dotted, Solid};
 use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
 
 use super::bare_map::BareMap;
+use super::foyer::Foyer;
 use super::lru_deadline::LruDeadline;
 use super::mini_moka::MiniMoka;
 use super::moka_expiry::MokaExpiry;
 use super::moka_ttl::MokaTtl;
 use super::nothing::Nothing;
 use super::original::Original;
+use super::pingora::Pingora;
 use super::policies::{Fifo, Lru, S3Fifo, Sieve};
 use super::punctual_batches::PunctualBatches;
 use super::punctual_cache::PunctualCache;
@@ -31,9 +35,11 @@ use super::punctual_unsync::PunctualUnsync;
 use super::quick_cache::QuickCache;
 use super::quick_cache_deadline::QuickCacheDeadline;
 use super::quick_cache_unsync::QuickCacheUnsync;
+use super::scc::Scc;
 use super::sharded_map::ShardedMap;
 use super::stretto::Stretto;
 use super::time::Time;
+use super::tiny_ufo::TinyUfo;
 use super::ttl_cache::TtlCache;
 use super::{Key, Subject, Value};
 
@@ -112,6 +118,27 @@ subjects! {
     };
     TtlCache: mutexed(TtlCache::new(capacity)),
         Facts { hit: Hit::WithTtls, ..peer("ttl_cache", Purple, Dashed) };
+    Scc: shared(Scc::new(capacity)), Facts {
+        expires: false,
+        stores: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("scc", Wine, Solid)
+    };
+    TinyUfo: shared(TinyUfo::new(capacity)), Facts {
+        expires: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("TinyUFO", Olive, Solid)
+    };
+    Pingora: shared(Pingora::new(capacity)),
+        Facts { hit: Hit::WithTtls, ..peer("pingora-memory-cache", Olive, Dashed) };
+    Foyer: shared(Foyer::new(capacity)), Facts {
+        expires: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("foyer", Indigo, Solid)
+    };
 
     // Those below take part only where they are named.
     ShardedMap: shared(ShardedMap::new(capacity)), map("sharded map", Solid);
