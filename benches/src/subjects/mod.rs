@@ -54,6 +54,12 @@ pub(crate) trait Subject<K, V> {
 
     fn remove(&mut self, key: &K);
 
+    /// Looks a key up; if it is not there, one caller of many makes its value, and the others wait.
+    /// Returns the value. For those whose facts say so.
+    fn get_or_insert_with(&mut self, _key: &K, _ttl: Duration, _make: impl FnOnce() -> V) -> V {
+        unreachable!("its facts do not say that it makes a value once")
+    }
+
     /// Lets the subject finish what it put off, for those that recommend to.
     fn settle(&mut self) {}
 

@@ -76,8 +76,12 @@ macro_rules! subjects {
 subjects! {
     (capacity, ttl, time)
 
-    Punctual: shared(PunctualCache::new(capacity, Eviction::default(), time)),
-        Facts { kind: Kind::Punctual, is_regular: true, ..ours("punctual", Solid) };
+    Punctual: shared(PunctualCache::new(capacity, Eviction::default(), time)), Facts {
+        kind: Kind::Punctual,
+        makes_once: true,
+        is_regular: true,
+        ..ours("punctual", Solid)
+    };
     Unsync: single(PunctualUnsync::new(capacity, Eviction::default(), time.clock(), time)),
         Facts { is_regular: true, is_single: true, ..ours("punctual unsync", Dashed) };
     Original: mutexed(Original::new(capacity, time)), Facts {
@@ -88,7 +92,7 @@ subjects! {
         ..peer("original", Black, Solid)
     };
     MokaTtl: shared(MokaTtl::new(capacity, ttl)),
-        Facts { same_bytes: true, ..peer("moka", Vermilion, Solid) };
+        Facts { makes_once: true, same_bytes: true, ..peer("moka", Vermilion, Solid) };
     MokaExpiry: shared(MokaExpiry::new(capacity)),
         Facts { hit: Hit::WithTtls, ..peer("moka Expiry", Vermilion, Dashed) };
     MiniMoka: shared(MiniMoka::new(capacity, ttl)),
@@ -101,6 +105,7 @@ subjects! {
     };
     QuickCache: shared(QuickCache::new(capacity)), Facts {
         expires: false,
+        makes_once: true,
         hit: Hit::WithoutTtls,
         same_bytes: true,
         ..peer("quick_cache", Green, Solid)
@@ -141,7 +146,8 @@ subjects! {
     };
 
     // Those below take part only where they are named.
-    ShardedMap: shared(ShardedMap::new(capacity)), map("sharded map", Solid);
+    ShardedMap: shared(ShardedMap::<16, K, V>::new(capacity)), map("sharded map", Solid);
+    ShardedMap64: shared(ShardedMap::<64, K, V>::new(capacity)), map("sharded map, 64 locks", Solid);
     BareMap: single(BareMap::new(capacity)), Facts { is_single: true, ..map("bare map", Dashed) };
     QuickCacheUnsync: single(QuickCacheUnsync::new(capacity)), Facts {
         kind: Kind::PeerUnsync,
@@ -196,6 +202,8 @@ pub(crate) struct Facts {
     /// Whether it looks at all entries to evict one: with a million of them, that takes longer
     /// than all the rest.
     pub(crate) evicts_slowly: bool,
+    /// Whether, of many callers that miss a key, it lets one make the value.
+    pub(crate) makes_once: bool,
     /// Whether it can be given a clock, and so live in simulated time.
     pub(crate) takes_clock: bool,
     /// Whether it is for one thread.
@@ -228,6 +236,7 @@ const fn peer(name: &'static str, colour: Colour, stroke: Stroke) -> Facts {
         removes: true,
         stores: true,
         evicts_slowly: false,
+        makes_once: false,
         takes_clock: false,
         is_single: false,
         is_regular: true,
