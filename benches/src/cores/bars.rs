@@ -151,21 +151,15 @@ fn eight_threads() -> Vec<BarLine> {
 fn writes() -> Vec<BarLine> {
     let zipf = Popularity::Zipf(0.99);
     let operations = [
-        ("insert-fresh", Operation::InsertFresh, Popularity::Uniform),
-        (OVERWRITE.word, Operation::Overwrite, zipf),
-        (READ_THROUGH.word, Operation::ReadThrough, zipf),
-        ("remove", Operation::Remove, Popularity::Uniform),
+        ("insert-fresh", Operation::InsertFresh, Popularity::Uniform, OVERWRITE.capacity),
+        (OVERWRITE.word, Operation::Overwrite, zipf, OVERWRITE.capacity),
+        (READ_THROUGH.word, Operation::ReadThrough, zipf, READ_THROUGH.capacity),
+        ("remove", Operation::Remove, Popularity::Uniform, OVERWRITE.capacity),
     ];
     let versions = versions();
-    let lines = operations.into_iter().flat_map(|(word, operation, popularity)| {
-        let contest = Contest {
-            operation,
-            popularity,
-            capacity: 500_000,
-            threads: 1,
-            rounds: ROUNDS,
-            calls: 100_000,
-        };
+    let lines = operations.into_iter().flat_map(|(word, operation, popularity, capacity)| {
+        let contest =
+            Contest { operation, popularity, capacity, threads: 1, rounds: ROUNDS, calls: 100_000 };
         let outcome = contest.run::<u64>(&[Who::Punctual, Who::QuickCache, Who::Scc]);
         let name = |other: &str| format!("cores, 1 thread, {}: {other}", operation.name());
         let of = |who: Who, aim: f64| {
