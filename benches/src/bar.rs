@@ -93,13 +93,18 @@ impl Unit {
 pub(crate) struct Bar {
     name: String,
     unit: Unit,
-    must: Limit,
+    must: Option<Limit>,
     aim: Option<Limit>,
 }
 
 impl Bar {
     pub(crate) fn new(name: impl Into<String>, unit: Unit, must: Limit) -> Self {
-        Self { name: name.into(), unit, must, aim: None }
+        Self { name: name.into(), unit, must: Some(must), aim: None }
+    }
+
+    /// One that aims at something, and need not reach anything.
+    pub(crate) fn aiming(name: impl Into<String>, unit: Unit, aim: Limit) -> Self {
+        Self { name: name.into(), unit, must: None, aim: Some(aim) }
     }
 
     pub(crate) fn aim(self, aim: Limit) -> Self {
@@ -108,14 +113,14 @@ impl Bar {
 
     /// The worst run counts.
     pub(crate) fn worst(self, figures: Vec<f64>, remark: &str) -> BarLine {
-        let worst = self.must.worst(&figures);
+        let worst = self.limit().worst(&figures);
         let shown = self.unit.figure(worst);
         self.line(worst, shown, figures, remark)
     }
 
     /// The median run counts, and the worst is told.
     pub(crate) fn median(self, figures: Vec<f64>) -> BarLine {
-        let [median, worst] = [quantile(&figures, 0.5), self.must.worst(&figures)];
+        let [median, worst] = [quantile(&figures, 0.5), self.limit().worst(&figures)];
         let remark = format!("worst {}", self.unit.figure(worst));
         let shown = self.unit.figure(median);
         self.line(median, shown, figures, &remark)
@@ -125,14 +130,26 @@ impl Bar {
         self.worst(vec![figure], remark)
     }
 
+    /// The line of a bar that cannot be measured here: neither met nor missed.
+    pub(crate) fn not_measured(self, why: &str) -> BarLine {
+        let is_met = None;
+        BarLine { is_met, ..self.line(f64::NAN, "not measured".to_owned(), Vec::new(), why) }
+    }
+
+    /// By which its figures are told apart.
+    fn limit(&self) -> Limit {
+        self.must.or(self.aim).expect("there is something to reach or to aim at")
+    }
+
     fn line(self, counts: f64, shown: String, figures: Vec<f64>, remark: &str) -> BarLine {
         let Self { name, unit, must, aim } = self;
+        let limit = |limit: Option<Limit>| limit.map_or_else(String::new, |it| unit.limit(it));
         BarLine {
             bar: name,
-            must: unit.limit(must),
-            aim: aim.map_or_else(String::new, |aim| unit.limit(aim)),
+            must: limit(must),
+            aim: limit(aim),
             measured: if remark.is_empty() { shown } else { format!("{shown} ({remark})") },
-            is_met: must.is_met(counts),
+            is_met: must.map(|must| must.is_met(counts)),
             figures,
         }
     }

@@ -4,6 +4,7 @@
 
 mod bar;
 mod baseline;
+mod cores;
 mod hit;
 mod loads;
 mod memory;
@@ -48,10 +49,10 @@ static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
 const USAGE: &str = "\
 cargo bench                    a short matrix of everything, and the report
 cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, growth, hit, loads, memory, operations, pressure,
-                               promptness, speed, storm, wheel; of bars, hit, loads, operations, pressure and
-                               speed only what the filter's words occur in, such as hit/oltp, bars/hit-1,u64
-                               or 'speed/miss, String'
+cargo bench -- PART[/FILTER]   one part: bars, cores, growth, hit, loads, memory, operations, pressure,
+                               promptness, speed, storm, wheel; of bars, cores, hit, loads, operations,
+                               pressure and speed only what the filter's words occur in, such as hit/oltp,
+                               bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String'
 
 cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
                                so many rounds of 100,000 calls of one of them, for a profiler: hit,
@@ -145,6 +146,13 @@ fn measure(
         "operations" => record.operations = part(environment, operations::run(filter)?),
         "growth" => record.growth = part(environment, targets::growth::run()),
         "storm" => record.storm = part(environment, storm::run()),
+        "cores" => {
+            let cores = cores::run(filter, is_full);
+            if cores.loads.is_empty() {
+                return Err(format!("no load is called {filter:?}").into());
+            }
+            record.cores = part(environment, cores);
+        }
         "speed" => record.speed = part(environment, speed::matrix::run(filter, is_full)),
         "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
         "loads" => {
@@ -165,7 +173,7 @@ fn measure(
             let wheel = record.wheel.as_ref().map(|part| &*part.data);
             let growth = record.growth.as_ref().map(|part| &*part.data);
             let targets = targets::run(filter, wheel, growth);
-            if targets.lines.is_empty() {
+            if targets.lines.is_empty() && targets.cores.is_empty() {
                 return Err(format!("no bar is called {filter:?}").into());
             }
             record.bars = part(environment, targets);

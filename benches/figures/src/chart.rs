@@ -276,6 +276,9 @@ impl Style {
             Colour::Orange => RGBColor(230, 159, 0),
             Colour::Sky => RGBColor(86, 180, 233),
             Colour::Black => RGBColor(40, 40, 40),
+            Colour::Wine => RGBColor(136, 34, 85),
+            Colour::Olive => RGBColor(153, 153, 51),
+            Colour::Indigo => RGBColor(51, 34, 136),
         }
     }
 

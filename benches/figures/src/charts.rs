@@ -2,7 +2,7 @@
 //! part.
 
 use crate::chart::{Axis, Chart, Point, Series, Upwards};
-use crate::record::{Latencies, Outcome, Record, TimersResult};
+use crate::record::{Latencies, LoadOnCores, Outcome, Record, TimersResult};
 use crate::subject::Subjects;
 use crate::table::grouped;
 use crate::tables::{HIT_GROUPS, hit_rows};
@@ -114,6 +114,29 @@ pub(crate) fn speed(record: &Record) -> Charts {
         (name, dots)
     };
     Some(groups.map(of).collect())
+}
+
+/// A chart for each load.
+pub(crate) fn cores(record: &Record) -> Charts {
+    let cores = &record.cores.as_ref()?.data;
+    let of = |load: &LoadOnCores| {
+        let mut curves = Collected::new(record);
+        for result in &load.results {
+            for (threads, millions) in load.threads.iter().zip(result.medians()) {
+                curves.push(&result.subject, (*threads as f64, millions));
+            }
+        }
+        let lines = Chart {
+            title: format!("Calls of threads on {} processors: {}", cores.processors, load.load),
+            x: Axis::linear("threads"),
+            y: Upwards::Scale(Axis::linear("million calls a second")),
+            series: curves.series,
+        };
+        let words = load.load.split(|c: char| !c.is_alphanumeric());
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        (format!("cores-{}", words.join("-").to_lowercase()), lines)
+    };
+    Some(cores.loads.iter().map(of).collect())
 }
 
 pub(crate) fn storm(record: &Record) -> Charts {

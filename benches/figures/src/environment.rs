@@ -28,13 +28,17 @@ pub struct Environment {
 }
 
 /// Crates whose versions matter to a reader.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 13] = [
+    "TinyUFO",
+    "foyer-memory",
     "hashbrown",
     "lru",
     "mini-moka",
     "moka",
+    "pingora-memory-cache",
     "punctual",
     "quick_cache",
+    "scc",
     "stretto",
     "tokio-util",
     "ttl_cache",

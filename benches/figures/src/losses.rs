@@ -2,7 +2,7 @@
 //!
 //! None where the record lacks the part; empty where nobody is ahead.
 
-use crate::record::{HitRow, Latencies, Outcome, Record, TimersResult};
+use crate::record::{HitRow, Latencies, Outcome, Record, Targets, TimersResult};
 use crate::subject::Kind;
 use crate::table::grouped;
 use crate::tables::{HIT_GROUPS, hit_rows};
@@ -22,17 +22,21 @@ fn unless_lowest<'a>(
 }
 
 pub(crate) fn bars(record: &Record) -> Losses {
-    let lines = &record.bars.as_ref()?.data.lines;
+    let Targets { lines, cores, .. } = &record.bars.as_ref()?.data;
     let mut kinds: Vec<(&str, usize)> = Vec::new();
-    for line in lines.iter().filter(|line| line.is_missed()) {
-        let kind = line.bar.split([' ', ',']).next().unwrap_or(&line.bar);
+    let missed = lines.iter().filter(|line| line.is_missed()).map(|line| &line.bar);
+    let of_cores = cores.iter().filter(|line| line.is_met == Some(false)).map(|line| &line.bar);
+    for bar in missed.chain(of_cores) {
+        let kind = bar.split([' ', ',']).next().unwrap_or(bar);
         match kinds.iter_mut().find(|(name, _)| *name == kind) {
             Some((_, count)) => *count += 1,
             None => kinds.push((kind, 1)),
         }
     }
     let missed: usize = kinds.iter().map(|(_, count)| count).sum();
-    let with_must = lines.iter().filter(|line| !line.must.is_empty()).count();
+    // Those of cores that were measured.
+    let with_must = lines.iter().filter(|line| !line.must.is_empty()).count()
+        + cores.iter().filter(|line| line.is_met.is_some()).count();
     let kinds: Vec<String> =
         kinds.iter().map(|(kind, count)| format!("{count} of {kind}")).collect();
     let kinds = kinds.join(", ");

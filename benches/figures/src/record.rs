@@ -54,6 +54,7 @@ record! {
     storm: Storm,
     hit: Hit,
     growth: Vec<Outcome>,
+    cores: Cores,
     wheel: Vec<TimersResult>,
     operations: Vec<OperationTime>,
     loads: Vec<BarLine>,
@@ -78,6 +79,9 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Targets {
     pub lines: Vec<Target>,
+    /// How it grows with threads.
+    #[serde(default)]
+    pub cores: Vec<BarLine>,
     pub outcomes: Vec<Outcome>,
 }
 
@@ -221,6 +225,51 @@ impl Outcome {
     }
 }
 
+/// How throughput grows with threads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cores {
+    /// That the run saw.
+    pub processors: usize,
+    pub loads: Vec<LoadOnCores>,
+}
+
+/// What threads got done under one load.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadOnCores {
+    pub load: String,
+    /// How many there were, from measurement to measurement.
+    pub threads: Vec<usize>,
+    pub results: Vec<Throughput>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Throughput {
+    pub subject: String,
+    /// Million calls a second of all threads together, by number of threads, of each round.
+    pub millions: Vec<Vec<f64>>,
+    /// Lookups that found something, over all rounds.
+    pub hit_share: f64,
+    /// The time in which 99.9 % of the calls of most threads return, of each round.
+    pub p999_nanos: Vec<f64>,
+}
+
+impl Throughput {
+    /// By number of threads.
+    pub fn medians(&self) -> Vec<f64> {
+        self.millions.iter().map(|rounds| quantile(rounds, 0.5)).collect()
+    }
+
+    pub fn p999_micros(&self) -> f64 {
+        quantile(&self.p999_nanos, 0.5) / 1e3
+    }
+}
+
+impl LoadOnCores {
+    pub fn result(&self, subject: &str) -> Option<&Throughput> {
+        self.results.iter().find(|result| result.subject == subject)
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Storm {
     /// Around half a million deadlines at once.
@@ -355,14 +404,15 @@ pub struct OperationTime {
     pub high_nanos: f64,
 }
 
-/// A bar, of loading or under pressure. Measured is in words, since each has its own unit.
+/// A bar, of loading, under pressure or of cores. Measured is in words, since each has its own unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BarLine {
     pub bar: String,
     pub must: String,
     pub aim: String,
     pub measured: String,
-    pub is_met: bool,
+    /// None: there is nothing that it must reach, or it was not measured.
+    pub is_met: Option<bool>,
     /// Of each run.
     pub figures: Vec<f64>,
 }

@@ -37,7 +37,7 @@ const fn table(
     Titled { name, title, table }
 }
 
-pub const SECTIONS: [Section; 11] = [
+pub const SECTIONS: [Section; 12] = [
     Section {
         name: "memory",
         title: "Memory",
@@ -78,6 +78,25 @@ pub const SECTIONS: [Section; 11] = [
         tables: &[
             table("speed", "punctual and the best peers", tables::speed_summary),
             table("speed-all", "Speed of all", tables::speed),
+        ],
+    },
+    Section {
+        name: "cores",
+        title: "Cores",
+        question: "Is it faster with every core?",
+        method: "\
+            Million calls a second of all threads together, `u64` to `u64`: medians of rounds in \
+            which all caches take turns. Each thread has its own keys of half a million. Get/insert \
+            overwrites; read-through has room for a tenth of the keys, and inserts what is not \
+            there. In the herd all threads ask for the same keys that are not there, and one of \
+            them makes the value, of those caches that can do so. p99.9 is of the calls of most \
+            threads, each timed by itself. What expires nothing has no deadlines, and the map has \
+            no bound. scc evicts some before it is full.",
+        losses: None,
+        charts: charts::cores,
+        tables: &[
+            table("cores", "punctual and the best peers, by threads", tables::cores_summary),
+            table("cores-all", "Million calls a second, by threads", tables::cores),
         ],
     },
     Section {
@@ -195,10 +214,16 @@ pub const SECTIONS: [Section; 11] = [
         question: "Does it reach its own bars?",
         method: "\
             Half a million entries, a TTL on each. Measured is how many times as fast punctual is \
-            as the other, unless a unit stands there: ratios of medians of interleaved rounds.",
+            as the other, unless a unit stands there: ratios of medians of interleaved rounds. Of \
+            cores: beside what stands after the colon, by calls a second or by p99.9 (more is \
+            better); *before* is the version whose folder `PUNCTUAL_BEFORE` names, and of its runs \
+            and this one's the best counts.",
         losses: Some(losses::bars),
         charts: |_| None,
-        tables: &[table("bars", "Bars: must, aim, measured", tables::bars)],
+        tables: &[
+            table("bars", "Bars: must, aim, measured", tables::bars),
+            table("bars-cores", "Bars of cores: must, aim, measured", tables::bars_of_cores),
+        ],
     },
 ];
 

@@ -56,7 +56,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Style(pub Colour, pub Stroke);
 
-/// Of the palette of Okabe and Ito, which people with any colour vision tell apart.
+/// Of the palette of Okabe and Ito, which people with any colour vision tell apart; the last three,
+/// all darker, of Paul Tol's *muted*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Colour {
     /// This crate's own.
@@ -67,6 +68,9 @@ pub enum Colour {
     Orange,
     Sky,
     Black,
+    Wine,
+    Olive,
+    Indigo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,10 @@ pub(crate) fn bars(record: &Record) -> Option<Table> {
     targets(&record.bars.as_ref()?.data.lines)
 }
 
+pub(crate) fn bars_of_cores(record: &Record) -> Option<Table> {
+    bar_lines(&record.bars.as_ref()?.data.cores)
+}
+
 pub(crate) fn hit_bars(record: &Record) -> Option<Table> {
     targets(&record.hit.as_ref()?.data.bars)
 }
@@ -30,7 +34,7 @@ pub(crate) fn pressure(record: &Record) -> Option<Table> {
 
 fn bar_lines(lines: &[BarLine]) -> Option<Table> {
     let rows = lines.iter().map(|line| {
-        let verdict = if line.is_met { "met" } else { "missed" };
+        let verdict = line.is_met.map_or("", |is_met| if is_met { "met" } else { "missed" });
         [&line.bar, &line.must, &line.aim, &line.measured, verdict]
     });
     Table::new("bar | must | aim | measured | verdict").with(rows)
@@ -195,6 +199,58 @@ pub(crate) fn speed_summary(record: &Record) -> Option<Table> {
         }
     }
     table.unless_empty()
+}
+
+/// Everything that was measured.
+pub(crate) fn cores(record: &Record) -> Option<Table> {
+    let cores = &record.cores.as_ref()?.data;
+    let threads = &cores.loads.first()?.threads;
+    let heads = threads.iter().map(|threads| format!(" | {}", of_threads(*threads)));
+    let most = threads.last()?;
+    let mut table =
+        Table::new(&format!("cache{} | p99.9 of {most} (µs) | hits", heads.collect::<String>()));
+    for load in &cores.loads {
+        table.group(format!("{}, {} processors", load.load, cores.processors));
+        for result in &load.results {
+            let millions = result.medians().into_iter().map(|millions| format!("{millions:.1}"));
+            // Overwrites ask for nothing.
+            let hits = (result.hit_share > 0.0).then(|| percent(result.hit_share) + " %");
+            let last = [format!("{:.1}", result.p999_micros()), hits.unwrap_or_default()];
+            table.row([result.subject.clone()].into_iter().chain(millions).chain(last));
+        }
+    }
+    table.unless_empty()
+}
+
+fn of_threads(threads: usize) -> String {
+    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
+}
+
+/// Whose throughput the documents show, besides punctual's.
+const CORES_SUBJECTS: [&str; 5] = ["punctual", "quick_cache", "moka", "scc", "TinyUFO"];
+
+/// Of each load only some subjects, all numbers of threads in one cell.
+pub(crate) fn cores_summary(record: &Record) -> Option<Table> {
+    let cores = &record.cores.as_ref()?.data;
+    let threads = cores.loads.first()?.threads.iter().map(usize::to_string);
+    let head = format!("{} threads, {} processors", slashed(threads), cores.processors);
+    let rows = cores.loads.iter().map(|load| {
+        let of = |subject: &str| {
+            let medians = load.result(subject).map(|result| result.medians());
+            slashed(medians.into_iter().flatten().map(short))
+        };
+        [load.load.clone()].into_iter().chain(CORES_SUBJECTS.into_iter().map(of))
+    });
+    Table::new(&format!("{head} | {}", CORES_SUBJECTS.join(" | "))).with(rows)
+}
+
+fn slashed(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" / ")
+}
+
+/// With two digits that count.
+fn short(millions: f64) -> String {
+    if millions < 9.95 { format!("{millions:.1}") } else { format!("{millions:.0}") }
 }
 
 pub(crate) fn storm(record: &Record) -> Option<Table> {

@@ -100,6 +100,10 @@ impl Draw {
         }
     }
 
+    pub(crate) fn numbers(&mut self, count: usize) -> Vec<u64> {
+        (0..count).map(|_| self.number()).collect()
+    }
+
     /// Keys in the order in which they are asked for, and made in that order, so that reading them
     /// costs no cache misses.
     pub(crate) fn keys<M: Material>(&mut self, count: usize) -> Vec<M> {

@@ -6,6 +6,7 @@
 
 mod bare_map;
 pub(crate) mod boxed;
+mod foyer;
 mod lru_deadline;
 mod mini_moka;
 mod moka_expiry;
@@ -13,6 +14,7 @@ mod moka_ttl;
 pub(crate) mod mutexed;
 mod nothing;
 mod original;
+mod pingora;
 mod policies;
 pub(crate) mod prompt;
 mod punctual_batches;
@@ -22,9 +24,11 @@ mod quick_cache;
 mod quick_cache_deadline;
 mod quick_cache_unsync;
 pub(crate) mod registry;
+mod scc;
 mod sharded_map;
 mod stretto;
 pub(crate) mod time;
+mod tiny_ufo;
 mod ttl_cache;
 
 use std::hash::Hash;
@@ -49,6 +53,12 @@ pub(crate) trait Subject<K, V> {
     fn insert(&mut self, key: K, value: V, ttl: Duration);
 
     fn remove(&mut self, key: &K);
+
+    /// Looks a key up; if it is not there, one caller of many makes its value, and the others wait.
+    /// Returns the value. For those whose facts say so.
+    fn get_or_insert_with(&mut self, _key: &K, _ttl: Duration, _make: impl FnOnce() -> V) -> V {
+        unreachable!("its facts do not say that it makes a value once")
+    }
 
     /// Lets the subject finish what it put off, for those that recommend to.
     fn settle(&mut self) {}

@@ -34,6 +34,11 @@ impl<K: Key, V: Value> Subject<K, V> for MokaTtl<K, V> {
         self.0.invalidate(key);
     }
 
+    #[inline]
+    fn get_or_insert_with(&mut self, key: &K, _ttl: Duration, make: impl FnOnce() -> V) -> V {
+        self.0.get_with_by_ref(key, make)
+    }
+
     fn settle(&mut self) {
         self.0.run_pending_tasks();
     }

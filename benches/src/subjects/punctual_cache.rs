@@ -1,5 +1,6 @@
 //! `punctual::Cache`: every entry has a TTL, and the reaper's thread runs unless a clock is given.
 
+use std::convert::Infallible;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
@@ -35,5 +36,11 @@ impl<K: Key, V: Value, S: BuildHasher> Subject<K, V> for PunctualCache<K, V, S> 
 
     fn remove(&mut self, key: &K) {
         self.0.remove(key);
+    }
+
+    #[inline]
+    fn get_or_insert_with(&mut self, key: &K, ttl: Duration, make: impl FnOnce() -> V) -> V {
+        let loaded = self.0.get_or_load(key, || Ok::<_, Infallible>((make(), ttl)));
+        loaded.expect("no loader fails")
     }
 }

@@ -1,6 +1,7 @@
 //! quick_cache's synchronous cache as it comes: it does not expire entries. The fastest peer, and
 //! so the mark for speed.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,5 +32,11 @@ impl<K: Key, V: Value> Subject<K, V> for QuickCache<K, V> {
 
     fn remove(&mut self, key: &K) {
         self.0.remove(key);
+    }
+
+    #[inline]
+    fn get_or_insert_with(&mut self, key: &K, _ttl: Duration, make: impl FnOnce() -> V) -> V {
+        let Ok(value) = self.0.get_or_insert_with(key, || Ok::<V, Infallible>(make()));
+        value
     }
 }

@@ -13,17 +13,21 @@
 use std::time::Duration;
 
 use punctual::{Eviction, ManualClock};
-use punctual_figures::subject::Colour::{Black, Blue, Green, Orange, Purple, Sky, Vermilion};
+use punctual_figures::subject::Colour::{
+    Black, Blue, Green, Indigo, Olive, Orange, Purple, Sky, Vermilion, Wine,
+};
 use punctual_figures::subject::Stroke::{Dashed, Dotted, Solid};
 use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
 
 use super::bare_map::BareMap;
+use super::foyer::Foyer;
 use super::lru_deadline::LruDeadline;
 use super::mini_moka::MiniMoka;
 use super::moka_expiry::MokaExpiry;
 use super::moka_ttl::MokaTtl;
 use super::nothing::Nothing;
 use super::original::Original;
+use super::pingora::Pingora;
 use super::policies::{Fifo, Lru, S3Fifo, Sieve};
 use super::punctual_batches::PunctualBatches;
 use super::punctual_cache::PunctualCache;
@@ -31,9 +35,11 @@ use super::punctual_unsync::PunctualUnsync;
 use super::quick_cache::QuickCache;
 use super::quick_cache_deadline::QuickCacheDeadline;
 use super::quick_cache_unsync::QuickCacheUnsync;
+use super::scc::Scc;
 use super::sharded_map::ShardedMap;
 use super::stretto::Stretto;
 use super::time::Time;
+use super::tiny_ufo::TinyUfo;
 use super::ttl_cache::TtlCache;
 use super::{Key, Subject, Value};
 
@@ -70,8 +76,12 @@ macro_rules! subjects {
 subjects! {
     (capacity, ttl, time)
 
-    Punctual: shared(PunctualCache::new(capacity, Eviction::default(), time)),
-        Facts { kind: Kind::Punctual, is_regular: true, ..ours("punctual", Solid) };
+    Punctual: shared(PunctualCache::new(capacity, Eviction::default(), time)), Facts {
+        kind: Kind::Punctual,
+        makes_once: true,
+        is_regular: true,
+        ..ours("punctual", Solid)
+    };
     Unsync: single(PunctualUnsync::new(capacity, Eviction::default(), time.clock(), time)),
         Facts { is_regular: true, is_single: true, ..ours("punctual unsync", Dashed) };
     Original: mutexed(Original::new(capacity, time)), Facts {
@@ -82,7 +92,7 @@ subjects! {
         ..peer("original", Black, Solid)
     };
     MokaTtl: shared(MokaTtl::new(capacity, ttl)),
-        Facts { same_bytes: true, ..peer("moka", Vermilion, Solid) };
+        Facts { makes_once: true, same_bytes: true, ..peer("moka", Vermilion, Solid) };
     MokaExpiry: shared(MokaExpiry::new(capacity)),
         Facts { hit: Hit::WithTtls, ..peer("moka Expiry", Vermilion, Dashed) };
     MiniMoka: shared(MiniMoka::new(capacity, ttl)),
@@ -95,6 +105,7 @@ subjects! {
     };
     QuickCache: shared(QuickCache::new(capacity)), Facts {
         expires: false,
+        makes_once: true,
         hit: Hit::WithoutTtls,
         same_bytes: true,
         ..peer("quick_cache", Green, Solid)
@@ -112,9 +123,31 @@ subjects! {
     };
     TtlCache: mutexed(TtlCache::new(capacity)),
         Facts { hit: Hit::WithTtls, ..peer("ttl_cache", Purple, Dashed) };
+    Scc: shared(Scc::new(capacity)), Facts {
+        expires: false,
+        stores: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("scc", Wine, Solid)
+    };
+    TinyUfo: shared(TinyUfo::new(capacity)), Facts {
+        expires: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("TinyUFO", Olive, Solid)
+    };
+    Pingora: shared(Pingora::new(capacity)),
+        Facts { hit: Hit::WithTtls, ..peer("pingora-memory-cache", Olive, Dashed) };
+    Foyer: shared(Foyer::new(capacity)), Facts {
+        expires: false,
+        hit: Hit::WithoutTtls,
+        same_bytes: true,
+        ..peer("foyer", Indigo, Solid)
+    };
 
     // Those below take part only where they are named.
-    ShardedMap: shared(ShardedMap::new(capacity)), map("sharded map", Solid);
+    ShardedMap: shared(ShardedMap::<16, K, V>::new(capacity)), map("sharded map", Solid);
+    ShardedMap64: shared(ShardedMap::<64, K, V>::new(capacity)), map("sharded map, 64 locks", Solid);
     BareMap: single(BareMap::new(capacity)), Facts { is_single: true, ..map("bare map", Dashed) };
     QuickCacheUnsync: single(QuickCacheUnsync::new(capacity)), Facts {
         kind: Kind::PeerUnsync,
@@ -169,6 +202,8 @@ pub(crate) struct Facts {
     /// Whether it looks at all entries to evict one: with a million of them, that takes longer
     /// than all the rest.
     pub(crate) evicts_slowly: bool,
+    /// Whether, of many callers that miss a key, it lets one make the value.
+    pub(crate) makes_once: bool,
     /// Whether it can be given a clock, and so live in simulated time.
     pub(crate) takes_clock: bool,
     /// Whether it is for one thread.
@@ -201,6 +236,7 @@ const fn peer(name: &'static str, colour: Colour, stroke: Stroke) -> Facts {
         removes: true,
         stores: true,
         evicts_slowly: false,
+        makes_once: false,
         takes_clock: false,
         is_single: false,
         is_regular: true,

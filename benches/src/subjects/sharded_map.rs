@@ -1,5 +1,5 @@
-//! hashbrown maps behind sixteen reader-writer locks: no bound, no expiry, no eviction. What no
-//! cache can pass.
+//! hashbrown maps behind reader-writer locks: no bound, no expiry, no eviction. What no cache can
+//! pass: sixteen of them where few threads are measured, 64 where there are many.
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,20 +10,18 @@ use hashbrown::HashTable;
 
 use super::{Key, Subject, Value};
 
-const SHARDS: usize = 16;
-
 /// One shard: a table rather than a map, so that a key is hashed once, as caches do it.
 type Shard<K, V> = RwLock<HashTable<(K, V)>>;
 
 #[derive(Clone)]
-pub(crate) struct ShardedMap<K, V> {
+pub(crate) struct ShardedMap<const SHARDS: usize, K, V> {
     shards: Arc<[Shard<K, V>; SHARDS]>,
     hasher: RandomState,
 }
 
-impl<K: Key, V: Value> ShardedMap<K, V> {
+impl<const SHARDS: usize, K: Key, V: Value> ShardedMap<SHARDS, K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
-        // A sixteenth each, and some more for those that get more than their share.
+        // An equal part each, and some more for those that get more than their share.
         let each = capacity / SHARDS + capacity / (SHARDS * 16);
         let shards = std::array::from_fn(|_| RwLock::new(HashTable::with_capacity(each)));
         Self { shards: Arc::new(shards), hasher: RandomState::default() }
@@ -38,7 +36,7 @@ impl<K: Key, V: Value> ShardedMap<K, V> {
     }
 }
 
-impl<K: Key, V: Value> Subject<K, V> for ShardedMap<K, V> {
+impl<const SHARDS: usize, K: Key, V: Value> Subject<K, V> for ShardedMap<SHARDS, K, V> {
     #[inline]
     fn get<R>(&mut self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R> {
         let (hash, shard) = self.place(key);

@@ -12,6 +12,7 @@ mod timing_wheel;
 
 use punctual_figures::record::{Outcome, Target, Targets, TimersResult, Timing};
 
+use crate::cores;
 use crate::speed::contest::Operation::{Hit, InsertFresh, Miss, Overwrite, ReadThrough};
 use crate::speed::contest::{Contest, Operation};
 use crate::speed::keys::{Material, Popularity};
@@ -121,7 +122,7 @@ pub(crate) fn run(
 ) -> Targets {
     let words: Vec<&str> = filter.split([',', ' ']).collect();
     let wanted = |name: &str| words.iter().all(|word| name.contains(word));
-    let mut targets = Targets { lines: Vec::new(), outcomes: Vec::new() };
+    let mut targets = Targets { lines: Vec::new(), cores: Vec::new(), outcomes: Vec::new() };
     for bar in &BARS {
         for &popularity in bar.popularities {
             let name = |material: &str| format!("{} {material} {}", bar.name, popularity.name());
@@ -148,6 +149,7 @@ pub(crate) fn run(
     if wanted("growth") {
         lines.push(growth.map_or_else(|| growth::line(&growth::run_ends()), growth::line));
     }
+    targets.cores = cores::bars::run(filter);
     targets
 }
 
