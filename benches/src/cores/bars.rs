@@ -213,18 +213,9 @@ fn bytes() -> Vec<BarLine> {
         let capacity_shown = grouped(capacity);
         let name = format!("cores, bytes an entry on {PROCESSORS} processors, {capacity_shown}");
         let bar = Bar::new(name, BYTES, Limit::at_most(must)).aim(Limit::at_most(aim));
-        match bytes_on_many(capacity) {
-            Some(bytes) => bar.once(bytes as f64 / capacity as f64, ""),
-            None => bar.not_measured(&format!("{} processors", processors())),
-        }
+        let builder = Cache::<u64, u64>::builder().capacity(capacity).processors(PROCESSORS);
+        let footprint = builder.footprint().expect("the capacity is possible");
+        bar.once(footprint.total() as f64 / capacity as f64, "")
     });
     lines.into()
-}
-
-/// What a cache takes on sixteen processors. The builder tells only what it takes on as many as
-/// there are: once it can be asked for others, this is the place to ask.
-fn bytes_on_many(capacity: usize) -> Option<usize> {
-    let builder = Cache::<u64, u64>::builder().capacity(capacity);
-    let footprint = builder.footprint().expect("the capacity is possible");
-    (processors() == PROCESSORS).then(|| footprint.total())
 }

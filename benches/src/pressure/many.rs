@@ -22,7 +22,7 @@ const PACE: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(1);
 const RUNS: usize = 5;
 
-fn caches<V: Send + 'static>(count: usize) -> Vec<Cache<u64, V>> {
+fn caches<V: Send + Sync + 'static>(count: usize) -> Vec<Cache<u64, V>> {
     (0..count).map(|_| Cache::new(10)).collect()
 }
 
