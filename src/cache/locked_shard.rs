@@ -109,7 +109,7 @@ impl<K, V> LockedShard<K, V> {
 
     /// Locks, for a call that sets or removes a key: what a load in flight brings for it
     /// is out of date.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock_for_write<'a>(
         &'a self,
         reaper: &'a ReaperHandle,

@@ -283,25 +283,33 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         found.map(DropGuard::into_inner)
     }
 
+    /// Unlocks a shard that a call has changed. Returns whether the call is to free what is due.
+    ///
+    /// By the scope of `state`: a call of `drop` would copy the guard.
+    #[inline(always)]
+    fn unlock(mut state: Guard<'_, K, V>, time: Moment, budget: usize, none_removed: bool) -> bool {
+        let has_work = state.shard.has_work(time.tick) && budget > 0;
+        // Where something was removed, there are no more entries than before.
+        if !has_work && none_removed {
+            state.shard.record_peak();
+        }
+        has_work
+    }
+
     /// The last step of a call that has changed a shard: unlocks, calls `once_unlocked`, tells
     /// the listener of what was removed, and frees what is due within `budget`. Returns the
     /// removed value if it is the caller's.
     #[inline(always)]
     fn settle(
         &self,
-        mut state: Guard<'_, K, V>,
+        state: Guard<'_, K, V>,
         hash: KeyHash,
         time: Moment,
         budget: usize,
         removed: Option<Removed<K, V>>,
         once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
-        let has_work = state.shard.has_work(time.tick) && budget > 0;
-        // Where something was removed, there are no more entries than before.
-        if !has_work && removed.is_none() {
-            state.shard.record_peak();
-        }
-        drop(state);
+        let has_work = Self::unlock(state, time, budget, removed.is_none());
         let mut panics = FirstPanic::default();
         once_unlocked(&mut panics);
         let value = removed.and_then(|removed| self.deliver(removed, &mut panics));

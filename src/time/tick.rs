@@ -44,6 +44,8 @@ pub(crate) enum Deadline {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timebase {
     tick_nanos_log2: u32,
+    /// The bits of the nanoseconds into a tick.
+    tick_mask: u64,
     lag_nanos: u64,
 }
 
@@ -57,8 +59,10 @@ impl Timebase {
     /// `deadline_lag`, that of the clock from which TTLs count.
     pub(crate) fn new(resolution: Duration, lag: Duration, deadline_lag: Duration) -> Self {
         let tick_nanos_max = (resolution - lag.min(resolution / 2)).as_nanos().max(1);
+        let tick_nanos_log2 = tick_nanos_max.ilog2().min(TICK_NANOS_LOG2_MAX);
         Self {
-            tick_nanos_log2: tick_nanos_max.ilog2().min(TICK_NANOS_LOG2_MAX),
+            tick_nanos_log2,
+            tick_mask: (1 << tick_nanos_log2) - 1,
             lag_nanos: nanos(deadline_lag.min(TTL_MAX)),
         }
     }
@@ -71,7 +75,7 @@ impl Timebase {
         if tick >= u128::from(NOW_TICKS_MAX) {
             return Moment::start_of(NOW_TICKS_MAX);
         }
-        let nanos_into_tick = reading_nanos as u64 & self.tick_mask();
+        let nanos_into_tick = reading_nanos as u64 & self.tick_mask;
         Moment { tick: tick as u64, nanos_into_tick }
     }
 
@@ -80,7 +84,7 @@ impl Timebase {
     pub(crate) fn moment_of_nanos(&self, reading_nanos: u64) -> Moment {
         Moment {
             tick: reading_nanos >> self.tick_nanos_log2,
-            nanos_into_tick: reading_nanos & self.tick_mask(),
+            nanos_into_tick: reading_nanos & self.tick_mask,
         }
     }
 
@@ -91,15 +95,18 @@ impl Timebase {
     /// in a later tick than `now` unless the TTL is zero.
     #[inline]
     pub(crate) fn deadline(&self, now: Moment, ttl: Option<Duration>) -> Deadline {
-        match ttl {
-            Some(Duration::ZERO) => Deadline::Now,
-            Some(ttl) if ttl <= TTL_MAX => {
-                let nanos = now.nanos_into_tick + self.lag_nanos + nanos(ttl);
-                // Rounds up: the tick that starts at or after that moment.
-                Deadline::At(now.tick + ((nanos + self.tick_mask()) >> self.tick_nanos_log2))
-            }
-            _ => Deadline::Never,
+        let Some(ttl) = ttl else { return Deadline::Never };
+        // Seconds first: two comparisons less than with a `Duration`.
+        if ttl.as_secs() >= TTL_MAX.as_secs() && ttl > TTL_MAX {
+            return Deadline::Never;
         }
+        let ttl_nanos = nanos(ttl);
+        if ttl_nanos == 0 {
+            return Deadline::Now;
+        }
+        let nanos = now.nanos_into_tick + self.lag_nanos + ttl_nanos;
+        // Rounds up: the tick that starts at or after that moment.
+        Deadline::At(now.tick + ((nanos + self.tick_mask) >> self.tick_nanos_log2))
     }
 
     /// Returns the start of a tick in nanoseconds, saturating at `u64::MAX`.
@@ -134,11 +141,6 @@ impl Timebase {
             (nanos % u128::from(NANOS_PER_SECOND)) as u32,
         )
     }
-
-    #[inline]
-    fn tick_mask(&self) -> u64 {
-        (1 << self.tick_nanos_log2) - 1
-    }
 }
 
 /// Returns the nanoseconds of a duration of at most [`TTL_MAX`].
@@ -171,7 +173,7 @@ mod tests {
                     Duration::from_nanos(lag_nanos),
                     Duration::ZERO,
                 );
-                let tick_nanos = base.tick_mask() + 1;
+                let tick_nanos = base.tick_mask + 1;
                 assert!(tick_nanos + lag_nanos <= resolution_nanos);
                 assert!((tick_nanos * 2).saturating_add(lag_nanos) > resolution_nanos);
             }

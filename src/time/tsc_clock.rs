@@ -64,14 +64,16 @@ pub(crate) struct Sample {
 
 pub(crate) struct TscClock {
     period_nanos: u64,
-    /// The seqlock's version, of the three fields below.
+    /// The seqlock's version, of the four fields below.
     version: AtomicU64,
     nanos: AtomicU64,
     /// The counter at that time or later.
     tsc: AtomicU64,
-    /// Nanoseconds per cycle of the counter, with [`RATE_BITS`] fractional bits; zero for
-    /// unknown.
+    /// A 64th less than the nanoseconds per cycle of the counter, with [`RATE_BITS`] fractional
+    /// bits.
     rate: AtomicU64,
+    /// The sample is valid for fewer cycles than this; zero while the rate is unknown.
+    cycles_end: AtomicU64,
     previous: Previous,
 }
 
@@ -90,8 +92,9 @@ struct Previous {
 
 impl TscClock {
     pub(crate) fn new(period_nanos: u64) -> Self {
-        let [version, nanos, tsc, rate] = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { period_nanos, version, nanos, tsc, rate, previous: Previous::default() }
+        let [version, nanos, tsc, rate, cycles_end] = std::array::from_fn(|_| AtomicU64::new(0));
+        let previous = Previous::default();
+        Self { period_nanos, version, nanos, tsc, rate, cycles_end, previous }
     }
 
     /// Takes a new sample. For the reaper, once a period; more frequent samples are ignored.
@@ -132,8 +135,18 @@ impl TscClock {
         self.nanos.store(sample.nanos, Ordering::Relaxed);
         self.tsc.store(sample.tsc_after, Ordering::Relaxed);
         // An unconfirmed rate is not published, but the next one may confirm it.
-        self.rate.store(if is_confirmed { rate } else { 0 }, Ordering::Relaxed);
+        let cycles_end = if is_confirmed { self.cycles_end(rate) } else { 0 };
+        // A 64th less is more than a rate that is too high by a hundredth: never ahead.
+        self.rate.store(rate - rate.div_ceil(64), Ordering::Relaxed);
+        self.cycles_end.store(cycles_end, Ordering::Relaxed);
         self.version.store(version, Ordering::Release);
+    }
+
+    /// Returns how many cycles later a sample is not valid any more. Until then, cycles times
+    /// rate do not overflow.
+    fn cycles_end(&self, rate: u64) -> u64 {
+        let end = u128::from(VALID_PERIODS * self.period_nanos) << RATE_BITS;
+        (end.min(u64::MAX.into()) as u64).checked_div(rate).unwrap_or(0)
     }
 
     /// Returns whether a sample, by itself, is as precise as those that measure a rate.
@@ -168,15 +181,12 @@ impl TscClock {
         let nanos = self.nanos.load(Ordering::Relaxed);
         let since = tsc.wrapping_sub(self.tsc.load(Ordering::Relaxed));
         let rate = self.rate.load(Ordering::Relaxed);
+        let cycles_end = self.cycles_end.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let is_consistent = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
         // The error grows with the time since the sample, so that is bounded. Where the
         // counter is from before the sample, `since` has wrapped and is out of bounds, too.
-        let passed_nanos = (u128::from(since) * u128::from(rate)) >> RATE_BITS;
-        let is_valid = passed_nanos <= u128::from(VALID_PERIODS * self.period_nanos);
-        let passed_nanos = passed_nanos as u64;
-        // A 64th less is more than a rate that is too high by a hundredth: never ahead.
-        (is_consistent && rate != 0 && is_valid).then(|| nanos + (passed_nanos - passed_nanos / 64))
+        (is_consistent && since < cycles_end).then(|| nanos + ((since * rate) >> RATE_BITS))
     }
 }
 

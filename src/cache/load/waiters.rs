@@ -161,8 +161,15 @@ impl SharedLoads {
     #[inline]
     pub(in crate::cache) fn overrule(&self, hash: KeyHash) {
         if self.is_busy() {
-            self.table.lock().loads.overrule(hash);
+            self.overrule_busy(hash);
         }
+    }
+
+    /// Out of line: keeps insertions free of what only loads need.
+    #[cold]
+    #[inline(never)]
+    fn overrule_busy(&self, hash: KeyHash) {
+        self.table.lock().loads.overrule(hash);
     }
 
     /// The same where only the slot hash is known.
