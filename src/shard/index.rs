@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// Adds a slot that is not in the table, which is not full.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, id: SlotId, slot_hash: SlotHash) {
         self.table.insert_unique(
             slot_hash.table_hash(self.bucket_shift),
@@ -132,7 +132,7 @@ impl Index {
     }
 
     /// Removes a slot, without looking at any key.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: SlotId, slot_hash: SlotHash) {
         let bucket = Bucket::new(id, slot_hash);
         match self

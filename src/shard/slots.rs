@@ -23,6 +23,7 @@
 //! - The lowest bit of `links` is always set, so the word is never zero. In that niche the
 //!   compiler marks vacant slots: `Slab`'s own discriminant takes no memory.
 
+use std::hint::black_box;
 use std::mem::needs_drop;
 use std::num::NonZeroU64;
 
@@ -306,23 +307,28 @@ impl<K, V> Timers for Slots<K, V> {
 }
 
 impl<K, V> Counts for Slots<K, V> {
-    #[inline]
+    #[inline(always)]
     fn count(&self, id: SlotId) -> u8 {
         ((self.slab[id.index()].links.get() & COUNT_MASK) >> COUNT_SHIFT) as u8
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_count(&mut self, id: SlotId, count: u8) {
         debug_assert!(count <= COUNT_MAX, "a count of {count}");
         self.slab[id.index()].set_links(COUNT_MASK, u64::from(count) << COUNT_SHIFT);
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_hash(&self, id: SlotId) -> SlotHash {
         let slot = &self.slab[id.index()];
         let upper = slot.links.get() >> HASH_UPPER_SHIFT;
         let lower = slot.timing & HASH_LOWER_MASK;
         SlotHash::from_bits((upper << HASH_LOWER_BITS) | lower)
+    }
+
+    #[inline(always)]
+    fn prefetch(&self, id: SlotId) {
+        black_box(Self::prefetch(self, id));
     }
 }
 

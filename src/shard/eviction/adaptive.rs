@@ -146,7 +146,7 @@ impl Adaptive {
         self.selection.store(selected, Ordering::Relaxed);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
         let selected = self.selection.load(Ordering::Relaxed);
         if selected != self.active {

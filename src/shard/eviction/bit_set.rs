@@ -107,7 +107,7 @@ impl HierarchicalBitSet {
         self.at_or_after(0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn at_or_after(&self, from: usize) -> Option<SlotId> {
         let place = from / WORD_BITS;
         debug_assert!(place < self.ends[0] as usize, "{from} is beyond the last slot");

@@ -14,4 +14,7 @@ pub(crate) trait Counts {
     fn count(&self, id: SlotId) -> u8;
     fn set_count(&mut self, id: SlotId, count: u8);
     fn slot_hash(&self, id: SlotId) -> SlotHash;
+    /// Loads what the other calls read into the processor's cache, where that is worth while.
+    #[inline]
+    fn prefetch(&self, _: SlotId) {}
 }

@@ -54,7 +54,7 @@ impl Ghost {
     }
 
     /// Adds a key as the newest of its bucket.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remember(&mut self, slot_hash: SlotHash) {
         let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);
         let lanes = &mut self.buckets[bucket];
@@ -63,7 +63,7 @@ impl Ghost {
 
     /// Removes a key from the `lanes` newest lanes of its bucket. Returns whether it was
     /// there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, slot_hash: SlotHash, lanes: u32) -> bool {
         debug_assert!(lanes <= LANES, "there are {LANES} lanes, not {lanes}");
         let (bucket, fingerprint) = self.bucket_and_fingerprint(slot_hash);

@@ -185,7 +185,7 @@ impl Policy {
     /// Evicts an entry of a full shard, and admits a newcomer into its slot, which is
     /// returned: [`take_ghost`](Self::take_ghost), [`evict`](Self::evict) and
     /// [`admit`](Self::admit) in one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn replace(&mut self, slot_hash: SlotHash, counts: &mut impl Counts) -> SlotId {
         each!(self, policy => {
             let is_ghost_hit = policy.take_ghost(slot_hash);
