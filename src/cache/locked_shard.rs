@@ -121,7 +121,7 @@ impl<K, V> LockedShard<K, V> {
     }
 
     /// Locks, for a call that sets or removes no key for a caller.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lock<'a>(&'a self, reaper: &'a ReaperHandle) -> Guard<'a, K, V> {
         let scope = Self::debug_scope(reaper);
         Guard { state: self.state.write(), locked: self, reaper, _scope: scope }

@@ -207,13 +207,13 @@ impl<T> SharedLock<T> {
     }
 
     /// Locks alone. Blocks while anyone else holds the lock.
-    #[inline]
+    // A call would pass the guard through memory.
+    #[inline(always)]
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         let base = self.base.write();
         let was_biased = self.mode.load(Relaxed) != PLAIN;
         if was_biased {
-            self.withdraw();
-            readers::wait_for_all_under(self.address());
+            self.withdraw_and_wait();
         }
         // Once there are no readers, who would count on.
         self.since_write.store(0, Relaxed);
@@ -236,7 +236,7 @@ impl<T> SharedLock<T> {
         Some(self.held_alone(was_biased, base))
     }
 
-    #[inline]
+    #[inline(always)]
     fn held_alone<'a>(
         &'a self,
         was_biased: bool,
@@ -244,6 +244,12 @@ impl<T> SharedLock<T> {
     ) -> WriteGuard<'a, T> {
         let held = HeldAlone { lock: self, was_biased };
         WriteGuard { _writing: self.watched.write(), held, _base: base }
+    }
+
+    #[inline(never)]
+    fn withdraw_and_wait(&self) {
+        self.withdraw();
+        readers::wait_for_all_under(self.address());
     }
 
     /// Has new readers go by the `RwLock`, which the caller holds. Afterwards the caller sees
