@@ -146,6 +146,16 @@ impl<K, V> LockedShard<K, V> {
     pub(super) fn source(&self) -> usize {
         self.source.load(Relaxed)
     }
+
+    /// Tells the reaper, which would come too late for the next event. The shard's lock is still
+    /// held: the queue's is taken within it, and never the other way round.
+    ///
+    /// Not a method of the guard, which need not be in memory then.
+    #[cold]
+    #[inline(never)]
+    fn schedule(&self, reaper: &ReaperHandle, next_event: u64) {
+        reaper.schedule(self.source(), next_event);
+    }
 }
 
 /// A lock that is held, by whatever guard.
@@ -238,15 +248,6 @@ impl<'a, K, V> Guard<'a, K, V> {
         &self.locked.loads
     }
 
-    /// Tells the reaper, which would come too late for the next event. The shard's lock is still
-    /// held: the queue's is taken within it, and never the other way round.
-    #[cold]
-    #[inline(never)]
-    fn schedule(&mut self, next_event: u64) {
-        self.state.scheduled = next_event;
-        self.reaper.schedule(self.locked.source(), next_event);
-    }
-
     /// For the reaper, at the end of a visit: returns the tick of its next one, which it puts into
     /// its queue before the lock is released.
     pub(super) fn next_visit(&mut self) -> u64 {
@@ -256,11 +257,12 @@ impl<'a, K, V> Guard<'a, K, V> {
 }
 
 impl<K, V> Drop for Guard<'_, K, V> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let next_event = self.state.shard.next_event();
         if next_event < self.state.scheduled {
-            self.schedule(next_event);
+            self.state.scheduled = next_event;
+            self.locked.schedule(self.reaper, next_event);
         }
     }
 }

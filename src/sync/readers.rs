@@ -178,22 +178,30 @@ impl Record {
 
 /// Returns whether any thread reads under a lock. The caller has passed a barrier.
 pub(crate) fn any_under(lock: usize) -> bool {
-    noted_under(lock).next().is_some()
+    records().any(|record| record.lock.load(SeqCst) == lock)
 }
 
 /// Waits for each thread that reads under a lock. The caller has passed a barrier since it has
-/// made sure that no other begins to.
+/// made sure that no other begins to. Returns how many threads read at all, under any lock.
 #[inline]
-pub(crate) fn wait_for_all_under(lock: usize) {
-    noted_under(lock).for_each(|record| record.wait_while_under(lock));
+pub(crate) fn wait_for_all_under(lock: usize) -> usize {
+    let mut readers = 0;
+    for record in records() {
+        let noted = record.lock.load(SeqCst);
+        readers += usize::from(noted != 0);
+        if noted == lock {
+            record.wait_while_under(lock);
+        }
+    }
+    readers
 }
 
-/// The loads of those that do not read are acquiring, too: what they read before is over.
+/// The records of all threads that have had one. The loads of those that do not read are acquiring,
+/// too: what they read before is over.
 #[inline]
-fn noted_under(lock: usize) -> impl Iterator<Item = &'static Record> {
+fn records() -> impl Iterator<Item = &'static Record> {
     let end = TABLE.end.load(SeqCst);
-    let records = TABLE.records[..end].iter().map(|record| &**record);
-    records.filter(move |record| record.lock.load(SeqCst) == lock)
+    TABLE.records[..end].iter().map(|record| &**record)
 }
 
 #[cfg(test)]

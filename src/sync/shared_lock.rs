@@ -5,11 +5,11 @@
 //! there, and touches nothing that others write. A writer withdraws that first.
 //!
 //! ```text
-//!                     8 reads, no write between           nothing written for 16 periods
+//!                     12 reads, no write between          nothing written for 16 periods
 //!           ┌───────┐ ────────────────────────▷ ┌────────┐ ──────────────────────▷ ┌────────────┐
 //!           │ PLAIN │                           │ FENCED │                         │ ASYMMETRIC │
 //!           └───────┘ ◁──────────────────────── └────────┘ ◁────────────────────── └────────────┘
-//!                           each 8th write                         a write
+//!                       writes have cost too much                  a write
 //!
 //!  a reader  base.read()     record = lock; full fence            record = lock
 //!                            mode still biased? else PLAIN        mode still ASYMMETRIC? else PLAIN
@@ -20,12 +20,12 @@
 //!                            full fence                           full fence in every thread
 //!                            wait for each record = lock          wait for each record = lock
 //!                            …                                    …
-//!                            mode = FENCED, but for each 8th      mode = FENCED
+//!                            mode = FENCED, or PLAIN              mode = FENCED
 //! ```
 //!
 //! After BRAVO (Dice and Kogan, USENIX ATC 2019), with three differences: each thread has a record
-//! of its own; a writer gives the bias back when it is done, and each 8th one sees whether reads
-//! still prevail, instead of going by the time; and the third mode, whose reads need no fence.
+//! of its own; a writer gives the bias back when it is done, until writes have cost too much, instead
+//! of going by the time; and the third mode, whose reads need no fence.
 //!
 //! # Ground rules
 //!
@@ -62,10 +62,13 @@ const ASYMMETRIC: u8 = 2;
 
 /// Reads in a row, without a write between, after which the lock is biased. To withdraw that costs a
 /// writer about as much as so many readers lose by the `RwLock`.
-const READS_BEFORE_BIAS: u8 = 8;
+const READS_BEFORE_BIAS: u8 = 12;
 
-/// Writes to a biased lock after which it is plain, until there are as many reads in a row again.
-const WRITES_BEFORE_PLAIN: u8 = 8;
+/// What writes to a biased lock cost in all, after which it is plain, until there are so many reads
+/// in a row again: each costs one, and so much more for each other thread that reads somewhere, from
+/// whose processor the writer has to fetch the note, and whose next note has to fetch it back.
+const COST_BEFORE_PLAIN: u8 = 250;
+const COST_OF_READER: u8 = 16;
 
 /// [Periods](BiasedGuard::note_period) without a write after which the lock is asymmetric: a writer's
 /// barrier costs some microseconds.
@@ -77,8 +80,8 @@ pub(crate) struct SharedLock<T> {
     mode: AtomicU8,
     /// Reads since the last write, while the lock is plain; else periods. Some may be lost.
     since_write: Hint,
-    /// Writes since the lock became biased.
-    writes: Hint,
+    /// What writes have cost since the lock became biased.
+    cost: Hint,
     watched: Watched,
     value: UnsafeCell<T>,
 }
@@ -127,7 +130,7 @@ impl<T> SharedLock<T> {
             base: RwLock::new(()),
             mode: AtomicU8::new(PLAIN),
             since_write: Hint::new(0),
-            writes: Hint::new(0),
+            cost: Hint::new(0),
             watched: Watched::default(),
             value: UnsafeCell::new(value),
         }
@@ -202,7 +205,7 @@ impl<T> SharedLock<T> {
         // Not a store: another reader may have been here, and the mode be asymmetric by now.
         if self.mode.compare_exchange(PLAIN, FENCED, Release, Relaxed).is_ok() {
             self.since_write.store(0, Relaxed);
-            self.writes.store(0, Relaxed);
+            self.cost.store(0, Relaxed);
         }
     }
 
@@ -249,7 +252,10 @@ impl<T> SharedLock<T> {
     #[inline(never)]
     fn withdraw_and_wait(&self) {
         self.withdraw();
-        readers::wait_for_all_under(self.address());
+        let readers = readers::wait_for_all_under(self.address());
+        let cost_of_readers = (readers as u8).saturating_mul(COST_OF_READER);
+        let cost = self.cost.load(Relaxed).saturating_add(1).saturating_add(cost_of_readers);
+        self.cost.store(cost, Relaxed);
     }
 
     /// Has new readers go by the `RwLock`, which the caller holds. Afterwards the caller sees
@@ -265,11 +271,10 @@ impl<T> SharedLock<T> {
     }
 
     /// The end of a write to a lock that was biased.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     fn bias_again(&self) {
-        let writes = self.writes.load(Relaxed) + 1;
-        if writes < WRITES_BEFORE_PLAIN {
-            self.writes.store(writes, Relaxed);
+        if self.cost.load(Relaxed) < COST_BEFORE_PLAIN {
             // Those that see it see what was written.
             self.mode.store(FENCED, Release);
         }
@@ -403,11 +408,14 @@ pub(crate) mod tests {
         }
         assert_eq!((*lock.read(), mode(&lock)), (1, FENCED));
         assert!(lock.read_biased().is_some());
-        for write in 1..=WRITES_BEFORE_PLAIN {
+        // Where other threads read meanwhile, each costs more.
+        let mut writes = 0;
+        while mode(&lock) == FENCED {
+            writes += 1;
             *lock.write() += 1;
-            let expected = if write < WRITES_BEFORE_PLAIN { FENCED } else { PLAIN };
-            assert_eq!(mode(&lock), expected, "after {write} writes");
+            assert!(writes <= COST_BEFORE_PLAIN, "{writes} writes");
         }
+        assert_eq!((writes > 0, mode(&lock)), (true, PLAIN));
         assert!(lock.read_biased().is_none());
     }
 

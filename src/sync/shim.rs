@@ -106,9 +106,9 @@ impl Condvar {
 
 #[cfg(not(punctual_loom))]
 mod plain {
-    use std::thread::sleep;
     #[cfg(test)]
     pub(crate) use std::thread::spawn;
+    use std::thread::{sleep, yield_now};
     pub(crate) use std::thread_local;
     use std::time::Duration;
 
@@ -134,20 +134,27 @@ mod plain {
     #[derive(Debug, Default)]
     pub(crate) struct Patience {
         backoff: Backoff,
+        yields: u32,
         sleep: Duration,
     }
 
     impl Patience {
+        /// Where the other thread has lost its processor, it gets one again by one of the first.
+        const YIELDS: u32 = 256;
         const SLEEP_MAX: Duration = Duration::from_millis(1);
 
         /// Waits, each time for longer: at first it spins, then it gives its processor away, and
         /// then it sleeps.
         pub(crate) fn wait(&mut self) {
             if !self.backoff.is_completed() {
-                return self.backoff.snooze();
+                self.backoff.snooze();
+            } else if self.yields < Self::YIELDS {
+                self.yields += 1;
+                yield_now();
+            } else {
+                self.sleep = (self.sleep * 2).clamp(Duration::from_micros(50), Self::SLEEP_MAX);
+                sleep(self.sleep);
             }
-            self.sleep = (self.sleep * 2).clamp(Duration::from_micros(50), Self::SLEEP_MAX);
-            sleep(self.sleep);
         }
     }
 
