@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// Returns the first slot with this slot hash, by its bits, that `is_match` accepts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(
         &self,
         slot_hash: SlotHash,

@@ -231,7 +231,7 @@ impl<K, V> Slots<K, V> {
     }
 
     /// [`access`](Self::access)es an entry whose key matches.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn access_if(&self, id: SlotId, matches: impl FnOnce(&K) -> bool) -> Option<&V> {
         let slot = &self.slab[id.index()];
         if !matches(&slot.key) {
