@@ -30,10 +30,10 @@ impl Source {
                 // loom runs all threads of a model on one thread of the system, so
                 // `std::thread::panicking` is true in all of them, and a lock that
                 // another one held would be poisoned. None is held: this thread has
-                // just had it. The interleavings that follow are those of the model of
+                // just had it, alone. The interleavings that follow are those of the model of
                 // an error.
                 stop_exploring();
-                let _ = cache.len();
+                let _ = cache.set_ttl(&2, LATE);
                 resume_unwind(Box::new(()))
             }
             First::SucceedsUnstored => Ok((7, Duration::ZERO)),

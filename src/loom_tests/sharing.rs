@@ -135,8 +135,8 @@ fn a_number_comes_with_what_its_last_thread_did() {
         let threads = [(); 2].map(|()| {
             let lines = Arc::clone(&lines);
             spawn(move || {
-                if let Some(number) = readers::number() {
-                    let _writing = lines[number].write();
+                if let Some(record) = readers::own_record() {
+                    let _writing = lines[record.number()].write();
                 }
             })
         });

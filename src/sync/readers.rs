@@ -1,8 +1,8 @@
 //! The threads that read: each has a number, and a line of memory where it notes the lock that it
 //! reads under, for writers to see.
 //!
-//! A thread gets the lowest free number at its first read, and gives it back when it ends. Those
-//! beyond [`THREADS_MAX`] at once have none, nor have those that are about to end.
+//! A thread gets the lowest free number at its first read by a note, and gives it back when it ends.
+//! Those beyond [`THREADS_MAX`] at once have none, nor have those that are about to end.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicUsize as Number;
@@ -62,10 +62,10 @@ pub(crate) fn own_record() -> Option<&'static Record> {
     OWN.with(Cell::get).or_else(claim)
 }
 
-/// Returns this thread's number, if it has one.
+/// Returns this thread's number, if it has one already.
 #[inline]
 pub(crate) fn number() -> Option<usize> {
-    own_record().map(Record::number)
+    OWN.with(Cell::get).map(Record::number)
 }
 
 /// Takes a record for this thread, unless it has asked before.
@@ -208,9 +208,13 @@ fn records() -> impl Iterator<Item = &'static Record> {
 mod tests {
     use super::*;
 
+    fn own_number() -> Option<usize> {
+        own_record().map(Record::number)
+    }
+
     #[test]
     fn a_thread_that_ends_gives_its_number_back() {
-        let number_of_thread = || std::thread::spawn(number).join().unwrap();
+        let number_of_thread = || std::thread::spawn(own_number).join().unwrap();
         // Other tests run beside, and take numbers, too: over so many threads, one comes again.
         let numbers: std::collections::HashSet<_> =
             (0..3_000).map(|_| number_of_thread()).collect();
@@ -224,7 +228,7 @@ mod tests {
         let numbers: Vec<_> = std::thread::scope(|scope| {
             let spawn = |_| {
                 scope.spawn(|| {
-                    let number = number();
+                    let number = own_number();
                     barrier.wait();
                     number
                 })
@@ -261,7 +265,7 @@ mod tests {
         struct Late(std::sync::mpsc::Sender<Option<usize>>);
         impl Drop for Late {
             fn drop(&mut self) {
-                self.0.send(number()).unwrap();
+                self.0.send(own_number()).unwrap();
             }
         }
         std::thread_local! {
@@ -272,7 +276,7 @@ mod tests {
             // Destructors run in the reverse order of their first uses on some platforms, and in
             // order on others: so it is used both before and after.
             LATE.with(|late| late.set(Some(Late(sender.clone()))));
-            number();
+            own_number();
             LATE.with(|late| late.set(Some(Late(sender))));
         });
         thread.join().unwrap();
