@@ -205,7 +205,7 @@ macro_rules! common_setters {
         /// Up to some 10,000 entries the cache has one shard, and never holds more. With
         /// several shards it may hold 3 % more, so that keys which spread unevenly over them
         /// evict nothing too early; on more than four processors a cache for many threads may hold
-        /// 15 % more, and have several shards from 5,000 entries on. The cache's `capacity()` returns
+        /// 15 % more, and have several shards from some thousand entries on. The cache's `capacity()` returns
         /// the exact number.
         ///
         /// Memory is reserved for all of them at once, but touched only as far as there are

@@ -69,3 +69,35 @@ impl AccessCounters {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Beside one another: threads with a line of their own, with a number beyond the lines, and
+    /// without a number.
+    #[test]
+    fn every_look_up_is_counted_once() {
+        const CALLS: u64 = 10_000;
+        for (capacity, threads, lines) in [(1, 64, 1), (100, 2, 5), (100, 64, 7), (10_000, 8, 17)] {
+            assert_eq!(AccessCounters::lines(capacity, threads), lines);
+            let counters = AccessCounters::new(capacity, threads).unwrap();
+            thread::scope(|scope| {
+                for number in 0..12 {
+                    let counters = &counters;
+                    scope.spawn(move || {
+                        if number % 4 > 0 {
+                            readers::own_record();
+                        }
+                        for call in 0..CALLS {
+                            counters.count((call % 5 > 0).then_some(()));
+                        }
+                    });
+                }
+            });
+            assert_eq!(counters.sums(), (12 * CALLS / 5 * 4, 12 * CALLS / 5));
+        }
+    }
+}
