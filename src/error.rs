@@ -47,15 +47,25 @@ pub enum BuildError {
     ZeroShards,
     /// The TTL was zero.
     ZeroTtl,
+    /// The time to idle was zero.
+    ZeroTimeToIdle,
+    /// The jitter of the TTL was not from 0 to 0.5.
+    JitterOutOfRange,
+    /// The most weight was zero.
+    ZeroMaxWeight,
+    /// A weigher was given without the most that the entries may weigh.
+    WeigherWithoutMaxWeight,
+    /// A most weight was given without a weigher.
+    MaxWeightWithoutWeigher,
     /// The resolution was zero.
     ZeroResolution,
     /// The resolution was finer than a microsecond.
     ResolutionTooFine,
-    /// The resolution was more than a third of the TTL.
+    /// The resolution was more than a third of the TTL, or of the time to idle.
     ResolutionTooCoarse {
         /// The resolution given.
         resolution: Duration,
-        /// The TTL given.
+        /// The lesser of the TTL and the time to idle.
         ttl: Duration,
     },
     /// This system has no clock for [`BootClock`](crate::BootClock).
@@ -137,6 +147,25 @@ impl fmt::Display for BuildError {
             Self::ZeroTtl => f.write_str(
                 "a TTL of 0: nothing would ever be found; leave the TTL out for entries that \
                  never expire",
+            ),
+            Self::ZeroTimeToIdle => f.write_str(
+                "a time to idle of 0: every entry would expire at once; leave it out for entries \
+                 that nobody has to use",
+            ),
+            Self::JitterOutOfRange => f.write_str(
+                "a jitter that is not from 0 to 0.5: give the part of the TTL by which it may be \
+                 shortened, 0.1 for a tenth",
+            ),
+            Self::ZeroMaxWeight => f.write_str(
+                "a most weight of 0: nothing that weighs anything would be held; give at least 1",
+            ),
+            Self::WeigherWithoutMaxWeight => f.write_str(
+                "a weigher without a limit: call `max_weight` on the builder, or leave the weigher \
+                 out",
+            ),
+            Self::MaxWeightWithoutWeigher => f.write_str(
+                "a most weight, and nothing that weighs the entries: call `weigher` on the builder, \
+                 or leave `max_weight` out",
             ),
             Self::ResolutionTooCoarse { resolution, ttl } => write!(
                 f,

@@ -66,6 +66,7 @@
 #![deny(unsafe_code)]
 
 mod cache;
+mod entry;
 mod error;
 mod footprint;
 #[cfg(any(test, fuzzing))]
@@ -76,7 +77,6 @@ mod hasher;
 mod loom_tests;
 mod panic;
 mod reaper;
-mod removal;
 mod settings;
 mod shard;
 mod stats;
@@ -92,13 +92,15 @@ pub use cache::load::error::LoadError;
 pub use cache::load::ticket::{LoadTicket, Lookup};
 pub use cache::load::wait::{LoadEnd, LoadWait};
 pub use cache::{Builder, Cache};
+pub use entry::compute::Compute;
+pub use entry::entry_ref::EntryRef;
+pub use entry::removal::RemovalCause;
 pub use error::BuildError;
 pub use footprint::Footprint;
 pub use hasher::{DefaultHasher, RandomState};
 pub use reaper::mode::Reaper;
-pub use removal::RemovalCause;
 pub use shard::eviction::Eviction;
-pub use stats::Stats;
+pub use stats::{StatKind, Stats};
 pub use time::clock::{BootClock, Clock, ManualClock, SystemClock};
 pub use time::ttl::Ttl;
 

@@ -1,62 +1,139 @@
 //! Statistics.
 
-/// Counts since the cache was built, and how many entries it holds.
-///
-/// Every entry ever inserted is accounted for:
-/// `inserts = held + expired + evicted + removed + replaced`.
-///
-/// ```
-/// use punctual::unsync::Cache;
-///
-/// let mut cache = Cache::new(100);
-/// cache.insert("key", 1);
-/// cache.get("key");
-/// cache.get("no such key");
-/// let stats = cache.stats();
-/// assert_eq!((stats.hits, stats.misses, stats.held), (1, 1, 1));
-/// assert_eq!(stats.hit_ratio(), Some(0.5));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a field of [`Stats`] is, for exporters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Stats {
-    /// Look-ups that found a live entry. `peek`, `contains_key` and iteration are counted
-    /// neither here nor among the misses.
-    pub hits: u64,
-    /// Look-ups that found no entry, or a due one.
-    pub misses: u64,
-    /// Entries inserted, those that replaced another included.
-    pub inserts: u64,
-    /// Entries removed because their TTL had passed.
-    pub expired: u64,
-    /// Live entries removed to make room for others.
-    pub evicted: u64,
-    /// Live entries removed by `remove`, `retain` and `clear`.
-    pub removed: u64,
-    /// Live entries replaced, since their key was inserted again.
-    pub replaced: u64,
-    /// Entries held now: live ones, and due ones that are not freed yet, which
-    /// [`due_len`](crate::Cache::due_len) counts.
-    pub held: u64,
-    /// The most entries ever held at once.
+pub enum StatKind {
+    /// A count since the cache was built, which never decreases.
+    Counter,
+    /// How much there is now, or ever was at most.
+    Gauge,
+}
+
+/// Declares the fields, and what is done for each of them.
+macro_rules! stats {
+    ($(#[$of_struct:meta])* pub struct Stats {
+        $($(#[doc = $doc:literal])+ $kind:ident $field:ident,)+
+    }) => {
+        $(#[$of_struct])*
+        pub struct Stats {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+        }
+
+        impl Stats {
+            /// Returns name, kind and value of each field, for exporters.
+            ///
+            /// ```
+            /// use punctual::{Cache, StatKind};
+            ///
+            /// let cache = Cache::new(10);
+            /// cache.insert("key", 1);
+            /// let stats = cache.stats();
+            /// assert!(stats.fields().any(|field| field == ("inserts", StatKind::Counter, 1)));
+            /// assert!(stats.fields().any(|field| field == ("held", StatKind::Gauge, 1)));
+            /// ```
+            pub fn fields(&self) -> impl Iterator<Item = (&'static str, StatKind, u64)> + use<> {
+                [$((stringify!($field), StatKind::$kind, self.$field)),+].into_iter()
+            }
+
+            /// Returns what has happened since `earlier`: the differences of the counters, and the
+            /// gauges as they are now.
+            ///
+            /// ```
+            /// let cache = punctual::Cache::new(10);
+            /// cache.insert("key", 1);
+            /// let earlier = cache.stats();
+            /// cache.get("key");
+            /// cache.get("another");
+            /// let since = cache.stats().since(&earlier);
+            /// assert_eq!((since.hits, since.misses, since.inserts, since.held), (1, 1, 0, 1));
+            /// assert_eq!(since.hit_ratio(), Some(0.5));
+            /// ```
+            #[must_use]
+            pub fn since(&self, earlier: &Self) -> Self {
+                Self { $($field: stats!(@since $kind, self.$field, earlier.$field)),+ }
+            }
+
+            #[cfg(test)]
+            fn fields_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+                [$(&mut self.$field),+].into_iter()
+            }
+
+            /// Returns the sums of two shards.
+            pub(crate) fn plus(self, other: &Self) -> Self {
+                Self { $($field: self.$field.saturating_add(other.$field)),+ }
+            }
+        }
+    };
+    (@since Counter, $now:expr, $earlier:expr) => { $now.saturating_sub($earlier) };
+    (@since Gauge, $now:expr, $earlier:expr) => { $now };
+}
+
+stats! {
+    /// Counts since the cache was built, and how many entries it holds.
     ///
-    /// Taken after each insertion, which first frees what is due within the
-    /// `reap_limit`.
-    pub live_peak: u64,
-    /// Times that a shard's index was rebuilt, which clears it of tombstones.
-    pub rebuilds: u64,
-    /// Loads begun: by loaders that ran, and by tickets that were given.
-    pub loads: u64,
-    /// Times that a caller waited for another caller's load, or was given a
-    /// [`LoadWait`](crate::LoadWait). The caller has counted as a miss, once.
-    pub loads_joined: u64,
-    /// Loads that failed: with an error, a panic, or [`LoadTicket::fail`](crate::LoadTicket::fail).
-    pub loads_failed: u64,
-    /// Loads that nobody could wait for. Either there was no room: then raise
-    /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
-    /// a TTL of zero, or had left already: then those that waited load side by side.
-    pub loads_unshared: u64,
-    /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
-    pub load_nanos: u64,
+    /// Every entry ever inserted is accounted for:
+    /// `inserts = held + expired + evicted + removed + replaced`.
+    ///
+    /// ```
+    /// use punctual::unsync::Cache;
+    ///
+    /// let mut cache = Cache::new(100);
+    /// cache.insert("key", 1);
+    /// cache.get("key");
+    /// cache.get("no such key");
+    /// let stats = cache.stats();
+    /// assert_eq!((stats.hits, stats.misses, stats.held), (1, 1, 1));
+    /// assert_eq!(stats.hit_ratio(), Some(0.5));
+    /// ```
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct Stats {
+        /// Look-ups that found a live entry. `peek`, `contains_key` and iteration are counted
+        /// neither here nor among the misses.
+        Counter hits,
+        /// Look-ups that found no entry, or a due one.
+        Counter misses,
+        /// Entries inserted, those that replaced another included.
+        Counter inserts,
+        /// Entries removed because their TTL had passed.
+        Counter expired,
+        /// Live entries removed to make room for others.
+        Counter evicted,
+        /// Live entries removed by `remove`, `retain` and `clear`.
+        Counter removed,
+        /// Live entries replaced, since their key was inserted again.
+        Counter replaced,
+        /// Entries held now: live ones, and due ones that are not freed yet, which
+        /// [`due_len`](crate::Cache::due_len) counts.
+        Gauge held,
+        /// The most entries ever held at once.
+        ///
+        /// Taken after each insertion, which first frees what is due within the
+        /// `reap_limit`.
+        Gauge live_peak,
+        /// Times that a shard's index was rebuilt, which clears it of tombstones.
+        Counter rebuilds,
+        /// Loads begun: by loaders that ran, and by tickets that were given.
+        Counter loads,
+        /// Times that a caller waited for another caller's load, or was given a
+        /// [`LoadWait`](crate::LoadWait). The caller has counted as a miss, once.
+        Counter loads_joined,
+        /// Loads that failed: with an error, a panic, or [`LoadTicket::fail`](crate::LoadTicket::fail).
+        Counter loads_failed,
+        /// Loads that nobody could wait for. Either there was no room: then raise
+        /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
+        /// a TTL of zero, or had left already: then those that waited load side by side.
+        Counter loads_unshared,
+        /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
+        Counter load_nanos,
+        /// The weights of the entries held now, in sum; zero without a
+        /// [`weigher`](crate::Builder::weigher).
+        Gauge weight,
+        /// The most that the entries ever weighed, as the sum over the shards of what each of them ever
+        /// held.
+        Gauge weight_peak,
+    }
 }
 
 impl Stats {
@@ -98,75 +175,49 @@ impl Stats {
         let lookups = self.hits + self.misses;
         (lookups > 0).then(|| self.hits as f64 / lookups as f64)
     }
-
-    /// Returns the sums of two shards.
-    pub(crate) fn plus(self, other: &Self) -> Self {
-        Self {
-            hits: self.hits + other.hits,
-            misses: self.misses + other.misses,
-            inserts: self.inserts + other.inserts,
-            expired: self.expired + other.expired,
-            evicted: self.evicted + other.evicted,
-            removed: self.removed + other.removed,
-            replaced: self.replaced + other.replaced,
-            held: self.held + other.held,
-            live_peak: self.live_peak + other.live_peak,
-            rebuilds: self.rebuilds + other.rebuilds,
-            loads: self.loads + other.loads,
-            loads_joined: self.loads_joined + other.loads_joined,
-            loads_failed: self.loads_failed + other.loads_failed,
-            loads_unshared: self.loads_unshared + other.loads_unshared,
-            load_nanos: self.load_nanos.saturating_add(other.load_nanos),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Stats;
+    use std::collections::BTreeSet;
+
+    use super::{StatKind, Stats};
+
+    /// Returns statistics whose fields are `step` times their position, from one on.
+    fn numbered(step: u64) -> Stats {
+        let mut stats = Stats::default();
+        for (position, field) in (1..).zip(stats.fields_mut()) {
+            *field = step * position;
+        }
+        stats
+    }
 
     #[test]
     fn shards_add_up_field_by_field() {
-        let stats = |step: u64| {
-            let of = |number| number + step * number * number;
-            Stats {
-                hits: of(1),
-                misses: of(2),
-                inserts: of(3),
-                expired: of(4),
-                evicted: of(5),
-                removed: of(6),
-                replaced: of(7),
-                held: of(8),
-                live_peak: of(9),
-                rebuilds: of(10),
-                loads: of(11),
-                loads_joined: of(12),
-                loads_failed: of(13),
-                loads_unshared: of(14),
-                load_nanos: of(15),
-            }
-        };
-        let sum = Stats {
-            hits: 2 + 4,
-            misses: 4 + 16,
-            inserts: 6 + 36,
-            expired: 8 + 64,
-            evicted: 10 + 100,
-            removed: 12 + 144,
-            replaced: 14 + 196,
-            held: 16 + 256,
-            live_peak: 18 + 324,
-            rebuilds: 20 + 400,
-            loads: 22 + 484,
-            loads_joined: 24 + 576,
-            loads_failed: 26 + 676,
-            loads_unshared: 28 + 784,
-            load_nanos: 30 + 900,
-        };
-        assert_eq!(stats(1).plus(&stats(3)), sum);
+        assert_eq!(numbered(2).plus(&numbered(3)), numbered(5));
+        let full = Stats { load_nanos: u64::MAX, ..Stats::default() };
+        assert_eq!(full.plus(&numbered(1)).load_nanos, u64::MAX);
         let stats = Stats { hits: 6, misses: 2, ..Stats::default() };
         assert_eq!(stats.hit_ratio(), Some(0.75));
+    }
+
+    #[test]
+    fn counters_are_subtracted_and_gauges_kept() {
+        let since = numbered(5).since(&numbered(2));
+        for ((name, kind, value), (_, _, later)) in since.fields().zip(numbered(5).fields()) {
+            let difference = later / 5 * 3;
+            assert_eq!(value, if kind == StatKind::Gauge { later } else { difference }, "{name}");
+        }
+        assert_eq!(since.held, numbered(5).held);
+        assert_eq!(since.weight_peak, numbered(5).weight_peak);
+        // Of another cache, perhaps.
+        assert_eq!(numbered(1).since(&numbered(2)).hits, 0);
+    }
+
+    #[test]
+    fn every_field_has_a_name_of_its_own() {
+        let names: BTreeSet<_> = Stats::default().fields().map(|(name, ..)| name).collect();
+        assert_eq!(names.len(), size_of::<Stats>() / size_of::<u64>());
     }
 
     #[test]

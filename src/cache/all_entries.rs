@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::inner::Inner;
 use super::locked_shard::Held as _;
 use super::reap::{Batch, STEPS_PER_LOCK, batched};
+use crate::entry::entry_ref::EntryRef;
+use crate::entry::removal::RemovalCause;
 use crate::panic::FirstPanic;
-use crate::removal::RemovalCause;
 use crate::stats::Stats;
 use crate::sync::shim::Ordering;
 
@@ -52,18 +53,19 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// Shows each live entry to `visit`.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
-        let reading = self.now();
+    pub(super) fn for_each_entry(&self, mut visit: impl FnMut(EntryRef<'_, K, V>)) {
+        let reading = self.now_for_ttl();
         for shard in 0..self.shards.len() {
             let mut left = 0..self.lock_for_read(shard).shard.capacity();
             while !left.is_empty() {
                 let until = (left.start + STEPS_PER_LOCK).min(left.end);
                 let state = self.lock_for_read(shard);
-                let now = state.tick(reading);
+                let now = state.time(reading);
                 let _scope = self.closure_scope();
-                for id in state.shard.live_slots(left.start..until, now) {
+                for id in state.shard.live_slots(left.start..until, now.tick) {
                     let (key, value) = state.shard.entry(id);
-                    visit(key, value);
+                    let expires_in = self.timebase.ttl_left(state.shard.deadline_min(id), now);
+                    visit(EntryRef { key, value, expires_in });
                 }
                 left.start = until;
             }

@@ -29,6 +29,7 @@ use crate::shard::batch::{
 };
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
+use crate::time::ttl::Ttl;
 
 /// With fewer keys a shard than this, there is nothing to be gained by their order.
 const KEYS_PER_SHARD_MIN: usize = 2;
@@ -125,7 +126,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let positions = run.iter().map(|&position| done + usize::from(position));
                 // Each time: `each` may have taken long. Not under the lock, since a
                 // clock may be the caller's.
-                let now = self.estimate();
+                let now = self.now_for_use();
                 let state = self.lock_for_read(number);
                 let tick = state.tick(now);
                 {
@@ -134,7 +135,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         for ((hash, key), position) in keys.zip(positions) {
                             let found = state.shard.find(hash.slot_hash(), key);
                             let live = found.filter(|&id| !self.is_due(&state, id, now));
-                            each(position, self.record_access(&state, live, hash));
+                            each(position, self.record_access(&state, live, hash, now));
                         }
                     } else {
                         let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
@@ -145,7 +146,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions)
                         {
                             let live = found.filter(|&id| !self.is_due(&state, id, now));
-                            each(position, self.record_access(&state, live, hash));
+                            each(position, self.record_access(&state, live, hash, now));
                         }
                     }
                 }
@@ -160,14 +161,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// Inserts many entries, as if one after the other.
-    pub(super) fn insert_many(
-        &self,
-        entries: impl IntoIterator<Item = (K, V)>,
-        ttl: Option<Duration>,
-    ) {
+    pub(super) fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>, ttl: Ttl) {
         self.begin_call();
         let entries = entries.into_iter().fuse();
+        if self.rules.is_some() {
+            return entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
+        }
+        let ttl = ttl.or(self.ttl);
         if Entry::<K, V>::PER_CHUNK == 1 || ttl == Some(Duration::ZERO) {
+            let ttl = ttl.map_or(Ttl::Never, Ttl::After);
             entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
         } else if Entry::<K, V>::PER_CHUNK == ENTRIES_PER_CHUNK_LARGE {
             self.insert_chunks::<ENTRIES_PER_CHUNK_LARGE>(entries, ttl);

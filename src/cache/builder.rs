@@ -8,17 +8,18 @@ use crossbeam_utils::CachePadded;
 
 use super::Cache;
 use super::access_counters::AccessCounters;
-use super::inner::{CloseOnDrop, Handle, Inner, Listener, SharedClock};
+use super::inner::{CloseOnDrop, Handle, Inner, Listener, SharedClock, SharedRules};
 use super::load::table_size::TableSize;
 use super::load::waiters::SharedLoads;
 use super::locked_shard::LockedShard;
+use crate::entry::removal::RemovalCause;
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{self, ReaperThread, process_reaper};
-use crate::removal::RemovalCause;
+use crate::settings::rules::Rules;
 use crate::settings::{Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
@@ -26,6 +27,7 @@ use crate::shard::geometry::Geometry;
 use crate::sync::shim::AtomicBool;
 use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource, Timescale};
+use crate::time::ttl::Ttl;
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
 ///
@@ -46,6 +48,7 @@ pub struct Builder<K, V, S = RandomState> {
     reaper: Option<Reaper>,
     hasher: S,
     listener: Option<Listener<K, V>>,
+    rules: SharedRules<K, V>,
     concurrent_loads: Option<usize>,
 }
 
@@ -57,6 +60,7 @@ impl<K, V> Default for Builder<K, V> {
             reaper: None,
             hasher: RandomState::default(),
             listener: None,
+            rules: Rules::default(),
             concurrent_loads: None,
         }
     }
@@ -183,8 +187,65 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
-        let Self { settings, clock, reaper, hasher: _, listener, concurrent_loads } = self;
-        Builder { settings, clock, reaper, hasher, listener, concurrent_loads }
+        let Self { settings, clock, reaper, hasher: _, listener, rules, concurrent_loads } = self;
+        Builder { settings, clock, reaper, hasher, listener, rules, concurrent_loads }
+    }
+
+    /// Sets a function that gives each entry its TTL. It is asked wherever none is given: by
+    /// `insert` and the like, by a loader that returns [`Ttl::Default`], and where that is given to
+    /// another call. Its own [`Ttl::Default`] means the [`ttl`](Self::ttl).
+    ///
+    /// It runs before any lock is taken, except for `compute` and `set_ttl`, which know the value
+    /// only under the shard's lock: it must not call the cache.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Cache, Ttl};
+    ///
+    /// // What is not there may be there soon.
+    /// let answers = Cache::builder()
+    ///     .capacity(1_000)
+    ///     .ttl(Duration::from_secs(600))
+    ///     .ttl_by(|_: &u64, answer: &Option<String>| match answer {
+    ///         Some(_) => Ttl::Default,
+    ///         None => Ttl::After(Duration::from_secs(5)),
+    ///     })
+    ///     .build()?;
+    /// answers.insert(7, None);
+    /// assert!(answers.expires_in(&7).unwrap() <= Duration::from_secs(5));
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[doc(alias = "expire_after")]
+    pub fn ttl_by(mut self, ttl: impl Fn(&K, &V) -> Ttl + Send + Sync + 'static) -> Self {
+        self.rules.ttl_by = Some(Box::new(ttl));
+        self
+    }
+
+    /// Sets a function that weighs an entry: the bytes, say, that it owns on the heap. Give
+    /// [`max_weight`](Self::max_weight) with it.
+    ///
+    /// It is asked when an entry is inserted, before any lock is taken, and again after `update` and
+    /// `compute`, under the shard's lock: it must not call the cache. The weight is kept with the
+    /// entry, so a weigher that changes its mind breaks nothing. An entry of weight zero counts
+    /// towards the capacity alone. If the weigher panics after an `update`, the entry keeps the
+    /// weight that it had.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::builder()
+    ///     .capacity(10_000)
+    ///     .weigher(|_: &u64, page: &Vec<u8>| page.capacity() as u64)
+    ///     .max_weight(1 << 20)
+    ///     .build()?;
+    /// for id in 0..100 {
+    ///     cache.insert(id, vec![0; 100_000]);
+    /// }
+    /// assert!(cache.stats().weight <= 1 << 20);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[doc(alias = "cost")]
+    pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
+        self.rules.weigher = Some(Box::new(weigh));
+        self
     }
 
     /// Sets a function that is called for every removed entry, with the cause, just before
@@ -238,9 +299,11 @@ impl<K, V, S> Builder<K, V, S> {
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
         check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
         self.resolve_reaper()?;
+        self.settings.check_weights(self.rules.weigher.is_some())?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
         let handle_bytes = CloseOnDrop::<K, V, S>::HANDLE_BYTES;
-        let once_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes;
+        let named_bytes = self.settings.name_bytes() + self.rules_bytes();
+        let once_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes + named_bytes;
         let other_bytes = |geometry: &Geometry| {
             once_bytes + AccessCounters::heap_bytes(geometry.capacity(), self.settings.threads)
         };
@@ -252,6 +315,11 @@ impl<K, V, S> Builder<K, V, S> {
             geometry.shards.saturating_mul(self.table_size(geometry, others).heap_bytes())
         };
         self.settings.plan::<K, V>(Inner::<K, V, S>::SHARD_BYTES, other_bytes, loads_bytes)
+    }
+
+    /// Returns the bytes on the heap that the rules take.
+    fn rules_bytes(&self) -> usize {
+        self.rules.heap_bytes(self.settings.jitter(), self.settings.time_to_idle())
     }
 
     /// Returns the size of each shard's table of loads.
@@ -313,7 +381,8 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'stati
         let source = self.clock.for_resolution(self.settings.resolution());
         let timebase = source.timebase(self.settings.resolution());
         let now = source.now(&timebase).tick;
-        let shards = Shard::allocate(&geometry, self.settings.eviction, now, |shard| {
+        let bounds = self.settings.bounds(&geometry);
+        let shards = Shard::allocate(&geometry, bounds, self.settings.eviction, now, |shard| {
             let loads = SharedLoads::new(table_size)?;
             Ok(CachePadded::new(LockedShard::new(shard, now, loads, reaper.is_some())))
         })?;
@@ -327,6 +396,8 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'stati
             source,
             timebase,
             ttl: self.settings.ttl,
+            rules: self.rules.boxed(self.settings.jitter(), self.settings.time_to_idle()),
+            name: self.settings.name,
             reap_limit: self.settings.reap_limit,
             listener: self.listener,
             footprint,

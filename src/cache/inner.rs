@@ -1,5 +1,6 @@
 //! What all handles of a cache share.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +13,25 @@ use super::load::waiters::{HasLoads, SharedLoads};
 use super::lock_order;
 use super::locked_shard::{Guard, LockedShard, ReadGuard, address_of_cache};
 use super::reentrancy::{self, ClosureScope};
+use crate::entry::removal::{RemovalCause, Removed};
 use crate::footprint::Footprint;
 use crate::panic::FirstPanic;
 use crate::reaper::Reapable;
 use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
-use crate::removal::{RemovalCause, Removed};
+use crate::settings::rules::Rules;
 use crate::shard::key_hash::KeyHash;
 use crate::sync::shim::{AtomicBool, Ordering};
 use crate::time::clock::{Clock, ClockSource};
 use crate::time::tick::Timebase;
+use crate::time::ttl::Ttl;
 
 pub(super) type SharedClock = dyn Clock + Send + Sync;
 pub(super) type Listener<K, V> = Box<dyn Fn(&K, &V, RemovalCause) + Send + Sync>;
+
+pub(super) type TtlBy<K, V> = dyn Fn(&K, &V) -> Ttl + Send + Sync;
+pub(super) type Weigher<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
+pub(super) type SharedRules<K, V> = Rules<TtlBy<K, V>, Weigher<K, V>>;
 
 pub(super) struct Inner<K, V, S> {
     pub(super) shards: Box<[CachePadded<LockedShard<K, V>>]>,
@@ -34,6 +41,9 @@ pub(super) struct Inner<K, V, S> {
     pub(super) reaper: ReaperHandle,
     pub(super) timebase: Timebase,
     pub(super) ttl: Option<Duration>,
+    /// If there are any.
+    pub(super) rules: Option<Box<SharedRules<K, V>>>,
+    pub(super) name: Option<Cow<'static, str>>,
     pub(super) reap_limit: usize,
     pub(super) listener: Option<Listener<K, V>>,
     pub(super) footprint: Footprint,
@@ -176,7 +186,7 @@ impl<K, V, S> Inner<K, V, S> {
     #[cold]
     #[inline(never)]
     fn check_call(&self) {
-        reentrancy::assert_not_inside(self.address());
+        reentrancy::assert_not_inside(self.address(), self.name.as_deref());
         self.reaper.check();
     }
 

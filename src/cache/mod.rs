@@ -5,7 +5,9 @@ mod access_counters;
 mod all_entries;
 mod batch;
 mod builder;
+mod by_rules;
 mod clock;
+mod compute;
 mod inner;
 pub(crate) mod load;
 #[cfg(debug_assertions)]
@@ -29,12 +31,14 @@ use equivalent::Equivalent;
 
 pub use builder::Builder;
 
+use crate::entry::entry_ref::EntryRef;
+use crate::entry::removal::RemovalCause;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::removal::RemovalCause;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
+use crate::time::tick::Moment;
 use crate::time::ttl::Ttl;
 use inner::Handle;
 use load::error::LoadError;
@@ -152,13 +156,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.inner.upsert(key, value, self.inner.ttl)
+        self.inner.upsert(key, value, Ttl::Default)
     }
 
-    /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
-    /// replaces.
+    /// Inserts a key-value pair with a TTL of its own: a [`Duration`], or a [`Ttl`]. Returns the
+    /// live value that it replaces.
     ///
-    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the new value,
+    /// [`Duration::MAX`] means never, as [`Ttl::Never`] does. With a TTL of zero no call ever returns the new value,
     /// which the listener hears of as `Expired`; the live value that was there is returned, and
     /// reported as `Replaced`.
     ///
@@ -170,8 +174,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert_with_ttl("key", 2, Duration::ZERO), Some(1));
     /// assert_eq!(cache.get("key"), None);
     /// ```
-    pub fn insert_with_ttl(&self, key: K, value: V, ttl: Duration) -> Option<V> {
-        self.inner.upsert(key, value, Some(ttl))
+    pub fn insert_with_ttl(&self, key: K, value: V, ttl: impl Into<Ttl>) -> Option<V> {
+        self.inner.upsert(key, value, ttl.into())
     }
 
     /// Returns a clone of the value for `key`. Counts as a use of the entry.
@@ -328,14 +332,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert!(!cache.set_ttl("key", Duration::from_secs(60)));
     /// ```
     #[doc(alias = "touch")]
-    pub fn set_ttl<Q>(&self, key: &Q, ttl: Duration) -> bool
+    pub fn set_ttl<Q>(&self, key: &Q, ttl: impl Into<Ttl>) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
-            Some((shard.find_live(hash.slot_hash(), key, now)?, ()))
+        let find = |shard: &mut Shard<K, V>, hash: KeyHash, now: Moment| {
+            Some((shard.find_live(hash.slot_hash(), key, now.tick)?, ()))
         };
-        self.inner.set_ttl(key, ttl, find).is_some()
+        self.inner.set_ttl(key, ttl.into(), find).is_some()
     }
 
     /// Returns a clone of the value for `key` and gives its entry another TTL, from now: for
@@ -352,15 +356,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
     /// ```
     #[doc(alias = "time_to_idle")]
-    pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: Duration) -> Option<V>
+    pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: impl Into<Ttl>) -> Option<V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        let accesses = &self.inner.accesses;
-        self.inner.set_ttl(key, ttl, |shard, hash, now| {
-            let found = accesses.count(shard.get(hash, key, now));
-            found.map(|(id, value)| (id, value.clone()))
+        self.inner.set_ttl(key, ttl.into(), |shard, hash, now| {
+            let found = self.inner.accesses.count(shard.get(hash, key, now.tick));
+            let (id, value) = found.map(|(id, value)| (id, value.clone()))?;
+            self.inner.renew_in(shard, id, now);
+            Some((id, value))
         })
     }
 
@@ -421,7 +426,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// If `entries` does, or callers' code as in `insert`: then some of the pairs taken from
     /// it so far are inserted, and the others are dropped.
     pub fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.inner.insert_many(entries, self.inner.ttl);
+        self.inner.insert_many(entries, Ttl::Default);
     }
 
     /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them. Zero is
@@ -438,8 +443,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// # Panics
     ///
     /// As `insert_many`.
-    pub fn insert_many_with_ttl(&self, entries: impl IntoIterator<Item = (K, V)>, ttl: Duration) {
-        self.inner.insert_many(entries, Some(ttl));
+    pub fn insert_many_with_ttl(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+        ttl: impl Into<Ttl>,
+    ) {
+        self.inner.insert_many(entries, ttl.into());
     }
 }
 
@@ -900,6 +909,16 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.capacity
     }
 
+    /// Returns the name that the [builder](Builder::name) gave the cache.
+    ///
+    /// ```
+    /// assert_eq!(punctual::Cache::<u64, u64>::new(10).name(), None);
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.inner.name.as_deref()
+    }
+
     /// Returns the bytes that building the cache has requested from the allocator.
     ///
     /// ```
@@ -950,9 +969,37 @@ impl<K, V, S> Cache<K, V, S> {
     /// If `visit` calls the cache; in debug builds also if it calls other caches
     /// [out of order](Self#callers-code).
     #[doc(alias = "iter")]
-    pub fn for_each(&self, visit: impl FnMut(&K, &V)) {
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         self.inner.begin_call();
-        self.inner.for_each(visit);
+        self.inner.for_each_entry(|entry| visit(entry.key, entry.value));
+    }
+
+    /// [`for_each`](Self::for_each) that also shows how long each entry has left to live.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert_with_ttl('a', 1, Duration::from_secs(60));
+    /// let mut snapshot = Vec::new();
+    /// cache.for_each_entry(|entry| {
+    ///     snapshot.push((*entry.key(), *entry.value(), entry.expires_in()));
+    /// });
+    ///
+    /// let restored = punctual::Cache::new(10);
+    /// for (key, value, ttl) in snapshot {
+    ///     restored.insert_with_ttl(key, value, ttl);
+    /// }
+    /// assert_eq!(restored.get(&'a'), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `visit` calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
+    pub fn for_each_entry(&self, visit: impl FnMut(EntryRef<'_, K, V>)) {
+        self.inner.begin_call();
+        self.inner.for_each_entry(visit);
     }
 
     /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them
@@ -1055,6 +1102,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Nothing that needs a lock: it may be printed from anywhere.
         f.debug_struct("Cache")
+            .field("name", &self.name())
             .field("capacity", &self.capacity())
             .field("ttl", &self.inner.ttl)
             .field("clock", &self.inner.source)

@@ -8,13 +8,15 @@ use equivalent::Equivalent;
 
 use super::inner::Inner;
 use super::load::waiters::HasLoads as _;
-use super::locked_shard::{Guard, Held as _, HeldToLook, ReadGuard, State};
+use super::locked_shard::{Guard, Held, HeldToLook, ReadGuard, State};
+use crate::entry::new_entry::NewEntry;
+use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
-use crate::removal::{RemovalCause, Removed};
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::{Deadline, Moment};
+use crate::time::ttl::Ttl;
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Finds a live entry and gives it to `use_value` under the lock, which counts as a
@@ -47,11 +49,27 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
+        if self.rules.is_some() {
+            return self.get_by_rules::<_, AFTER_MISS>(hash, key, use_value);
+        }
         let now = self.estimate();
         match self.shards[self.shard_of(hash)].lock_biased(&self.reaper) {
             Some(state) => self.look_up::<_, _, AFTER_MISS>(state, hash, key, now, use_value),
             None => self.get_plain::<_, AFTER_MISS>(hash, key, now, use_value),
         }
+    }
+
+    /// [`get_and_reap`](Self::get_and_reap) where a use may postpone the end of an entry.
+    #[inline(never)]
+    fn get_by_rules<R, const AFTER_MISS: bool>(
+        &self,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        use_value: impl FnOnce(&Self, &V) -> R,
+    ) -> Option<R> {
+        let now = self.now_for_use();
+        let state = self.lock_for_read(self.shard_of(hash));
+        self.get_slow::<_, AFTER_MISS>(state, hash, key, now, use_value)
     }
 
     /// Out of line: keeps the fast path free of what may wait for writers.
@@ -90,13 +108,22 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         value.map(|value| use_value(self, value))
     }
 
-    /// The second half of a look-up under a shared lock: counts a use, and a hit or a miss.
+    /// The second half of a look-up under a shared lock: counts a use, which postpones the end of an
+    /// entry that expires if nobody uses it, and a hit or a miss. The time is that [for a
+    /// use](Self::now_for_use).
     pub(super) fn record_access<'a>(
         &self,
-        state: &'a State<K, V>,
+        state: &'a impl Held<K, V>,
         live: Option<SlotId>,
         hash: KeyHash,
-    ) -> Option<&'a V> {
+        now: Moment,
+    ) -> Option<&'a V>
+    where
+        K: 'a,
+    {
+        if self.rules.is_some() {
+            self.renew(state, live, now);
+        }
         self.accesses.count(state.shard.record_access(live, hash))
     }
 
@@ -114,7 +141,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let live = found.filter(|&id| !self.is_due(&state, id, now));
         let tick = state.tick(now);
         let has_work = state.shard.has_work(tick);
-        let result = self.record_access(&state, live, hash).map(|value| use_value(self, value));
+        let result =
+            self.record_access(&state, live, hash, now).map(|value| use_value(self, value));
         if !has_work {
             return result;
         }
@@ -134,7 +162,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let now = self.estimate();
+        let now = self.now_for_use();
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(now);
         let found = state.shard.find(hash.slot_hash(), key);
@@ -145,6 +173,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             let _scope = self.closure_scope();
             update(value)
         });
+        if self.rules.is_some() {
+            let result = DropGuard::new(result);
+            self.finish_update(state, live, hash, now, FirstPanic::default());
+            return result.into_inner();
+        }
         let has_work = state.shard.has_work(time.tick);
         drop(state);
         if has_work {
@@ -182,46 +215,48 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let state = self.lock_for_read(self.shard_of(hash));
         let now = state.time(reading);
         let id = state.shard.find_live(hash.slot_hash(), key, now.tick)?;
-        let deadline = state.shard.deadline_min(id);
-        Some(deadline.map_or(Duration::MAX, |tick| self.timebase.ttl_left_min(tick, now)))
+        Some(self.timebase.ttl_left(state.shard.deadline_min(id), now))
     }
 
     /// Inserts an entry, or replaces that of its key. Returns the live value that it
     /// replaces.
     #[inline]
-    pub(super) fn upsert(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
+    pub(super) fn upsert(&self, key: K, value: V, ttl: Ttl) -> Option<V> {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.get());
+        if self.rules.is_some() {
+            return self.upsert_by_rules(hash, key, value, ttl);
+        }
+        let new = NewEntry { hash, key, value, ttl: ttl.or(self.ttl), weight: 0 };
         let reading = self.now_for_ttl();
         let state = self.lock_for_write(self.shard_of(hash), hash);
-        self.upsert_locked(hash, (key, value), ttl, reading, state, |_| ())
+        self.upsert_locked(new, reading, state, |_| ())
     }
 
-    /// [`upsert`](Self::upsert) with the lock held already. Calls `once_unlocked` before any
-    /// listener.
+    /// [`upsert`](Self::upsert) with the lock held already, where there are no rules. Calls
+    /// `once_unlocked` before any listener.
     ///
     /// The lock comes after key and value: should `Eq` panic, it is released first, and they are
     /// dropped then.
     #[inline(always)]
     pub(super) fn upsert_locked(
         &self,
-        hash: KeyHash,
-        (mut key, mut value): (DropGuard<K>, DropGuard<V>),
-        ttl: Option<Duration>,
+        mut new: NewEntry<K, V>,
         reading: Moment,
         mut state: Guard<'_, K, V>,
         once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
         let time = state.time(reading);
-        let deadline = self.timebase.deadline(time, ttl);
+        let deadline = self.timebase.deadline(time, new.ttl);
         if deadline == Deadline::Now {
-            return self.insert_expired(hash, key, value, time, state);
+            return self.insert_expired(new, time, state);
         }
+        let NewEntry { hash, key, value, .. } = &mut new;
         let mut budget = self.reap_limit;
         let (_, displaced) =
-            state.shard.upsert(hash, &mut key, &mut value, deadline, time.tick, &mut budget);
-        self.settle(state, hash, time, budget, displaced, once_unlocked)
+            state.shard.upsert(*hash, key, value, deadline, time.tick, &mut budget);
+        self.settle(state, *hash, time, budget, displaced, once_unlocked)
     }
 
     /// Inserts an entry whose TTL is zero: what it replaces leaves, and the listener hears
@@ -229,19 +264,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[cold]
     fn insert_expired(
         &self,
-        hash: KeyHash,
-        key: DropGuard<K>,
-        value: DropGuard<V>,
+        new: NewEntry<K, V>,
         time: Moment,
-        mut state: Guard<'_, K, V>,
+        state: Guard<'_, K, V>,
     ) -> Option<V> {
-        let replaced = state.shard.expire_on_arrival(hash, key.get(), time.tick);
-        drop(state);
         let mut panics = FirstPanic::default();
-        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
-        let (key, value) = (key.into_inner(), value.into_inner());
-        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
-        self.reap_shard(self.shard_of(hash), time, self.reap_limit, &mut panics);
+        let found = state.shard.find(new.hash.slot_hash(), new.key.get());
+        let budget = self.reap_limit;
+        let expired = RemovalCause::Expired;
+        let replaced =
+            self.pass_through(new, found, expired, time, state, budget, |_| (), &mut panics);
         panics.resume_or(replaced)
     }
 
@@ -263,22 +295,32 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn set_ttl<R>(
         &self,
         key: &(impl Hash + ?Sized),
-        ttl: Duration,
-        find: impl FnOnce(&mut Shard<K, V>, KeyHash, u64) -> Option<(SlotId, R)>,
+        ttl: Ttl,
+        find: impl FnOnce(&mut Shard<K, V>, KeyHash, Moment) -> Option<(SlotId, R)>,
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now_for_ttl();
+        // Declared first: should callers' code panic, it is dropped after the lock is released.
+        let found;
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(reading);
-        let deadline = self.timebase.deadline(time, Some(ttl));
-        let (id, found) = find(&mut state.shard, hash, time.tick).unzip();
+        let id = match find(&mut state.shard, hash, time) {
+            Some((id, value)) => {
+                found = Some(DropGuard::new(value));
+                Some(id)
+            }
+            None => {
+                found = None;
+                None
+            }
+        };
+        let ttl = id.map_or(Some(Duration::MAX), |id| self.ttl_of_held(&state, id, ttl, hash));
+        let deadline = self.timebase.deadline(time, ttl);
         let expired = id.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
         if expired.is_some() {
             state.loads().overrule(hash);
         }
-        // Dropped after the lock is released, should a listener panic.
-        let found = found.map(DropGuard::new);
         self.settle(state, hash, time, self.reap_limit, expired, |_| ());
         found.map(DropGuard::into_inner)
     }
@@ -287,7 +329,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ///
     /// By the scope of `state`: a call of `drop` would copy the guard.
     #[inline(always)]
-    fn unlock(mut state: Guard<'_, K, V>, time: Moment, budget: usize, none_removed: bool) -> bool {
+    pub(super) fn unlock(
+        mut state: Guard<'_, K, V>,
+        time: Moment,
+        budget: usize,
+        none_removed: bool,
+    ) -> bool {
         let has_work = state.shard.has_work(time.tick) && budget > 0;
         // Where something was removed, there are no more entries than before.
         if !has_work && none_removed {
@@ -300,7 +347,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// the listener of what was removed, and frees what is due within `budget`. Returns the
     /// removed value if it is the caller's.
     #[inline(always)]
-    fn settle(
+    pub(super) fn settle(
         &self,
         state: Guard<'_, K, V>,
         hash: KeyHash,
@@ -309,8 +356,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         removed: Option<Removed<K, V>>,
         once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
-        let has_work = Self::unlock(state, time, budget, removed.is_none());
         let mut panics = FirstPanic::default();
+        let has_work = Self::unlock(state, time, budget, removed.is_none());
         once_unlocked(&mut panics);
         let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
         if has_work {

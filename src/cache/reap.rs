@@ -5,9 +5,9 @@ use arrayvec::ArrayVec;
 
 use super::inner::Inner;
 use super::locked_shard::{Held as _, State};
+use crate::entry::removal::Removed;
 use crate::panic::FirstPanic;
 use crate::reaper::{NEVER, Reapable, Visit};
-use crate::removal::Removed;
 use crate::shard::key_hash::KeyHash;
 use crate::sync::shim::Ordering;
 use crate::time::clock::Timescale;

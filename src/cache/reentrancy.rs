@@ -115,15 +115,17 @@ pub(crate) fn begin_call() -> bool {
 
 /// Checks a call: panics if this thread is in callers' code that runs under a lock of that
 /// cache. If it is in none, some calls from here on are not checked.
-pub(crate) fn assert_not_inside(cache: usize) {
+pub(crate) fn assert_not_inside(cache: usize, name: Option<&str>) {
     let depth = DEPTH.with(Cell::get);
     if depth == 0 {
         UNCHECKED_LEFT.with(|left| left.set(CALLS_UNCHECKED));
     }
     let is_inside = CACHES.with(|caches| caches[..depth].iter().any(|held| held.get() == cache));
+    let (quote, name) = name.map_or(("", ""), |name| ("`", name));
+    let space = if name.is_empty() { "" } else { " " };
     assert!(
         !is_inside,
-        "punctual: the cache was called from within a closure (or a key's `Eq` or a value's \
+        "punctual: the cache{space}{quote}{name}{quote} was called from within a closure (or a key's `Eq` or a value's \
          `Clone`) that runs under one of its locks; this would deadlock: move the call outside \
          the closure"
     );

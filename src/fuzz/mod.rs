@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds, RangeTo};
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::{Cache, LoadError, Stats, unsync};
+use crate::{Cache, Compute, EntryRef, LoadError, Stats, Ttl, unsync};
 
 pub(crate) mod model;
 pub(crate) mod subject;

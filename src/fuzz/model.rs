@@ -14,14 +14,14 @@ use super::Choose;
 use super::subject::Subject;
 use crate::shard::batch::KEYS_PER_CHUNK;
 use crate::time::tick::TTL_MAX;
-use crate::{Cache, Eviction, ManualClock, Reaper, RemovalCause, unsync};
+use crate::{Cache, Compute, Eviction, ManualClock, Reaper, RemovalCause, Ttl, unsync};
 
 type Event = (u32, u64, RemovalCause);
 
 const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// The model's copy of an entry in the cache.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Entry {
     value: u64,
     /// The end of its TTL, before which it must not be freed, and the time from which it must
@@ -29,6 +29,17 @@ struct Entry {
     due: Option<(Duration, Duration)>,
     /// The latest that the TTL may end, where the time at which it began is not known exactly.
     ttl_end: Duration,
+    /// The same for the time to idle: `due` and `ttl_end`.
+    idle_due: Option<(Duration, Duration)>,
+    idle_end: Duration,
+    weight: u64,
+}
+
+impl Entry {
+    /// Returns the bounds of the time from which it is due, by its TTL or its time to idle.
+    fn all_due(&self) -> impl Iterator<Item = (Duration, Duration)> {
+        self.due.into_iter().chain(self.idle_due)
+    }
 }
 
 /// The bounds, both inclusive, of the time that the cache may assume in a call.
@@ -40,11 +51,11 @@ pub(crate) struct Now {
 
 impl Now {
     fn may_be_due(self, entry: &Entry) -> bool {
-        entry.due.is_some_and(|(first, _)| self.most >= first)
+        entry.all_due().any(|(first, _)| self.most >= first)
     }
 
     fn must_be_due(self, entry: &Entry) -> bool {
-        entry.due.is_some_and(|(_, last)| self.least >= last)
+        entry.all_due().any(|(_, last)| self.least >= last)
     }
 }
 
@@ -59,9 +70,57 @@ pub(crate) struct Run {
     resolution: Duration,
     origin: Duration,
     ttl: Option<Duration>,
+    /// The TTL depends on the value, see [`ttl_by`].
+    has_ttl_by: bool,
+    jitter: f64,
+    time_to_idle: Option<Duration>,
+    /// The weight is that of the value, see [`weight_of`].
+    max_weight: Option<u64>,
+}
+
+/// Returns the TTL that a value asks for. Differs from that of any other value nearby.
+fn ttl_by(resolution: Duration, value: u64) -> Ttl {
+    match value % 7 {
+        0 => Ttl::Never,
+        1 => Ttl::After(Duration::ZERO),
+        2 | 3 => Ttl::After(resolution * (value % 11 + 1) as u32),
+        _ => Ttl::Default,
+    }
+}
+
+/// Returns what a value weighs: now and then nothing, or more than any shard holds.
+fn weight_of(value: u64) -> u64 {
+    match value % 97 {
+        0 => u64::MAX,
+        1..20 => 0,
+        other => other * other % 41,
+    }
 }
 
 impl Run {
+    /// Returns the TTL of a value; `None` for never.
+    fn ttl_of(&self, ttl: Ttl, value: u64) -> Option<Duration> {
+        match ttl {
+            Ttl::Default if self.has_ttl_by => ttl_by(self.resolution, value).or(self.ttl),
+            ttl => ttl.or(self.ttl),
+        }
+    }
+
+    /// Returns by how much of itself a TTL may be shortened.
+    fn jitter_of(&self, ttl: Ttl) -> f64 {
+        if ttl == Ttl::Default { self.jitter } else { 0.0 }
+    }
+
+    /// Returns the most that each shard holds.
+    fn weight_max(&self) -> u64 {
+        let shards = self.shards.min(self.capacity) as u64;
+        self.max_weight.map_or(u64::MAX, |most| most / shards.min(most)).min(u64::MAX / 2)
+    }
+
+    fn weight_of(&self, value: u64) -> u64 {
+        if self.max_weight.is_some() { weight_of(value) } else { 0 }
+    }
+
     fn tick_nanos(&self) -> u128 {
         1 << self.resolution.as_nanos().ilog2()
     }
@@ -114,10 +173,27 @@ macro_rules! build {
             .resolution($run.resolution)
             .clock($clock)
             .on_removal(move |&key, &value, cause| $listener((key, value, cause)));
-        match $run.ttl {
-            Some(ttl) => builder.ttl(ttl).build().unwrap(),
-            None => builder.build().unwrap(),
+        let builder = match $run.ttl {
+            Some(ttl) => builder.ttl(ttl),
+            None => builder,
+        };
+        let resolution = $run.resolution;
+        let builder = if $run.has_ttl_by {
+            builder.ttl_by(move |_, &value| ttl_by(resolution, value))
+        } else {
+            builder
+        };
+        let builder = if $run.jitter > 0.0 { builder.ttl_jitter($run.jitter) } else { builder };
+        let builder = match $run.time_to_idle {
+            Some(time) => builder.time_to_idle(time),
+            None => builder,
+        };
+        match $run.max_weight {
+            Some(weight) => builder.weigher(|_, &value| weight_of(value)).max_weight(weight),
+            None => builder,
         }
+        .build()
+        .unwrap()
     }};
 }
 
@@ -322,8 +398,17 @@ impl<C: Played, R: Choose> Player<C, R> {
     }
 
     fn note(&mut self, events: Vec<Event>, own: &[RemovalCause], now: Now) {
-        let must_be_due = self.held.values().filter(|entry| now.must_be_due(entry)).count();
-        let limit_covers_all = self.held.len() + self.unheld <= self.run.reap_limit;
+        let is_freed =
+            |key| events.iter().any(|event| event.0 == key && event.2 == RemovalCause::Expired);
+        let must_be_due = self
+            .held
+            .iter()
+            .filter(|&(&key, entry)| now.must_be_due(entry) && !is_freed(key))
+            .count();
+        // For its weight, an insertion looks for due ones more than once: each time some are moved, by
+        // a level at least.
+        let looks = if self.run.max_weight.is_some() { 11 } else { 1 };
+        let limit_covers_all = (self.held.len() + self.unheld) * looks <= self.run.reap_limit;
         let mut expired = 0;
         for (key, value, cause) in events {
             *self.counts.entry(cause).or_default() += 1;
@@ -345,42 +430,111 @@ impl<C: Played, R: Choose> Player<C, R> {
             }
         }
         let limit = if own.is_empty() { usize::MAX } else { self.run.reap_limit };
-        // Beyond the limit: an old entry of the key, and a newcomer with a TTL of zero.
-        assert!(expired <= limit.saturating_add(2), "promise 8: {expired} freed in one call");
+        // Beyond the limit: an old entry of the key, and a newcomer with a TTL of zero; and what
+        // leaves for its weight may turn out to be due.
+        let is_weighed = self.run.max_weight.is_some();
+        assert!(
+            is_weighed || expired <= limit.saturating_add(2),
+            "promise 8: {expired} freed in one call"
+        );
     }
 
-    fn hold(&mut self, key: u32, value: u64, ttl: Option<Duration>, now: Now) {
+    /// Returns the bounds of the time from which an entry is due whose TTL begins now, and the
+    /// latest that the TTL ends.
+    fn due(&self, ttl: Option<Duration>, now: Now) -> (Option<(Duration, Duration)>, Duration) {
         let resolution = self.run.resolution;
         // Promise 9: from 2^36 ticks on, a thousandth. Here a 2^25th, rounded up.
         let is_exact = ttl.is_none_or(|ttl| ttl.as_nanos() >> 36 < resolution.as_nanos() / 2);
-        let entry = Entry {
-            value,
-            ttl_end: ttl.map_or(Duration::MAX, |ttl| now.most.saturating_add(ttl)),
-            due: ttl.filter(|&ttl| ttl <= TTL_MAX).map(|ttl| {
-                (now.least + ttl, now.most + ttl + resolution * if is_exact { 1 } else { 2_049 })
-            }),
-        };
-        self.held.insert(key, entry);
+        let due = ttl.filter(|&ttl| ttl <= TTL_MAX).map(|ttl| {
+            (now.least + ttl, now.most + ttl + resolution * if is_exact { 1 } else { 2_049 })
+        });
+        (due, ttl.map_or(Duration::MAX, |ttl| now.most.saturating_add(ttl)))
+    }
+
+    /// [`due`](Self::due) of an entry that is given this TTL.
+    fn due_by(&self, value: u64, ttl: Ttl, now: Now) -> (Option<(Duration, Duration)>, Duration) {
+        let jitter = self.run.jitter_of(ttl);
+        let ttl = self.run.ttl_of(ttl, value);
+        let (due, ttl_end) = self.due(ttl, now);
+        let due = due.map(|(first, last)| {
+            (first - ttl.unwrap_or_default().mul_f64(jitter * 1.000_001), last)
+        });
+        if jitter > 0.0 && ttl.is_some_and(|ttl| ttl > TTL_MAX) {
+            // Shortened, it may end after all.
+            let (shortest, _) = self.due(Some(TTL_MAX / 2), now);
+            return (shortest.map(|(first, _)| (first, Duration::MAX)), ttl_end);
+        }
+        (due, ttl_end)
+    }
+
+    fn hold(&mut self, key: u32, value: u64, ttl: Ttl, now: Now) {
+        let (due, ttl_end) = self.due_by(value, ttl, now);
+        let weight = self.run.weight_of(value);
+        let (idle_due, idle_end) = self.due(self.run.time_to_idle, now);
+        self.held.insert(key, Entry { value, due, ttl_end, idle_due, idle_end, weight });
         self.inserts += 1;
     }
 
+    /// Notes that an entry was used, if it was found.
+    fn use_entry(&mut self, key: u32, found: Option<u64>, now: Now) {
+        let (idle_due, idle_end) = self.due(self.run.time_to_idle, now);
+        if let Some(entry) = self.held.get_mut(&key).filter(|_| found.is_some()) {
+            entry.idle_due = idle_due.zip(entry.idle_due).map(|(now, before)| {
+                // Each of the bounds: of two uses, the later time may count.
+                (now.0.max(before.0), now.1.max(before.1))
+            });
+            entry.idle_end = entry.idle_end.max(idle_end);
+        }
+    }
+
+    /// Notes that the value of an entry was changed in place.
+    fn change(&mut self, key: u32, value: u64) {
+        let entry = self.held.get_mut(&key).expect("it was found");
+        entry.value = value;
+        entry.weight = self.run.weight_of(value);
+    }
+
+    /// Returns a TTL of its own, or the default.
+    fn any_ttl(&mut self) -> Ttl {
+        match self.random.u8(..16) {
+            0..8 => Ttl::Default,
+            8 => Ttl::Never,
+            _ => Ttl::After(self.ttl()),
+        }
+    }
+
+    /// Whether an entry leaves as it arrives, and why.
+    fn leaves_at_once(&self, value: u64, ttl: Ttl) -> Option<RemovalCause> {
+        if self.run.ttl_of(ttl, value) == Some(Duration::ZERO) {
+            Some(RemovalCause::Expired)
+        } else if self.run.weight_of(value) > self.run.weight_max() {
+            Some(RemovalCause::Evicted)
+        } else {
+            None
+        }
+    }
+
     fn insert(&mut self) {
-        let (key, value) = (self.key(), self.value());
-        let explicit = self.random.bool().then(|| self.ttl());
+        let (key, value, ttl) = (self.key(), self.value(), self.any_ttl());
         let now = self.now();
-        let replaced = match explicit {
-            Some(ttl) => self.cache.insert_with_ttl(key, value, ttl),
-            None => self.cache.insert(key, value),
+        let replaced = match ttl {
+            Ttl::Default => self.cache.insert(key, value),
+            ttl => self.cache.insert_with_ttl(key, value, ttl),
         };
-        let ttl = explicit.or(self.run.ttl);
         self.assert_answer(key, replaced, now);
+        self.note_insertion(key, value, ttl, now);
+    }
+
+    /// Notes an insertion that the cache has made.
+    fn note_insertion(&mut self, key: u32, value: u64, ttl: Ttl, now: Now) {
+        self.assert_evicts_little(key, value);
         // Removals of others, and of an older entry of this key, come before the insertion.
         let (older, newer): (Vec<_>, Vec<_>) =
             self.take_events().into_iter().partition(|event| event.1 != value);
         self.note(older, &[RemovalCause::Replaced], now);
         self.hold_new(key, value, ttl, now);
-        if ttl == Some(Duration::ZERO) {
-            assert_eq!(newer, [(key, value, RemovalCause::Expired)]);
+        if let Some(cause) = self.leaves_at_once(value, ttl) {
+            assert_eq!(newer, [(key, value, cause)]);
             self.note(newer, &[RemovalCause::Replaced], now);
         } else {
             assert!(newer.is_empty(), "the newcomer was removed at once: {newer:?}");
@@ -388,7 +542,128 @@ impl<C: Played, R: Choose> Player<C, R> {
         }
     }
 
-    fn hold_new(&mut self, key: u32, value: u64, ttl: Option<Duration>, now: Now) {
+    /// An insertion evicts no more than its weight asks for: without the last one, or the last
+    /// two if there was no slot, there would not be room for it.
+    fn assert_evicts_little(&self, key: u32, value: u64) {
+        if self.run.shards > 1 || self.leaves_at_once(value, Ttl::Never).is_some() {
+            return;
+        }
+        let events = self.events.lock().unwrap();
+        let evicted = events.iter().filter(|&&(.., cause)| cause == RemovalCause::Evicted);
+        let weights: Vec<_> = evicted.map(|&(_, value, _)| self.run.weight_of(value)).collect();
+        let Some(count) = weights.len().checked_sub(2).filter(|&count| count > 0) else { return };
+        let held: u64 = self.held.values().map(|entry| entry.weight).sum();
+        let replaced = self.held.get(&key).map_or(0, |entry| entry.weight);
+        let without: u64 = weights[..count].iter().sum();
+        let weight = self.run.weight_of(value);
+        let room = self.run.weight_max();
+        assert!(held - replaced - without + weight > room, "{weights:?} of {held} for {weight}");
+    }
+
+    fn insert_if_absent(&mut self) {
+        let (key, value, ttl) = (self.key(), self.value(), self.any_ttl());
+        let now = self.now();
+        let answer = match ttl {
+            Ttl::Default => self.cache.insert_if_absent(key, value),
+            ttl => self.cache.insert_if_absent_with_ttl(key, value, ttl),
+        };
+        if let Err(given_back) = answer {
+            assert_eq!(given_back, (key, value));
+            let entry = self.held.get(&key).expect("there is another one");
+            assert!(!now.must_be_due(entry));
+            self.note_events(&[RemovalCause::Cleared], now);
+        } else {
+            self.assert_answer(key, None, now);
+            self.note_insertion(key, value, ttl, now);
+        }
+    }
+
+    fn compute(&mut self) {
+        let (key, value, ttl) = (self.key(), self.value(), self.any_ttl());
+        let decision = self.random.u8(..5);
+        let now = self.now();
+        let seen = self.cache.compute(key, |live| {
+            let seen = live.as_deref().copied();
+            match (decision, live) {
+                (0, _) => Compute::Remove(seen),
+                (1, Some(live)) => {
+                    *live = value;
+                    Compute::Keep(seen)
+                }
+                (2, _) => Compute::Keep(seen),
+                (3, _) => Compute::SetWithTtl(value, ttl, seen),
+                _ => Compute::Set(value, seen),
+            }
+        });
+        self.assert_answer(key, seen, now);
+        self.count(seen);
+        self.use_entry(key, seen, now);
+        match decision {
+            0 => {
+                self.note_events(&[RemovalCause::Removed], now);
+                assert!(seen.is_none() || !self.held.contains_key(&key));
+            }
+            1 if seen.is_some() => self.note_change(key, value, now),
+            2 => self.note_events(&[RemovalCause::Cleared], now),
+            3 => self.note_insertion(key, value, ttl, now),
+            _ => self.note_insertion(key, value, Ttl::Default, now),
+        }
+    }
+
+    /// Notes that the cache has changed the value of an entry in place.
+    fn note_change(&mut self, key: u32, value: u64, now: Now) {
+        self.change(key, value);
+        self.note_events(&[RemovalCause::Cleared], now);
+        let is_held = self.run.weight_of(value) <= self.run.weight_max();
+        assert_eq!(self.held.contains_key(&key), is_held, "others make room for it");
+    }
+
+    fn update(&mut self) {
+        let (key, value) = (self.key(), self.value());
+        let now = self.now();
+        let seen = self.cache.update(&key, |live| std::mem::replace(live, value));
+        self.assert_answer(key, seen, now);
+        self.count(seen);
+        self.use_entry(key, seen, now);
+        if seen.is_some() {
+            self.note_change(key, value, now);
+        } else {
+            self.note_events(&[RemovalCause::Cleared], now);
+        }
+    }
+
+    fn remove(&mut self) {
+        let key = self.key();
+        let now = self.now();
+        match self.random.u8(..4) {
+            0 => {
+                let mut seen = None;
+                let wanted = self.random.bool();
+                let answer = self.cache.remove_if(&key, |&value| {
+                    seen = Some(value);
+                    wanted
+                });
+                self.assert_answer(key, seen, now);
+                assert_eq!(answer, seen.filter(|_| wanted));
+                self.note_events(&[RemovalCause::Removed], now);
+                assert!(answer.is_none() || !self.held.contains_key(&key));
+                return;
+            }
+            1 => {
+                let answer = self.cache.remove_entry(&key);
+                assert!(answer.is_none_or(|entry| entry.0 == key));
+                self.assert_answer(key, answer.map(|entry| entry.1), now);
+            }
+            _ => {
+                let answer = self.cache.remove(&key);
+                self.assert_answer(key, answer, now);
+            }
+        }
+        self.note_events(&[RemovalCause::Removed], now);
+        assert!(!self.held.contains_key(&key));
+    }
+
+    fn hold_new(&mut self, key: u32, value: u64, ttl: Ttl, now: Now) {
         assert!(!self.held.contains_key(&key), "{key} was replaced without a notification");
         self.hold(key, value, ttl, now);
     }
@@ -405,14 +680,13 @@ impl<C: Played, R: Choose> Player<C, R> {
     fn insert_many(&mut self) {
         let count = self.batch_size();
         let batch: Vec<_> = (0..count).map(|_| (self.key(), self.value())).collect();
-        let explicit = self.random.bool().then(|| self.ttl());
+        let ttl = self.any_ttl();
         // An empty batch does not read the clock.
         let now = if count > 0 { self.now() } else { self.peek_now() };
-        match explicit {
-            Some(ttl) => self.cache.insert_many_with_ttl(batch.iter().copied(), ttl),
-            None => self.cache.insert_many(batch.iter().copied()),
+        match ttl {
+            Ttl::Default => self.cache.insert_many(batch.iter().copied()),
+            ttl => self.cache.insert_many_with_ttl(batch.iter().copied(), ttl),
         }
-        let ttl = explicit.or(self.run.ttl);
         let is_in_order = C::BATCHES_IN_ORDER || self.run.shards == 1;
         let mut rest = VecDeque::from(batch);
         // The order of insertions and removals is not known. Each entry counts as inserted as
@@ -456,11 +730,12 @@ impl<C: Played, R: Choose> Player<C, R> {
         for (key, answer) in keys.into_iter().zip(answers) {
             self.assert_answer(key, answer, now);
             self.count(answer);
+            self.use_entry(key, answer, now);
         }
     }
 
     fn get_or_load(&mut self) {
-        let (key, value, ttl) = (self.key(), self.value(), self.ttl());
+        let (key, value, ttl) = (self.key(), self.value(), self.any_ttl());
         let now = self.now();
         let mut loaded = false;
         let clock = self.clock.clone();
@@ -476,34 +751,45 @@ impl<C: Played, R: Choose> Player<C, R> {
         if !loaded {
             self.hits += 1;
             self.assert_answer(key, Some(answer.unwrap()), now);
+            self.use_entry(key, Some(answer.unwrap()), now);
             self.note_events(&[RemovalCause::Cleared], now);
             return;
         }
         self.misses += 1;
         self.assert_answer(key, None, now);
         self.time += takes;
-        let puts_in = !fails && !ttl.is_zero();
+        let leaves_as = self.leaves_at_once(value, ttl);
+        let puts_in = !fails && leaves_as.is_none();
+        // In the cache for many threads, a copy of what is returned leaves.
+        let passes_through =
+            C::READS_REMEMBER_TIME && !fails && leaves_as == Some(RemovalCause::Evicted);
         let frees_nothing = C::READS_REMEMBER_TIME && self.run.reap_limit == 0;
-        let now = if puts_in || !frees_nothing { self.now() } else { self.peek_now() };
+        let now =
+            if puts_in || passes_through || !frees_nothing { self.now() } else { self.peek_now() };
         if fails {
             assert_eq!(answer, Err("no"));
         } else {
             assert_eq!(answer, Ok(value));
         }
+        if passes_through {
+            self.note_insertion(key, value, ttl, now);
+            return;
+        }
         self.note_events(&[RemovalCause::Cleared], now);
         if puts_in {
-            self.hold(key, value, Some(ttl), now);
+            self.hold(key, value, ttl, now);
         }
     }
 
     fn set_ttl(&mut self) {
-        let (key, ttl) = (self.key(), self.ttl());
+        let (key, ttl) = (self.key(), self.any_ttl());
         let now = self.now();
         let before = self.held.get(&key).copied();
         let found = if self.random.bool() {
             let answer = copied(self.cache.get_and_set_ttl(&key, ttl));
             self.assert_answer(key, answer, now);
             self.count(answer);
+            self.use_entry(key, answer, now);
             answer.is_some()
         } else {
             let found = self.cache.set_ttl(&key, ttl);
@@ -512,11 +798,15 @@ impl<C: Played, R: Choose> Player<C, R> {
         };
         if found {
             let entry = before.expect("found in the model, too");
-            self.hold(key, entry.value, Some(ttl), now);
-            self.inserts -= 1;
+            let (due, ttl_end) = self.due_by(entry.value, ttl, now);
+            let held = self.held.get_mut(&key).expect("it is not told to leave yet");
+            (held.due, held.ttl_end) = (due, ttl_end);
+            let expires = self.run.ttl_of(ttl, entry.value) == Some(Duration::ZERO);
+            self.note_events(&[RemovalCause::Cleared], now);
+            assert!(!(expires && self.held.contains_key(&key)));
+            return;
         }
         self.note_events(&[RemovalCause::Cleared], now);
-        assert!(!(found && ttl.is_zero() && self.held.contains_key(&key)));
     }
 
     fn reap(&mut self) {
@@ -532,7 +822,8 @@ impl<C: Played, R: Choose> Player<C, R> {
         self.note_events(&[], now);
         assert!(freed <= limit);
         if freed < limit {
-            assert!(!self.held.values().any(|entry| now.must_be_due(entry)));
+            let late = self.held.iter().find(|(_, entry)| now.must_be_due(entry));
+            assert_eq!(late, None, "at {now:?}");
         }
     }
 
@@ -544,27 +835,27 @@ impl<C: Played, R: Choose> Player<C, R> {
         assert_eq!(self.cache.contains_key(&key), answer.is_some());
         match self.cache.expires_in(&key) {
             None => assert!(answer.is_none()),
-            Some(Duration::MAX) => assert_eq!(self.held[&key].due, None),
-            Some(left) => {
-                let Entry { due, ttl_end, .. } = self.held[&key];
-                let (first, last) = due.unwrap();
-                assert!(now.least + left <= ttl_end.max(now.least), "more than is left");
-                let slack = self.run.resolution + (last - first);
-                assert!(now.most + left + slack >= first, "less by more than a resolution");
-            }
+            Some(left) => self.assert_left(key, left, now),
         }
         let mut found = 0;
         self.cache.for_each(|&key, &value| {
             found += 1;
             self.assert_answer(key, Some(value), now);
         });
+        let mut found_again = 0;
+        self.cache.for_each_entry(|entry| {
+            found_again += 1;
+            self.assert_answer(*entry.key(), Some(*entry.value()), now);
+            self.assert_left(*entry.key(), entry.expires_in(), now);
+        });
+        assert_eq!(found, found_again);
         let certainly = self.held.values().filter(|entry| !now.may_be_due(entry)).count();
         assert!(found >= certainly, "{found} visited, {certainly} are live");
         assert_eq!(found, self.cache.count_visible());
         assert_eq!(self.cache.due_len(), self.held.len() - found);
 
         let next = self.cache.next_expiry();
-        match self.held.values().filter_map(|entry| Some(entry.due?.1)).min() {
+        match self.held.values().flat_map(|entry| entry.all_due()).map(|due| due.1).min() {
             Some(first) => {
                 let next = next.expect("an entry has a deadline");
                 assert!(now.least + next <= first.max(now.least), "late");
@@ -574,10 +865,31 @@ impl<C: Played, R: Choose> Player<C, R> {
         assert!(self.events.lock().unwrap().is_empty(), "reads free nothing");
     }
 
+    /// Checks what is left to live of an entry.
+    fn assert_left(&self, key: u32, left: Duration, now: Now) {
+        let entry = &self.held[&key];
+        if left == Duration::MAX {
+            assert_eq!(entry.all_due().filter(|due| due.1 < Duration::MAX).count(), 0);
+            return;
+        }
+        let end = entry.ttl_end.min(entry.idle_end);
+        assert!(
+            now.least + left <= end.max(now.least),
+            "more than is left: {left:?} of {entry:?} at {now:?}"
+        );
+        let (first, last) =
+            entry.all_due().min_by_key(|due| due.0).expect("an entry that ends has an end");
+        let slack = self.run.resolution + last.saturating_sub(first);
+        assert!((now.most + left).saturating_add(slack) >= first, "less by more than a resolution");
+    }
+
     fn step(&mut self) {
         self.move_clock();
         match self.random.u16(..1000) {
-            0..340 => self.insert(),
+            0..260 => self.insert(),
+            260..300 => self.compute(),
+            300..320 => self.insert_if_absent(),
+            320..340 => self.update(),
             340..350 => self.insert_many(),
             350..360 => self.read_many(),
             360..550 => {
@@ -590,16 +902,10 @@ impl<C: Played, R: Choose> Player<C, R> {
                 };
                 self.assert_answer(key, answer, now);
                 self.count(answer);
+                self.use_entry(key, answer, now);
                 self.note_events(&[RemovalCause::Cleared], now);
             }
-            550..650 => {
-                let key = self.key();
-                let now = self.now();
-                let answer = self.cache.remove(&key);
-                self.assert_answer(key, answer, now);
-                self.note_events(&[RemovalCause::Removed], now);
-                assert!(!self.held.contains_key(&key));
-            }
+            550..650 => self.remove(),
             650..740 => self.get_or_load(),
             740..840 => self.set_ttl(),
             840..900 => self.reap(),
@@ -642,6 +948,10 @@ impl<C: Played, R: Choose> Player<C, R> {
         assert_eq!(stats.replaced, count(RemovalCause::Replaced));
         assert_eq!(stats.removed, count(RemovalCause::Removed) + count(RemovalCause::Cleared));
         assert_eq!(stats.held, self.held.len() as u64);
+        let weight: u64 = self.held.values().map(|entry| entry.weight).sum();
+        assert_eq!(stats.weight, weight);
+        assert!(weight <= self.run.max_weight.unwrap_or(0) && weight <= stats.weight_peak);
+        assert!(stats.weight_peak <= self.run.max_weight.unwrap_or(0));
         assert!(stats.live_peak >= stats.held && stats.live_peak <= self.cache.capacity() as u64);
     }
 }
@@ -669,7 +979,14 @@ impl Run {
         let ticks = (1u128 << bit) - u128::from(before);
         let origin = duration(ticks << resolution.as_nanos().ilog2());
         let capacity = [1, 2, 3, 7, 20, 64, 100, 300][random.usize(..8)];
+        let has_rules = random.bool();
+        let idle_ticks = [4, 40, 1_000][random.usize(..3)];
+        let most = [7, 100, 1_000, u64::MAX][random.usize(..4)];
         Self {
+            has_ttl_by: has_rules && random.bool(),
+            jitter: if has_rules { [0.0, 0.1, 0.5][random.usize(..3)] } else { 0.0 },
+            time_to_idle: (has_rules && random.bool()).then_some(resolution * idle_ticks),
+            max_weight: (has_rules && random.bool()).then_some(most),
             seed,
             capacity,
             shards: [1, 1, 1, 3][random.usize(..4)],

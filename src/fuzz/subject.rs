@@ -9,7 +9,7 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::{Cache, LoadError, Stats, unsync};
+use super::{Cache, Compute, EntryRef, LoadError, Stats, Ttl, unsync};
 
 /// What a loader returned. One thread waits for no other's load.
 trait OwnError<E> {
@@ -43,10 +43,10 @@ macro_rules! subject {
                 make: impl FnOnce() -> Result<V, E>,
             ) -> Result<impl Borrow<V>, E>;
 
-            fn get_or_load<E>(
+            fn get_or_load<T: Into<Ttl>, E>(
                 &mut self,
                 key: &K,
-                load: impl FnOnce() -> Result<(V, Duration), E>,
+                load: impl FnOnce() -> Result<(V, T), E>,
             ) -> Result<impl Borrow<V>, E>;
         }
 
@@ -78,10 +78,10 @@ macro_rules! subject {
                 $cache::try_get_or_insert_with(self, key, make).map_err(OwnError::own_error)
             }
 
-            fn get_or_load<E>(
+            fn get_or_load<T: Into<Ttl>, E>(
                 &mut self,
                 key: &K,
-                load: impl FnOnce() -> Result<(V, Duration), E>,
+                load: impl FnOnce() -> Result<(V, T), E>,
             ) -> Result<impl Borrow<V>, E> {
                 $cache::get_or_load(self, key, load).map_err(OwnError::own_error)
             }
@@ -96,18 +96,31 @@ subject! {
     fn stats(self: &Self) -> Stats;
     fn next_expiry(self: &Self) -> Option<Duration>;
     fn for_each(self: &Self, visit: impl FnMut(&K, &V));
+    fn for_each_entry(self: &Self, visit: impl FnMut(EntryRef<'_, K, V>));
     fn peek(self: &Self, key: &K) -> Option<impl Borrow<V>>;
     fn contains_key(self: &Self, key: &K) -> bool;
     fn expires_in(self: &Self, key: &K) -> Option<Duration>;
     fn due_len(self: &Self) -> usize;
 
     fn insert(self: &mut Self, key: K, value: V) -> Option<V>;
-    fn insert_with_ttl(self: &mut Self, key: K, value: V, ttl: Duration) -> Option<V>;
+    fn insert_with_ttl(self: &mut Self, key: K, value: V, ttl: impl Into<Ttl>) -> Option<V>;
+    fn insert_if_absent(self: &mut Self, key: K, value: V) -> Result<(), (K, V)>;
+    fn insert_if_absent_with_ttl(
+        self: &mut Self,
+        key: K,
+        value: V,
+        ttl: impl Into<Ttl>,
+    ) -> Result<(), (K, V)>;
+    fn compute<R>(
+        self: &mut Self,
+        key: K,
+        decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>,
+    ) -> R;
     fn insert_many(self: &mut Self, entries: impl IntoIterator<Item = (K, V)>);
     fn insert_many_with_ttl(
         self: &mut Self,
         entries: impl IntoIterator<Item = (K, V)>,
-        ttl: Duration,
+        ttl: impl Into<Ttl>,
     );
     fn get(self: &mut Self, key: &K) -> Option<impl Borrow<V>>;
     fn read_many<'a>(
@@ -118,9 +131,12 @@ subject! {
     fn read<R>(self: &mut Self, key: &K, read: impl FnOnce(&V) -> R) -> Option<R>;
     fn update<R>(self: &mut Self, key: &K, update: impl FnOnce(&mut V) -> R) -> Option<R>;
     fn remove(self: &mut Self, key: &K) -> Option<V>;
+    fn remove_if(self: &mut Self, key: &K, condition: impl FnOnce(&V) -> bool) -> Option<V>;
+    fn remove_entry(self: &mut Self, key: &K) -> Option<(K, V)>;
     fn get_or_insert_with(self: &mut Self, key: &K, make: impl FnOnce() -> V) -> impl Borrow<V>;
-    fn set_ttl(self: &mut Self, key: &K, ttl: Duration) -> bool;
-    fn get_and_set_ttl(self: &mut Self, key: &K, ttl: Duration) -> Option<impl Borrow<V>>;
+    fn set_ttl(self: &mut Self, key: &K, ttl: impl Into<Ttl>) -> bool;
+    fn get_and_set_ttl(self: &mut Self, key: &K, ttl: impl Into<Ttl>)
+        -> Option<impl Borrow<V>>;
     fn retain(self: &mut Self, keep: impl FnMut(&K, &V) -> bool);
     fn clear(self: &mut Self);
     fn reap(self: &mut Self, limit: usize) -> usize;

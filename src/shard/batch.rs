@@ -9,8 +9,8 @@ use equivalent::Equivalent;
 use super::Shard;
 use super::key_hash::{KeyHash, SlotHash};
 use super::slot_id::SlotId;
+use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::DropGuard;
-use crate::removal::{RemovalCause, Removed};
 
 /// Keys that are looked up together. With a few dozen shards, that is a few dozen keys a
 /// shard: as many cache misses as a processor can have in flight at once.

@@ -8,7 +8,7 @@ use super::slot_id::SlotId;
 use super::wheel::Timers;
 
 impl<K, V> Shard<K, V> {
-    /// Checks invariants 1 to 4, and that the statistics add up.
+    /// Checks invariants 1 to 6, and that the statistics add up.
     pub(crate) fn check(&self) {
         let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
         assert!(occupied.len() <= self.slots.capacity(), "invariant 4");
@@ -23,6 +23,19 @@ impl<K, V> Shard<K, V> {
         }
         assert!(linked.is_subset(&occupied), "invariant 2");
         self.policy.check(&occupied);
+        if let Some(idle) = &self.idle {
+            for id in self.slots.ids() {
+                let end = idle.end(id);
+                let is_linked = self.slots.is_linked(id);
+                // A timer that is due becomes due now when the wheel catches up.
+                let latest = end.max(self.wheel.elapsed());
+                let in_time = is_linked && self.wheel.deadline_min(&self.slots, id) <= latest;
+                assert!(in_time || end == u64::MAX, "invariant 5: {id:?} ends at {end}");
+            }
+        }
+        if let Some(weights) = &self.weights {
+            weights.check(&occupied);
+        }
         let stats = self.stats();
         assert_eq!(
             stats.inserts,

@@ -283,8 +283,8 @@ fn deviations_for(probability: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::Shard;
     use crate::shard::eviction::Eviction;
+    use crate::shard::{Bounds, Shard};
 
     fn capacities() -> impl Iterator<Item = usize> {
         (1..2_000)
@@ -407,8 +407,8 @@ mod tests {
                 // The estimate is of 64 bits; of 32, the parts of a shard are smaller.
                 let less_bytes = if usize::BITS < 64 { 180 } else { 0 };
                 let shard_bytes = size_of::<Shard<u64, u64>>() + less_bytes;
-                let exact =
-                    Shard::<u64, u64>::footprint(&geometry, Eviction::Adaptive, shard_bytes);
+                let (bounds, eviction) = (Bounds::default(), Eviction::Adaptive);
+                let exact = Shard::<u64, u64>::footprint(&geometry, bounds, eviction, shard_bytes);
                 let exact_bytes = exact.unwrap().total() as f64;
                 let estimated_bytes = geometry.bytes_per_entry(capacity) * capacity as f64;
                 assert!(

@@ -18,17 +18,23 @@
 //! 2. A slot is in the wheel if and only if its entry has a deadline.
 //! 3. Every occupied slot is in exactly one segment of the policy.
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
+//! 5. Where entries expire if nobody uses them, each has a deadline, which is not after its
+//!    [end](IdleEnds).
+//! 6. The entries' [weights](Weights) are within the limit whenever a call returns.
 
 pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
 mod check;
 pub(crate) mod eviction;
 pub(crate) mod geometry;
+mod idle;
 pub(crate) mod index;
 pub(crate) mod key_hash;
 mod removals;
 pub(crate) mod slot_id;
 pub(crate) mod slots;
+mod weighing;
+mod weights;
 pub(crate) mod wheel;
 
 use std::ops::Range;
@@ -36,19 +42,21 @@ use std::ops::Range;
 use arrayvec::ArrayVec;
 use equivalent::Equivalent;
 
+use crate::entry::removal::{RemovalCause, Removed};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::panic::DropGuard;
-use crate::removal::{RemovalCause, Removed};
 use crate::stats::Stats;
 use crate::time::tick::Deadline;
 use eviction::counts::Counts;
 use eviction::{Access, Eviction, Policy, PolicyFactory, Sampler};
 use geometry::Geometry;
+use idle::IdleEnds;
 use index::Index;
 use key_hash::{KeyHash, SlotHash};
 use slot_id::SlotId;
 use slots::Slots;
+use weights::Weights;
 use wheel::{Timers, Wheel};
 
 /// The order of the fields is the layout: what a hit touches comes first and, with the lock
@@ -63,6 +71,29 @@ pub(crate) struct Shard<K, V> {
     wheel: Wheel,
     counters: Counters,
     policy: Policy,
+    idle: Option<Box<IdleEnds>>,
+    weights: Option<Box<Weights>>,
+}
+
+/// What bounds the entries of each shard besides their number and their TTLs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    /// They expire if nobody uses them.
+    pub(crate) by_idle_time: bool,
+    /// They weigh so much at most.
+    pub(crate) weight: Option<u64>,
+}
+
+impl Bounds {
+    /// Returns the bytes that idle times and weights of so many slots request from the allocator.
+    fn heap_bytes(self, slots: usize) -> (usize, usize) {
+        let idle_bytes = IdleEnds::heap_bytes(slots).saturating_add(size_of::<IdleEnds>());
+        let weights_bytes = Weights::heap_bytes(slots).saturating_add(size_of::<Weights>());
+        (
+            if self.by_idle_time { idle_bytes } else { 0 },
+            if self.weight.is_some() { weights_bytes } else { 0 },
+        )
+    }
 }
 
 /// What [`Stats`] counts of a shard: all but hits and misses, which threads that share the shard
@@ -82,11 +113,14 @@ impl<K, V> Shard<K, V> {
     /// Allocates all that the shard will ever need.
     pub(crate) fn new(
         geometry: &Geometry,
+        bounds: Bounds,
         factory: &mut PolicyFactory,
         now: u64,
     ) -> Result<Self, BuildError> {
         let slots = geometry.slots_per_shard;
         let policy = factory.policy(slots)?;
+        let idle = bounds.by_idle_time.then(|| IdleEnds::new(slots)).transpose()?;
+        let weights = bounds.weight.map(|limit| Weights::new(slots, limit)).transpose()?;
         // The wheel aborts where there is no memory, so try first.
         BuildError::probe(Wheel::heap_bytes(slots))?;
         let wheel = Wheel::new(slots, now);
@@ -97,12 +131,15 @@ impl<K, V> Shard<K, V> {
             sampler: policy.sampler(slots),
             policy,
             counters: Counters::default(),
+            idle: idle.map(Box::new),
+            weights: weights.map(Box::new),
         })
     }
 
     /// Allocates the shards of a cache, each wrapped by `hold`.
     pub(crate) fn allocate<T>(
         geometry: &Geometry,
+        bounds: Bounds,
         eviction: Eviction,
         now: u64,
         hold: impl Fn(Self) -> Result<T, BuildError>,
@@ -113,7 +150,7 @@ impl<K, V> Shard<K, V> {
         })?;
         let mut factory = PolicyFactory::new(eviction);
         for _ in 0..geometry.shards {
-            shards.push(hold(Self::new(geometry, &mut factory, now)?)?);
+            shards.push(hold(Self::new(geometry, bounds, &mut factory, now)?)?);
         }
         Ok(shards.into_boxed_slice())
     }
@@ -122,16 +159,21 @@ impl<K, V> Shard<K, V> {
     /// takes `holder_bytes`.
     pub(crate) fn footprint(
         geometry: &Geometry,
+        bounds: Bounds,
         eviction: Eviction,
         holder_bytes: usize,
     ) -> Result<Footprint, BuildError> {
         let index_bytes = Index::heap_bytes(geometry.buckets_log2)?;
         let slots = geometry.slots_per_shard;
+        let (idle_bytes, weights_bytes) = bounds.heap_bytes(slots);
+        let wheel_bytes = Wheel::heap_bytes(slots).saturating_add(idle_bytes);
+        let policies_bytes = PolicyFactory::heap_bytes(eviction, geometry.shards, slots);
         Ok(Footprint {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
             index_bytes: geometry.shards.saturating_mul(index_bytes),
-            wheel_bytes: geometry.shards.saturating_mul(Wheel::heap_bytes(slots)),
-            eviction_bytes: PolicyFactory::heap_bytes(eviction, geometry.shards, slots),
+            wheel_bytes: geometry.shards.saturating_mul(wheel_bytes),
+            eviction_bytes: policies_bytes
+                .saturating_add(geometry.shards.saturating_mul(weights_bytes)),
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
             loads_bytes: 0,
         })
@@ -149,6 +191,8 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn stats(&self) -> Stats {
         let &Counters { inserts, expired, evicted, removed, replaced, .. } = &self.counters;
         let &Counters { live_peak, rebuilds, .. } = &self.counters;
+        let (weight, weight_peak) =
+            self.weights.as_ref().map_or((0, 0), |weights| weights.sum_and_peak());
         Stats {
             inserts,
             expired,
@@ -158,6 +202,8 @@ impl<K, V> Shard<K, V> {
             held: self.len() as u64,
             live_peak,
             rebuilds,
+            weight,
+            weight_peak,
             ..Stats::default()
         }
     }
@@ -250,7 +296,14 @@ impl<K, V> Shard<K, V> {
 
     #[inline]
     pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
-        self.wheel.is_due(&self.slots, id, now)
+        self.wheel.is_due(&self.slots, id, now) && !self.is_renewed(id, now)
+    }
+
+    /// Returns whether an entry whose deadline in the wheel has passed was used since, so that it is
+    /// not due.
+    #[inline]
+    fn is_renewed(&self, id: SlotId, now: u64) -> bool {
+        self.idle.as_ref().is_some_and(|idle| idle.end(id) > now)
     }
 
     /// See [`Wheel::may_be_due_by`]; also true of some entries that are never due.
@@ -272,6 +325,9 @@ impl<K, V> Shard<K, V> {
     /// Returns the earliest tick that its TTL may have given an entry as its deadline; `None` for
     /// never. It is due then, or a little later where the deadline was rounded up.
     pub(crate) fn deadline_min(&self, id: SlotId) -> Option<u64> {
+        if let Some(idle) = &self.idle {
+            return Some(idle.end(id)).filter(|&end| end < u64::MAX);
+        }
         self.slots.is_linked(id).then(|| self.wheel.deadline_min(&self.slots, id))
     }
 
@@ -286,8 +342,35 @@ impl<K, V> Shard<K, V> {
         if deadline == Deadline::Now {
             return Some(self.remove(id, now, RemovalCause::Expired));
         }
-        self.reschedule(id, deadline, now);
+        match &mut self.idle {
+            None => self.reschedule(id, deadline, now),
+            Some(idle) => {
+                let end = idle.set_ttl(id, deadline);
+                self.reschedule_to(id, end, now);
+            }
+        }
         None
+    }
+
+    /// Has a new entry, which has its TTL's deadline, expire if nobody uses it.
+    pub(crate) fn start_idle(&mut self, id: SlotId, ttl: Deadline, idle_end: Deadline, now: u64) {
+        let Some(idle) = &mut self.idle else { return };
+        idle.set(id, ttl, idle_end);
+        let end = idle.end(id);
+        self.reschedule_to(id, end, now);
+    }
+
+    /// Postpones the end of an entry that is used, perhaps beside other threads.
+    #[inline]
+    pub(crate) fn renew(&self, id: SlotId, idle_end: Deadline) {
+        if let Some(idle) = &self.idle {
+            idle.renew(id, idle_end);
+        }
+    }
+
+    fn reschedule_to(&mut self, id: SlotId, end: u64, now: u64) {
+        let deadline = if end == u64::MAX { Deadline::Never } else { Deadline::At(end) };
+        self.reschedule(id, deadline, now);
     }
 
     #[inline]
@@ -323,7 +406,20 @@ impl<K, V> Shard<K, V> {
     {
         let found = self.find(hash.slot_hash(), key.get());
         // No callers' code runs from here on, so key and value may leave their guards.
-        let (key, value) = (key.take(), value.take());
+        self.upsert_found(found, hash, (key.take(), value.take()), deadline, now, budget)
+    }
+
+    /// The second half of [`upsert`](Self::upsert): `found` is the slot of the key, if it has one.
+    #[inline(always)]
+    pub(crate) fn upsert_found(
+        &mut self,
+        found: Option<SlotId>,
+        hash: KeyHash,
+        (key, value): (K, V),
+        deadline: Deadline,
+        now: u64,
+        budget: &mut usize,
+    ) -> (SlotId, Option<Removed<K, V>>) {
         let Some(id) = found else {
             return self.insert(hash, key, value, deadline, now, budget);
         };
@@ -369,20 +465,16 @@ impl<K, V> Shard<K, V> {
         (id, displaced)
     }
 
-    /// Counts an entry whose TTL is zero: it expires on arrival and takes no slot. Returns
-    /// the entry that it replaces.
-    pub(crate) fn expire_on_arrival(
+    /// Counts an entry that leaves as it arrives, for this cause, and takes no slot: its TTL is zero,
+    /// or it is too heavy. Returns the entry that it replaces.
+    pub(crate) fn pass_through(
         &mut self,
-        hash: KeyHash,
-        key: &K,
+        found: Option<SlotId>,
         now: u64,
-    ) -> Option<Removed<K, V>>
-    where
-        K: Eq,
-    {
-        let found = self.find(hash.slot_hash(), key);
+        cause: RemovalCause,
+    ) -> Option<Removed<K, V>> {
         self.counters.inserts += 1;
-        self.counters.expired += 1;
+        self.count_removal(cause);
         found.map(|id| self.remove(id, now, RemovalCause::Replaced))
     }
 

@@ -9,7 +9,7 @@ use super::Shard;
 use super::eviction::counts::Counts;
 use super::key_hash::{KeyHash, SlotHash};
 use super::slot_id::SlotId;
-use crate::removal::{RemovalCause, Removed};
+use crate::entry::removal::{RemovalCause, Removed};
 
 impl<K, V> Shard<K, V> {
     /// Removes an entry, as `Expired` if it is due, else as `cause`.
@@ -106,16 +106,43 @@ impl<K, V> Shard<K, V> {
 
     /// Takes a due entry out of wheel and policy.
     #[inline]
-    fn pop_expired(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
+    pub(super) fn pop_expired(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
         let id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
+        if self.is_renewed(id, now) {
+            return self.pop_expired_unused(id, now, budget);
+        }
+        self.policy.expire(id, &self.slots);
+        Some(id)
+    }
+
+    /// [`pop_expired`](Self::pop_expired) from an entry on that was popped and turns out to have been
+    /// used: it and its like are linked again.
+    #[cold]
+    #[inline(never)]
+    fn pop_expired_unused(
+        &mut self,
+        mut id: SlotId,
+        now: u64,
+        budget: &mut usize,
+    ) -> Option<SlotId> {
+        while self.is_renewed(id, now) {
+            let end = self.deadline_min(id);
+            if let Some(end) = end {
+                self.wheel.insert(&mut self.slots, id, end, now);
+            }
+            id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
+        }
         self.policy.expire(id, &self.slots);
         Some(id)
     }
 
     /// The last step of every removal, once the entry is out of wheel and policy.
     #[inline]
-    fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
+    pub(super) fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
         self.count_removal(cause);
+        if let Some(weights) = &mut self.weights {
+            weights.set(id, 0);
+        }
         self.index.remove(id, self.slots.slot_hash(id));
         let (key, value) = self.slots.remove(id);
         Removed { key, value, cause }

@@ -126,6 +126,12 @@ impl Timebase {
         until.saturating_sub(Duration::from_nanos(self.lag_nanos))
     }
 
+    /// [`ttl_left_min`](Self::ttl_left_min) of an entry that may have no deadline:
+    /// [`Duration::MAX`] then.
+    pub(crate) fn ttl_left(&self, deadline: Option<u64>, now: Moment) -> Duration {
+        deadline.map_or(Duration::MAX, |tick| self.ttl_left_min(tick, now))
+    }
+
     /// Returns the nanoseconds from one moment to another; zero if that is before.
     pub(crate) fn nanos_between(&self, from: Moment, to: Moment) -> u64 {
         self.nanos_of(to).saturating_sub(self.nanos_of(from))

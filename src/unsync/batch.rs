@@ -16,6 +16,7 @@ use crate::shard::batch::{
     ENTRIES_PER_CHUNK_LARGE, ENTRIES_PER_CHUNK_SMALL, Entry, KEYS_PER_CHUNK, Keys, next_keys,
 };
 use crate::shard::slot_id::SlotId;
+use crate::time::ttl::Ttl;
 
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Shows `each` the live entries of many keys; every look-up counts as a use.
@@ -48,9 +49,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             }
             for ((&found, &(hash, _)), position) in found.iter().zip(&chunk).zip(done..) {
                 // For each of them: `each` may take long.
-                let now = self.clock.read();
+                let now = self.read_for_use();
                 let shard = self.shard_of(hash);
                 let live = found.filter(|&id| !self.shards[shard].is_due(id, now));
+                self.renew(shard, live);
                 let live = self.shards[shard].record_access_mut(live, hash);
                 let live = self.accesses.count(live);
                 each(position, live.map(|(_, value)| &*value));
@@ -60,18 +62,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Inserts many entries, one after the other.
-    pub(super) fn upsert_many(
-        &mut self,
-        entries: impl IntoIterator<Item = (K, V)>,
-        ttl: Option<Duration>,
-    ) {
+    pub(super) fn upsert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>, ttl: Ttl) {
         let entries = entries.into_iter().fuse();
-        if Entry::<K, V>::PER_CHUNK == 1 {
+        if Entry::<K, V>::PER_CHUNK == 1 || self.rules.is_some() {
             entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
         } else if Entry::<K, V>::PER_CHUNK == ENTRIES_PER_CHUNK_LARGE {
-            self.upsert_chunks::<ENTRIES_PER_CHUNK_LARGE>(entries, ttl);
+            self.upsert_chunks::<ENTRIES_PER_CHUNK_LARGE>(entries, ttl.or(self.ttl));
         } else {
-            self.upsert_chunks::<ENTRIES_PER_CHUNK_SMALL>(entries, ttl);
+            self.upsert_chunks::<ENTRIES_PER_CHUNK_SMALL>(entries, ttl.or(self.ttl));
         }
     }
 

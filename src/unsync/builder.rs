@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use super::accesses::Accesses;
 use super::clock::MonotonicClock;
-use super::{Cache, Listener};
+use super::{Cache, Listener, OwnRules};
+use crate::entry::removal::RemovalCause;
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::removal::RemovalCause;
+use crate::settings::rules::Rules;
 use crate::settings::{Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
 use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource};
+use crate::time::ttl::Ttl;
 
 /// Configures and builds a [`Cache`]; returned by [`Cache::builder`].
 ///
@@ -35,6 +37,7 @@ pub struct Builder<K, V, S = RandomState> {
     clock: ClockSource<dyn Clock>,
     hasher: S,
     listener: Option<Listener<K, V>>,
+    rules: OwnRules<K, V>,
 }
 
 impl<K, V> Default for Builder<K, V> {
@@ -44,6 +47,7 @@ impl<K, V> Default for Builder<K, V> {
             clock: ClockSource::SystemCoarse,
             hasher: RandomState::default(),
             listener: None,
+            rules: Rules::default(),
         }
     }
 }
@@ -111,8 +115,60 @@ impl<K, V, S> Builder<K, V, S> {
     /// # Ok::<(), punctual::BuildError>(())
     /// ```
     pub fn hasher<H>(self, hasher: H) -> Builder<K, V, H> {
-        let Self { settings, clock, hasher: _, listener } = self;
-        Builder { settings, clock, hasher, listener }
+        let Self { settings, clock, hasher: _, listener, rules } = self;
+        Builder { settings, clock, hasher, listener, rules }
+    }
+
+    /// Sets a function that gives each entry its TTL. It is asked wherever none is given: by
+    /// `insert` and the like, by a loader that returns [`Ttl::Default`], and where that is given to
+    /// another call. Its own [`Ttl::Default`] means the [`ttl`](Self::ttl).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Ttl, unsync::Cache};
+    ///
+    /// let mut answers = Cache::builder()
+    ///     .capacity(1_000)
+    ///     .ttl(Duration::from_secs(600))
+    ///     .ttl_by(|_: &u64, answer: &Option<String>| match answer {
+    ///         Some(_) => Ttl::Default,
+    ///         None => Ttl::After(Duration::from_secs(5)),
+    ///     })
+    ///     .build()?;
+    /// answers.insert(7, None);
+    /// assert!(answers.expires_in(&7).unwrap() <= Duration::from_secs(5));
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[doc(alias = "expire_after")]
+    pub fn ttl_by(mut self, ttl: impl Fn(&K, &V) -> Ttl + 'static) -> Self {
+        self.rules.ttl_by = Some(Box::new(ttl));
+        self
+    }
+
+    /// Sets a function that weighs an entry: the bytes, say, that it owns on the heap. Give
+    /// [`max_weight`](Self::max_weight) with it.
+    ///
+    /// It is asked when an entry is inserted, and again after `update` and `compute`, but not after
+    /// `get_mut`, which lends the value. The weight is kept with the entry, so a weigher that changes
+    /// its mind breaks nothing. An entry of weight zero counts towards the capacity alone. If the
+    /// weigher panics after an `update`, the entry keeps the weight that it had.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::builder()
+    ///     .capacity(10_000)
+    ///     .weigher(|_: &u64, page: &Vec<u8>| page.capacity() as u64)
+    ///     .max_weight(1 << 20)
+    ///     .build()?;
+    /// for id in 0..100 {
+    ///     cache.insert(id, vec![0; 100_000]);
+    /// }
+    /// assert!(cache.stats().weight <= 1 << 20);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
+    #[doc(alias = "cost")]
+    pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + 'static) -> Self {
+        self.rules.weigher = Some(Box::new(weigh));
+        self
     }
 
     /// Sets a function that is called for every removed entry, with the cause, just before
@@ -163,14 +219,18 @@ impl<K, V, S> Builder<K, V, S> {
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution());
         let timebase = source.timebase(self.settings.resolution());
-        let clock = MonotonicClock::new(source, timebase);
+        let is_cached = self.settings.time_to_idle().is_none();
+        let clock = MonotonicClock::new(source, timebase, is_cached);
         let now = clock.peek().tick;
-        let shards = Shard::allocate(&geometry, self.settings.eviction, now, Ok)?;
+        let bounds = self.settings.bounds(&geometry);
+        let shards = Shard::allocate(&geometry, bounds, self.settings.eviction, now, Ok)?;
         Ok(Cache {
             shards,
             hasher: self.hasher,
             clock,
             ttl: self.settings.ttl,
+            rules: self.rules.boxed(self.settings.jitter(), self.settings.time_to_idle()),
+            name: self.settings.name,
             reap_limit: self.settings.reap_limit,
             listener: self.listener,
             uncached: None,
@@ -186,10 +246,14 @@ impl<K, V, S> Builder<K, V, S> {
 
     fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
         check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
+        self.settings.check_weights(self.rules.weigher.is_some())?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);
+        let rules_bytes =
+            self.rules.heap_bytes(self.settings.jitter(), self.settings.time_to_idle());
+        let once_bytes = listener_bytes + rules_bytes + self.settings.name_bytes();
         self.settings.plan::<K, V>(
             size_of::<Shard<K, V>>(),
-            |_| listener_bytes + self.clock.heap_bytes(),
+            |_| once_bytes + self.clock.heap_bytes(),
             |_, _| 0,
         )
     }

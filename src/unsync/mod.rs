@@ -18,10 +18,13 @@
 mod accesses;
 mod batch;
 mod builder;
+mod by_rules;
 mod clock;
+mod compute;
 mod iter;
 mod ops;
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -32,9 +35,11 @@ use equivalent::Equivalent;
 pub use builder::Builder;
 pub use iter::Iter;
 
+use crate::entry::entry_ref::EntryRef;
+use crate::entry::removal::RemovalCause;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::removal::RemovalCause;
+use crate::settings::rules::Rules;
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::stats::Stats;
@@ -43,6 +48,9 @@ use accesses::Accesses;
 use clock::MonotonicClock;
 
 type Listener<K, V> = Box<dyn FnMut(&K, &V, RemovalCause)>;
+type TtlBy<K, V> = dyn Fn(&K, &V) -> Ttl;
+type Weigher<K, V> = dyn Fn(&K, &V) -> u64;
+type OwnRules<K, V> = Rules<TtlBy<K, V>, Weigher<K, V>>;
 
 /// A cache of fixed memory that frees expired entries on time, for one thread.
 ///
@@ -81,6 +89,9 @@ pub struct Cache<K, V, S = RandomState> {
     hasher: S,
     clock: MonotonicClock,
     ttl: Option<Duration>,
+    /// If there are any.
+    rules: Option<Box<OwnRules<K, V>>>,
+    name: Option<Cow<'static, str>>,
     reap_limit: usize,
     listener: Option<Listener<K, V>>,
     /// A value that was returned by reference but not inserted, since its TTL is zero. It is
@@ -114,7 +125,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.upsert(key, value, self.ttl).0
+        self.upsert(key, value, Ttl::Default).0
     }
 
     /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
@@ -132,8 +143,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert_with_ttl("key", 2, Duration::ZERO), Some(1));
     /// assert_eq!(cache.get("key"), None);
     /// ```
-    pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
-        self.upsert(key, value, Some(ttl)).0
+    pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: impl Into<Ttl>) -> Option<V> {
+        self.upsert(key, value, ttl.into()).0
     }
 
     /// Returns a reference to the value for `key`. Counts as a use of the entry.
@@ -196,7 +207,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.get_mut(key).map(update)
+        self.update_entry(key, update)
     }
 
     /// Removes a key. Returns its value if it was present and not expired.
@@ -269,8 +280,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         // By the clock that TTLs count from: the other one may lag.
         let now = self.clock.peek_for_ttl();
         let (shard, id) = self.peek_entry(key, now.tick)?;
-        let deadline = self.shards[shard].deadline_min(id);
-        Some(deadline.map_or(Duration::MAX, |tick| self.clock.timebase.ttl_left_min(tick, now)))
+        Some(self.clock.timebase.ttl_left(self.shards[shard].deadline_min(id), now))
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
@@ -285,14 +295,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert!(cache.set_ttl("key", Duration::ZERO));
     /// assert!(!cache.set_ttl("key", Duration::from_secs(60)));
     /// ```
-    pub fn set_ttl<Q>(&mut self, key: &Q, ttl: Duration) -> bool
+    pub fn set_ttl<Q>(&mut self, key: &Q, ttl: impl Into<Ttl>) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let find = |shard: &mut Shard<K, V>, hash: KeyHash, now| {
             shard.find_live(hash.slot_hash(), key, now)
         };
-        self.reschedule(key, ttl, find).is_some()
+        self.reschedule(key, ttl.into(), find).is_some()
     }
 
     /// Returns a reference to the value for `key` and gives its entry another TTL, from now:
@@ -308,12 +318,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some(&"user"));
     /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
     /// ```
-    pub fn get_and_set_ttl<Q>(&mut self, key: &Q, ttl: Duration) -> Option<&V>
+    pub fn get_and_set_ttl<Q>(&mut self, key: &Q, ttl: impl Into<Ttl>) -> Option<&V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let find = |shard: &mut Shard<K, V>, hash, now| Some(shard.get(hash, key, now)?.0);
-        let found = self.reschedule(key, ttl, find);
+        let time_to_idle = self.time_to_idle();
+        let idle_end = self.clock.peek_deadline(time_to_idle);
+        let find = |shard: &mut Shard<K, V>, hash, now| {
+            let (id, _) = shard.get(hash, key, now)?;
+            shard.renew(id, idle_end);
+            Some(id)
+        };
+        let found = self.reschedule(key, ttl.into(), find);
         match self.accesses.count(found)? {
             (_, Some(expired)) => Some(self.lend_uncached(expired)),
             ((shard, id), None) => Some(self.shards[shard].value(id)),
@@ -363,7 +379,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// If `entries` does, or callers' code as in `insert`: then some of the pairs taken from
     /// it so far are inserted, and the others are dropped.
     pub fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
-        self.upsert_many(entries, self.ttl);
+        self.upsert_many(entries, Ttl::Default);
     }
 
     /// As [`insert_many`](Self::insert_many), with a TTL of their own for all of them. Zero is
@@ -383,9 +399,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     pub fn insert_many_with_ttl(
         &mut self,
         entries: impl IntoIterator<Item = (K, V)>,
-        ttl: Duration,
+        ttl: impl Into<Ttl>,
     ) {
-        self.upsert_many(entries, Some(ttl));
+        self.upsert_many(entries, ttl.into());
     }
 
     /// Returns a reference to the value for `key`; where there is none, inserts the one that
@@ -516,6 +532,16 @@ impl<K, V, S> Cache<K, V, S> {
         self.shards.len() * self.shards[0].capacity()
     }
 
+    /// Returns the name that the [builder](Builder::name) gave the cache.
+    ///
+    /// ```
+    /// assert_eq!(punctual::unsync::Cache::<u64, u64>::new(10).name(), None);
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// Returns the bytes that building the cache has requested from the allocator.
     ///
     /// ```
@@ -559,6 +585,26 @@ impl<K, V, S> Cache<K, V, S> {
     /// ```
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         self.iter().for_each(|(key, value)| visit(key, value));
+    }
+
+    /// [`for_each`](Self::for_each) that also shows how long each entry has left to live.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert_with_ttl('a', 1, Duration::from_secs(60));
+    /// cache.for_each_entry(|entry| assert!(entry.expires_in() <= Duration::from_secs(60)));
+    /// ```
+    pub fn for_each_entry(&self, mut visit: impl FnMut(EntryRef<'_, K, V>)) {
+        let now = self.clock.peek_for_ttl();
+        for shard in &self.shards {
+            for id in shard.live_slots(0..shard.capacity(), now.tick) {
+                let (key, value) = shard.entry(id);
+                let expires_in = self.clock.timebase.ttl_left(shard.deadline_min(id), now);
+                visit(EntryRef { key, value, expires_in });
+            }
+        }
     }
 
     /// Removes every entry for which `keep` returns `false`, and every due entry.
@@ -638,6 +684,7 @@ impl<K, V, S> Cache<K, V, S> {
 impl<K, V, S> fmt::Debug for Cache<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
+            .field("name", &self.name())
             .field("len", &self.len())
             .field("capacity", &self.capacity())
             .field("ttl", &self.ttl)

@@ -11,8 +11,9 @@ use arrayvec::ArrayVec;
 use equivalent::Equivalent;
 
 use super::Cache;
+use crate::entry::new_entry::NewEntry;
+use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
-use crate::removal::{RemovalCause, Removed};
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
@@ -129,14 +130,14 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Tells the listener of a removed entry, and drops it.
-    fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
+    pub(super) fn notify_and_drop(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) {
         let value = self.notify(removed, panics);
         panics.drop(value);
     }
 
     /// Tells the listener of a removed entry. Returns its value if it is the caller's.
     #[inline]
-    fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
+    pub(super) fn deliver(&mut self, removed: Removed<K, V>, panics: &mut FirstPanic) -> Option<V> {
         self.len -= 1;
         removed.deliver(self.listener.as_mut(), panics)
     }
@@ -179,13 +180,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             return self.look_up(number, hash, key, now);
         }
         let mut panics = FirstPanic::default();
-        let now = self.start_write(&mut panics);
+        let now = self.start_use(&mut panics);
         let shard = &self.shards[number];
         if shard.has_work(now) && shard.find_live(hash.slot_hash(), key, now).is_some() {
             self.reap_shard(number, now, self.reap_limit, &mut panics);
         }
         panics.resume_or(());
-        self.look_up(number, hash, key, now)
+        self.look_up_and_renew(number, hash, key, now)
     }
 
     /// Out of line: keeps the fast path free of the clock and of the reaping code.
@@ -197,10 +198,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ) -> Option<(Location, &mut V)> {
         let number = self.shard_of(hash);
         let mut panics = FirstPanic::default();
-        let now = self.start_write(&mut panics);
+        let now = self.start_use(&mut panics);
         self.reap_shard(number, now, self.reap_limit, &mut panics);
         panics.resume_or(());
-        self.look_up(number, hash, key, now)
+        self.look_up_and_renew(number, hash, key, now)
     }
 
     /// Finds a live entry in its shard, and counts a use, and a hit or a miss.
@@ -255,13 +256,19 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             }
         };
         self.loads_failed -= 1;
-        let ttl = ttl.or(self.ttl);
-        if ttl == Some(Duration::ZERO) {
+        if ttl == Ttl::After(Duration::ZERO) {
             self.reap_after_load(key);
             return Ok(self.lend_uncached(value.into_inner()));
         }
-        let key = key.to_owned().into();
-        let (replaced, location) = self.upsert(key, value.into_inner(), ttl);
+        let own_key = DropGuard::new(key.to_owned().into());
+        let hash = KeyHash::new(&self.hasher, own_key.get());
+        let new = self.by_rules(hash, own_key, value, ttl);
+        if new.ttl == Some(Duration::ZERO) || !self.shards[0].can_hold(new.weight) {
+            drop(new.key);
+            self.reap_after_load(key);
+            return Ok(self.lend_uncached(new.value.into_inner()));
+        }
+        let (replaced, location) = self.insert_new(new);
         // Nothing, unless the key's `Eq` has changed its mind.
         drop(replaced);
         let (shard, id) = location.expect("a TTL above zero inserts the value");
@@ -280,20 +287,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts an entry, or replaces that of its key. Returns the live value that it
     /// replaces, and where it is, unless its TTL is zero.
     #[inline]
-    pub(super) fn upsert(
-        &mut self,
-        key: K,
-        value: V,
-        ttl: Option<Duration>,
-    ) -> (Option<V>, Option<Location>) {
+    pub(super) fn upsert(&mut self, key: K, value: V, ttl: Ttl) -> (Option<V>, Option<Location>) {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
         let hash = KeyHash::new(&self.hasher, key.get());
+        if self.rules.is_some() {
+            let new = self.by_rules(hash, key, value, ttl);
+            return self.insert_new(new);
+        }
+        let ttl = ttl.or(self.ttl);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
         self.upsert_at(hash, key, value, ttl, now, panics)
     }
 
-    /// [`upsert`](Self::upsert) with the clock read already.
+    /// [`upsert`](Self::upsert) with the clock read already, where there are no rules.
     #[inline(always)]
     pub(super) fn upsert_at(
         &mut self,
@@ -330,13 +337,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         now: u64,
         mut panics: FirstPanic,
     ) -> Option<V> {
-        let shard = self.shard_of(hash);
-        let replaced = self.shards[shard].expire_on_arrival(hash, key.get(), now);
-        let replaced = replaced.and_then(|removed| self.deliver(removed, &mut panics));
-        let (key, value) = (key.into_inner(), value.into_inner());
-        self.len += 1;
-        self.notify_and_drop(Removed { key, value, cause: RemovalCause::Expired }, &mut panics);
-        self.reap_shard(shard, now, self.reap_limit, &mut panics);
+        let found = self.shards[self.shard_of(hash)].find(hash.slot_hash(), key.get());
+        let new = NewEntry { hash, key, value, ttl: Some(Duration::ZERO), weight: 0 };
+        let budget = self.reap_limit;
+        let replaced =
+            self.pass_through(new, found, RemovalCause::Expired, now, budget, &mut panics);
         panics.resume_or(replaced)
     }
 
@@ -357,16 +362,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     pub(super) fn reschedule(
         &mut self,
         key: &(impl Hash + ?Sized),
-        ttl: Duration,
+        ttl: Ttl,
         find: impl FnOnce(&mut Shard<K, V>, KeyHash, u64) -> Option<SlotId>,
     ) -> Option<(Location, Option<V>)> {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
-        let deadline = self.clock.deadline(Some(ttl));
         let number = self.shard_of(hash);
         let shard = &mut self.shards[number];
         let found = find(shard, hash, now);
+        let ttl = found.map_or(Some(Duration::MAX), |id| match &self.rules {
+            None => ttl.or(self.ttl),
+            Some(rules) => rules.ttl(ttl, self.ttl, hash, shard.entry(id)),
+        });
+        let deadline = self.clock.deadline(ttl);
         let expired = found.and_then(|id| shard.set_deadline(id, deadline, now));
         let expired = expired.map(|expired| self.notify(expired, &mut panics));
         self.reap_shard(number, now, self.reap_limit, &mut panics);

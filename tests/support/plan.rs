@@ -8,8 +8,8 @@ use std::time::Duration;
 use foldhash::fast::{FixedState, FoldHasher};
 use punctual::unsync::Cache as UnsyncCache;
 use punctual::{
-    BuildError, Cache, Clock, Eviction, Footprint, LoadError, ManualClock, Reaper, RemovalCause,
-    Stats, unsync,
+    BuildError, Cache, Clock, Compute, EntryRef, Eviction, Footprint, LoadError, ManualClock,
+    Reaper, RemovalCause, Stats, Ttl, unsync,
 };
 
 #[path = "../../src/fuzz/subject.rs"]

@@ -14,8 +14,8 @@ use scene::{Outcome, Policy, Scene, Step, TicketEnd};
 use super::Cache;
 use super::load::error::LoadError;
 use super::load::ticket::{LoadTicket, Lookup};
+use crate::entry::removal::RemovalCause;
 use crate::reaper::mode::Reaper;
-use crate::removal::RemovalCause;
 use crate::shard::eviction::Eviction;
 use crate::time::clock::{Clock, ManualClock};
 

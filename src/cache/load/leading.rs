@@ -8,6 +8,7 @@ use super::in_flight::{Claim, End, LoadId, Loader, Unshared};
 use super::waiters::{HasLoads, SharedLoads};
 use crate::cache::inner::Inner;
 use crate::cache::locked_shard::Held as _;
+use crate::entry::new_entry::NewEntry;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
 
@@ -136,15 +137,18 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         panics: &mut FirstPanic,
     ) -> bool {
         self.cache.begin_call();
+        let weight = self.cache.weight_of(key.get(), value.get());
         let reading = self.cache.now_for_ttl();
         let (inner, hash) = (&*self.cache, self.hash);
         let loads = inner.loads_of(hash);
         let nanos = inner.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
-        let state = inner.lock(inner.shard_of(hash));
+        let new = NewEntry { hash, key, value, ttl, weight };
+        let mut budget = inner.reap_limit;
+        let state = inner.lock_with_room(&new, reading, false, &mut budget, panics);
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let time = state.tick(reading);
         // `Eq` runs first: should it panic, the load fails.
-        let found = panics.catch(|| state.shard.find_live(hash.slot_hash(), key.get(), time));
+        let found = panics.catch(|| state.shard.find_live(hash.slot_hash(), new.key.get(), time));
         let is_valid_if_unshared = match (&sharing, found) {
             // A live entry was stored by another load since this one began: it stays.
             (&Sharing::Unshared(load), Some(None)) if loads.is_valid(load, hash) => {
@@ -158,18 +162,26 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         let is_valid = found.is_some() && (ended.is_valid || is_valid_if_unshared);
         let wake = |panics: &mut FirstPanic| self.wake(ended, panics);
         if is_valid {
-            let stored =
-                panics.catch(|| inner.upsert_locked(hash, (key, value), ttl, reading, state, wake));
+            let mut later = FirstPanic::default();
+            let stored = panics.catch(|| {
+                let late = &mut later;
+                if inner.rules.is_some() {
+                    inner.upsert_with_room(new, reading, state, &mut budget, wake, late)
+                } else {
+                    inner.upsert_locked(new, reading, state, wake)
+                }
+            });
             if stored.is_none() {
                 // `Eq` may have panicked this time.
                 wake(panics);
             }
+            panics.catch(|| later.resume_or(()));
             panics.drop(stored);
         } else {
             drop(state);
             wake(panics);
-            panics.drop(key.into_inner());
-            panics.drop(value.into_inner());
+            panics.drop(new.key.into_inner());
+            panics.drop(new.value.into_inner());
         }
         is_valid
     }

@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
+use std::time::Duration;
 
 use equivalent::Equivalent;
 
@@ -107,6 +108,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         let state = self.lock_for_read(self.shard_of(hash));
         let now = state.tick(reading);
         if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
+            self.renew(&state, Some(id), reading);
             return Found::Hit(state.shard.value(id).clone());
         }
         if matches!(loader, Some(Loader::Thread(_))) {
@@ -120,6 +122,13 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
 }
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading<H> {
+    /// Ends the load with a value that is not to be stored.
+    fn store_nothing(&mut self, key: impl Sized, panics: &mut FirstPanic) {
+        self.end(End::NotStored, panics);
+        panics.drop(key);
+        self.cache.reap_after_load(self.hash, panics);
+    }
+
     /// Ends the load with what its loader returned, which is also returned.
     pub(super) fn finish<E>(
         mut self,
@@ -131,13 +140,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> 
         match loaded.into_inner() {
             Ok((value, ttl)) => {
                 let value = DropGuard::new(value);
-                let ttl = ttl.or(self.cache.ttl);
-                if ttl.is_some_and(|ttl| ttl.is_zero()) {
-                    self.end(End::NotStored, &mut panics);
-                    panics.drop(key);
-                    self.cache.reap_after_load(self.hash, &mut panics);
+                if ttl == Ttl::After(Duration::ZERO) {
+                    self.store_nothing(key, &mut panics);
+                    return Ok(panics.resume_or(value).into_inner());
+                }
+                let own_key = DropGuard::new(key.into_key());
+                let ttl = self.cache.ttl_of(ttl, self.hash, &own_key, &value);
+                if ttl == Some(Duration::ZERO) {
+                    self.store_nothing(own_key, &mut panics);
                 } else {
-                    let own_key = DropGuard::new(key.into_key());
                     let copy = DropGuard::new(value.get().clone());
                     self.store(own_key, copy, ttl, &mut panics);
                 }

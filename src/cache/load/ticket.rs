@@ -123,7 +123,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LoadTicket<K, V, S> {
         let Self { mut leading, key } = self;
         // Callers' code that panics from here on: the load has failed.
         leading.if_dropped = IfDropped::Fail;
-        let ttl = ttl.into().or(leading.cache.ttl);
+        let ttl = leading.cache.ttl_of(ttl.into(), leading.hash, &key, &value);
         let mut panics = FirstPanic::default();
         let is_stored = if ttl.is_some_and(|ttl| ttl.is_zero()) {
             let is_stored = leading.store_expired(key.get(), &mut panics);
@@ -184,7 +184,7 @@ where
         }
         let now = state.time(reading);
         let id = state.shard.find_live(hash.slot_hash(), key.query(), now.tick);
-        let value = self.record_access(&state, id, hash).cloned();
+        let value = self.record_access(&state, id, hash, now).cloned();
         let claimed = match id {
             None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
             Some(id) => state

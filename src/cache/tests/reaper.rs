@@ -11,14 +11,14 @@ use punctual_testing::watchdog::{Watchdog, wait_until};
 use crate::cache::Cache;
 use crate::cache::inner::Inner;
 use crate::cache::reentrancy::CALLS_UNCHECKED;
+use crate::entry::removal::RemovalCause;
 use crate::hasher::RandomState;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{Reapable, ReaperThread, Visit};
-use crate::removal::RemovalCause;
 use crate::settings::Settings;
-use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::key_hash::KeyHash;
+use crate::shard::{Bounds, Shard};
 use crate::time::cached_clock::IDLE_PERIODS_MAX;
 use crate::time::clock::{BootClock, Clock, SystemClock, Timescale, system_nanos};
 use crate::time::tick::Deadline;
@@ -311,7 +311,7 @@ fn rounds_until_freed(capacity: usize, entries: u64, origin: u64, ttl: u64) -> u
     let (geometry, _) = settings
         .plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, |_| 0, |_, _| 0)
         .unwrap();
-    let shards = Shard::allocate(&geometry, Eviction::default(), origin, Ok);
+    let shards = Shard::allocate(&geometry, Bounds::default(), Eviction::default(), origin, Ok);
     let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
     for key in 0..entries {
         let hash = KeyHash::new(&RandomState::default(), &key);

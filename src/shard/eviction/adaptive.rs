@@ -161,12 +161,22 @@ impl Adaptive {
 
     #[inline(always)]
     pub(crate) fn evict(&mut self, counts: &mut impl Counts) -> SlotId {
+        self.take_selection();
+        self.policy.evict(counts)
+    }
+
+    pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
+        self.take_selection();
+        self.policy.evict_early(entries, counts)
+    }
+
+    #[inline(always)]
+    fn take_selection(&mut self) {
         let selected = self.selection.load(Ordering::Relaxed);
         if selected != self.active {
             self.active = selected;
             self.policy.set_parameters(CANDIDATES[selected]);
         }
-        self.policy.evict(counts)
     }
 }
 

@@ -191,6 +191,13 @@ impl Policy {
         each!(self, policy => policy.evict(counts))
     }
 
+    /// Evicts an entry of a shard that is to hold no more than its `entries` now, although it has
+    /// further slots, and returns its slot. Nothing need be admitted afterwards.
+    #[inline(never)]
+    pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
+        each!(self, policy => policy.evict_early(entries, counts))
+    }
+
     /// Evicts an entry of a full shard, and admits a newcomer into its slot, which is
     /// returned: [`take_ghost`](Self::take_ghost), [`evict`](Self::evict) and
     /// [`admit`](Self::admit) in one.

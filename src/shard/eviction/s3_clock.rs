@@ -230,6 +230,26 @@ impl S3Clock {
         self.evict_small(oldest, counts)
     }
 
+    /// [`evict`](Self::evict)s an entry of a shard that is as good as full with so many, and whose
+    /// slot may stay vacant.
+    pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
+        self.slots = entries as u32;
+        self.set_parameters(self.parameters);
+        self.newest = self.newest.filter(|&id| self.contains(id));
+        let id = self.evict(counts);
+        if std::mem::take(&mut self.victim_slot_stays_small) {
+            self.small.remove(id);
+        }
+        if let Some(victim) = self.victim.take() {
+            self.ghost.remember(victim);
+        }
+        id
+    }
+
+    fn contains(&self, id: SlotId) -> bool {
+        self.small.slots.contains(id) || self.main.slots.contains(id)
+    }
+
     /// Returns the oldest of the small segment if both segments have their shares and it was not
     /// used: what [`evict_unusual`](Self::evict_unusual) would evict then, without the detour.
     #[inline(always)]

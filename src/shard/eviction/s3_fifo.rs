@@ -92,6 +92,12 @@ impl S3Fifo {
         }
     }
 
+    /// [`evict`](Self::evict)s an entry of a shard that is as good as full with so many.
+    pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
+        self.small_target = small_target(entries);
+        self.evict(counts)
+    }
+
     pub(crate) fn remove(&mut self, id: SlotId) {
         if self.in_main.contains(id) {
             self.in_main.remove(id);

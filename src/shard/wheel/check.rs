@@ -6,6 +6,10 @@ use super::level::ListId;
 use super::{TimerId, Timers, WORD_BITS, Wheel};
 
 impl Wheel {
+    pub(crate) fn elapsed(&self) -> u64 {
+        self.elapsed
+    }
+
     /// Checks invariants 1 to 5. Returns the numbers of all linked timers.
     pub(crate) fn check(&self, timers: &impl Timers) -> BTreeSet<usize> {
         let mut linked = BTreeSet::new();

@@ -37,10 +37,13 @@ impl PackedDeadline {
 
     #[inline]
     pub(super) fn new(deadline: u64, start: u64) -> Self {
-        Self::exact(deadline, start).unwrap_or_else(|| {
-            let units = deadline.div_ceil(Self::COARSE_TICKS);
-            Self((units & Self::COUNT_MASK) << 1 | 1)
-        })
+        Self::exact(deadline, start).unwrap_or_else(|| Self::rounded_up(deadline))
+    }
+
+    /// Returns a deadline that is rounded up, or was before: nothing changes then but the list.
+    pub(super) fn rounded_up(deadline: u64) -> Self {
+        let units = deadline.div_ceil(Self::COARSE_TICKS);
+        Self((units & Self::COUNT_MASK) << 1 | 1)
     }
 
     #[inline]

@@ -434,10 +434,14 @@ impl Wheel {
                 let start = timers.list(id).start(elapsed);
                 // `elapsed` is `now` already, and no list may start before it. A timer that
                 // was due earlier is due either way.
-                let deadline = timers.packed_deadline(id).deadline(start).max(now);
-                // Far ahead, this may round an exact deadline up. One that has been rounded
-                // before is a multiple of the unit and stays the same.
+                let packed_deadline = timers.packed_deadline(id);
+                let deadline = packed_deadline.deadline(start).max(now);
+                // Far ahead, this may round an exact deadline up.
                 self.insert_rounded(timers, id, deadline);
+                // One that has been rounded before is known to be: it may have been less.
+                if packed_deadline.rounding() > 0 && deadline > now {
+                    timers.set_packed_deadline(id, PackedDeadline::rounded_up(deadline));
+                }
             }
         }
         // `next_event` may be too early now, which the next pop corrects.

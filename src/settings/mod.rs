@@ -1,16 +1,20 @@
 //! What the builders of both caches have in common.
 
+pub(crate) mod rules;
+
+use std::borrow::Cow;
 use std::time::Duration;
 
 use forkguard::Guard;
 
 use crate::error::BuildError;
 use crate::footprint::Footprint;
-use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::{Geometry, Objective};
+use crate::shard::{Bounds, Shard};
 use crate::time::clock::{BootClock, ClockSource};
-use crate::time::tick::Timebase;
+use crate::time::tick::{TTL_MAX, Timebase};
+use rules::Jitter;
 
 /// Due entries that one call frees besides its own work, if nothing else is
 /// asked for. See `docs/expiry.md` for the measurement.
@@ -18,6 +22,10 @@ const REAP_LIMIT: usize = 64;
 
 /// The resolution, if nothing else is asked for, of TTLs that are long enough for it.
 const RESOLUTION: Duration = Duration::from_millis(10);
+
+/// The most shards of a cache whose entries are weighed: each has an equal share of the weight, so
+/// that an entry of up to an eighth of it is held.
+const WEIGHED_SHARDS_MAX: usize = 8;
 
 /// An entry outlives its TTL by a third of it at most.
 const TICKS_PER_TTL_MIN: u32 = 3;
@@ -27,6 +35,10 @@ pub(crate) struct Settings {
     pub(crate) capacity: Option<usize>,
     pub(crate) memory_budget_bytes: Option<usize>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) ttl_jitter: Option<f64>,
+    pub(crate) time_to_idle: Option<Duration>,
+    pub(crate) max_weight: Option<u64>,
+    pub(crate) name: Option<Cow<'static, str>>,
     /// If one is asked for.
     pub(crate) resolution: Option<Duration>,
     pub(crate) eviction: Eviction,
@@ -42,6 +54,10 @@ impl Default for Settings {
             capacity: None,
             memory_budget_bytes: None,
             ttl: None,
+            ttl_jitter: None,
+            time_to_idle: None,
+            max_weight: None,
+            name: None,
             resolution: None,
             eviction: Eviction::default(),
             reap_limit: REAP_LIMIT,
@@ -52,9 +68,15 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the resolution asked for, or else the default: a third of the TTL at most.
+    /// Returns the lesser of the TTL and the time to idle.
+    fn shortest_ttl(&self) -> Option<Duration> {
+        self.ttl.into_iter().chain(self.time_to_idle).min()
+    }
+
+    /// Returns the resolution asked for, or else the default: a third of the TTL, or of the time to
+    /// idle, at most.
     pub(crate) fn resolution(&self) -> Duration {
-        let default = || match self.ttl {
+        let default = || match self.shortest_ttl() {
             Some(ttl) => (ttl / TICKS_PER_TTL_MIN).clamp(Timebase::FINEST_RESOLUTION, RESOLUTION),
             None => RESOLUTION,
         };
@@ -65,7 +87,13 @@ impl Settings {
         if self.ttl == Some(Duration::ZERO) {
             return Err(BuildError::ZeroTtl);
         }
-        match (self.resolution, self.ttl) {
+        if self.time_to_idle == Some(Duration::ZERO) {
+            return Err(BuildError::ZeroTimeToIdle);
+        }
+        if self.ttl_jitter.is_some_and(|most| !(0.0..=Jitter::FRACTION_MAX).contains(&most)) {
+            return Err(BuildError::JitterOutOfRange);
+        }
+        match (self.resolution, self.shortest_ttl()) {
             (Some(Duration::ZERO), _) => Err(BuildError::ZeroResolution),
             (Some(resolution), _) if resolution < Timebase::FINEST_RESOLUTION => {
                 Err(BuildError::ResolutionTooFine)
@@ -75,6 +103,51 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the time to idle, if it ends within the times that are counted.
+    pub(crate) fn time_to_idle(&self) -> Option<Duration> {
+        self.time_to_idle.filter(|&time| time <= TTL_MAX)
+    }
+
+    pub(crate) fn jitter(&self) -> Jitter {
+        self.ttl_jitter.map_or_else(Jitter::default, Jitter::new)
+    }
+
+    /// Checks that weights are either given and bounded, or neither.
+    pub(crate) fn check_weights(&self, has_weigher: bool) -> Result<(), BuildError> {
+        match self.max_weight {
+            Some(0) => Err(BuildError::ZeroMaxWeight),
+            Some(_) if !has_weigher => Err(BuildError::MaxWeightWithoutWeigher),
+            None if has_weigher => Err(BuildError::WeigherWithoutMaxWeight),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what bounds the entries of each of so many shards.
+    pub(crate) fn bounds(&self, geometry: &Geometry) -> Bounds {
+        Bounds {
+            by_idle_time: self.time_to_idle().is_some(),
+            weight: self.max_weight.map(|most| most / geometry.shards as u64),
+        }
+    }
+
+    /// Returns the bytes on the heap that the name takes.
+    pub(crate) fn name_bytes(&self) -> usize {
+        match &self.name {
+            Some(Cow::Owned(name)) => name.capacity(),
+            _ => 0,
+        }
+    }
+
+    fn geometry(&self, capacity: usize, objective: Objective) -> Result<Geometry, BuildError> {
+        let geometry = Geometry::new(capacity, self.shards, objective)?;
+        let Some(most) = self.max_weight else { return Ok(geometry) };
+        let shards_max = WEIGHED_SHARDS_MAX.min(usize::try_from(most).unwrap_or(usize::MAX));
+        if geometry.shards <= shards_max {
+            return Ok(geometry);
+        }
+        Geometry::new(capacity, Some(shards_max), objective)
     }
 
     /// The shape and what it takes, each shard held in `holder_bytes`, and
@@ -91,8 +164,10 @@ impl Settings {
         let requested_bytes = 3 * size_of::<fn()>();
         Guard::try_new().map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
         let plan_for = |capacity, objective| {
-            let geometry = Geometry::new(capacity, self.shards, objective)?;
-            let mut footprint = Shard::<K, V>::footprint(&geometry, self.eviction, holder_bytes)?;
+            let geometry = self.geometry(capacity, objective)?;
+            let bounds = self.bounds(&geometry);
+            let mut footprint =
+                Shard::<K, V>::footprint(&geometry, bounds, self.eviction, holder_bytes)?;
             footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes(&geometry));
             footprint.loads_bytes = loads_bytes(&geometry, &footprint);
             Ok((geometry, footprint))
@@ -259,9 +334,122 @@ macro_rules! common_setters {
             self
         }
 
+        /// Shortens the TTLs that the builder gives, by [`ttl`](Self::ttl) or
+        /// [`ttl_by`](Self::ttl_by), by up to this fraction of them, from 0 to 0.5. How much depends
+        /// on the key's hash alone. So entries that are inserted together do not expire together,
+        /// and are not loaded again together.
+        ///
+        /// No TTL is lengthened. One that is given with an entry stays as it is.
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use std::time::Duration;
+        ///
+        /// let builder = Cache::<u64, u64>::builder().capacity(1_000);
+        /// let mut cache = builder.ttl(Duration::from_secs(60)).ttl_jitter(0.1).build()?;
+        /// for id in 0..1_000 {
+        ///     cache.insert(id, id);
+        /// }
+        /// let left = |id| cache.expires_in(&id).unwrap().as_secs();
+        /// assert!((0..1_000).all(|id| (53..=60).contains(&left(id))));
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn ttl_jitter(mut self, fraction: f64) -> Self {
+            self.settings.ttl_jitter = Some(fraction);
+            self
+        }
+
+        /// Sets the time to idle: an entry also expires once nobody has used it for so long. With a
+        /// TTL it ends at whichever comes first.
+        ///
+        /// Uses are `get`, `read`, `read_many`, `update`, `compute`, `get_and_set_ttl`, `lookup` and
+        /// the loaders where they find the entry, and insertions of its key. `peek`,
+        /// `contains_key`, `expires_in`, `set_ttl` and iteration are none.
+        ///
+        /// Takes 16 bytes an entry. A use postpones the entry's end without an exclusive lock.
+        /// Zero is an error; more than 10<sup>9</sup> seconds counts as never.
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use std::time::Duration;
+        /// use punctual::ManualClock;
+        ///
+        /// const MINUTE: Duration = Duration::from_secs(60);
+        ///
+        /// let clock = ManualClock::new();
+        /// let mut sessions = Cache::builder()
+        ///     .capacity(1_000)
+        ///     .ttl(600 * MINUTE)
+        ///     .time_to_idle(30 * MINUTE)
+        ///     .clock(clock.clone())
+        ///     .build()?;
+        /// sessions.insert("ada", 1815);
+        /// clock.advance(29 * MINUTE);
+        /// assert!(sessions.get("ada").is_some());
+        /// clock.advance(29 * MINUTE);
+        /// assert!(sessions.get("ada").is_some());
+        /// clock.advance(31 * MINUTE);
+        /// assert!(sessions.get("ada").is_none());
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        #[doc(alias = "sliding expiration")]
+        #[doc(alias = "expire_after_access")]
+        pub fn time_to_idle(mut self, time: Duration) -> Self {
+            self.settings.time_to_idle = Some(time);
+            self
+        }
+
+        /// Sets the most that all entries together weigh, by the [`weigher`](Self::weigher): a bound
+        /// on the bytes, say, that values own on the heap. The [capacity](Self::capacity) still
+        /// bounds their number.
+        ///
+        /// An insertion evicts as many entries as its weight asks for. Each shard has an equal share
+        /// of the weight, and there are at most eight shards, so an entry of up to an eighth of it
+        /// is always held. A heavier one than a shard's share leaves at once, as `Evicted`, and what
+        /// it replaces is gone. Where an entry is given more weight in place, by `update` or
+        /// `compute`, others are evicted before that call returns; if it is heavier than a
+        /// share then, it leaves itself.
+        ///
+        /// Takes 8 bytes an entry. Give a capacity of about as many entries as fit: memory is
+        /// reserved for all of them, and the eviction policy remembers in proportion.
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        ///
+        /// let mut cache = Cache::builder()
+        ///     .capacity(10_000)
+        ///     .weigher(|key: &String, value: &Vec<u8>| (key.capacity() + value.capacity()) as u64)
+        ///     .max_weight(64 << 20)
+        ///     .build()?;
+        /// cache.insert("page".to_string(), vec![0; 100_000]);
+        /// assert!(cache.stats().weight >= 100_004);
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        #[doc(alias = "max_capacity")]
+        pub fn max_weight(mut self, weight: u64) -> Self {
+            self.settings.max_weight = Some(weight);
+            self
+        }
+
+        /// Names the cache, for its `Debug` output, for panics, and for exporters of metrics, which
+        /// ask for it by `name`.
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        ///
+        /// let cache: Cache<u64, u64> = Cache::builder().capacity(10).name("sessions").build()?;
+        /// assert_eq!(cache.name(), Some("sessions"));
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
+        pub fn name(mut self, name: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+            self.settings.name = Some(name.into());
+            self
+        }
+
         /// Sets the most by which an entry outlives its TTL, besides one step of the system's
         /// coarse clock: at least a microsecond, and at most a third of the
-        /// [`ttl`](Self::ttl). By default 10 ms, or a third of the `ttl` if that is less.
+        /// [`ttl`](Self::ttl) and of the [`time_to_idle`](Self::time_to_idle). By default 10 ms, or a
+        /// third of the lesser of them if that is less.
         ///
         /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms as a rule),
         /// each call reads the precise clock, which costs more. Coarser resolutions make

@@ -10,14 +10,26 @@ use crate::panic::FirstPanic;
 pub enum RemovalCause {
     /// Its TTL had passed. The cause of every due entry, whatever removes it.
     Expired,
-    /// The cache was full and needed room for another entry.
+    /// The cache was full and needed room for another entry, or the entry was too heavy for it, see
+    /// [`max_weight`](crate::Builder::max_weight).
     Evicted,
     /// Its key was inserted again.
     Replaced,
-    /// `remove` or `retain` removed it.
+    /// `remove`, `remove_entry`, `remove_if`, `compute` or `retain` removed it.
     Removed,
     /// `clear` removed it.
     Cleared,
+}
+
+impl RemovalCause {
+    /// Returns whether what is removed is the caller's, who has replaced or removed it.
+    #[inline(always)]
+    fn gives_back(self) -> bool {
+        match self {
+            Self::Replaced | Self::Removed => true,
+            Self::Expired | Self::Evicted | Self::Cleared => false,
+        }
+    }
 }
 
 impl fmt::Display for RemovalCause {
@@ -49,12 +61,39 @@ impl<K, V> Removed<K, V> {
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
     ) -> V {
+        let (key, value) = self.notify_of_entry(listener, panics);
+        panics.drop(key);
+        value
+    }
+
+    /// Tells the listener. Returns key and value.
+    #[inline(always)]
+    fn notify_of_entry(
+        self,
+        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
+        panics: &mut FirstPanic,
+    ) -> (K, V) {
         let Self { key, value, cause } = self;
         if let Some(listener) = listener {
             panics.catch(|| listener(&key, &value, cause));
         }
+        (key, value)
+    }
+
+    /// [`deliver`](Self::deliver)s the value together with the key.
+    pub(crate) fn deliver_entry(
+        self,
+        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
+        panics: &mut FirstPanic,
+    ) -> Option<(K, V)> {
+        let is_callers = self.cause.gives_back();
+        let (key, value) = self.notify_of_entry(listener, panics);
+        if is_callers {
+            return Some((key, value));
+        }
         panics.drop(key);
-        value
+        panics.drop(value);
+        None
     }
 
     /// Tells the listener, then drops the key. Returns the value if it is the caller's,
@@ -65,14 +104,12 @@ impl<K, V> Removed<K, V> {
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
     ) -> Option<V> {
-        let cause = self.cause;
+        let is_callers = self.cause.gives_back();
         let value = self.notify(listener, panics);
-        match cause {
-            RemovalCause::Replaced | RemovalCause::Removed => Some(value),
-            RemovalCause::Expired | RemovalCause::Evicted | RemovalCause::Cleared => {
-                panics.drop(value);
-                None
-            }
+        if is_callers {
+            return Some(value);
         }
+        panics.drop(value);
+        None
     }
 }

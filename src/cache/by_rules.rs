@@ -1,0 +1,351 @@
+//! Calls about one key where the cache has [rules](crate::settings::rules): TTLs by entry, idle
+//! times, weights. All of it is out of line, so that a cache without rules pays for none.
+
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use super::inner::{Inner, SharedRules};
+use super::load::waiters::HasLoads as _;
+use super::locked_shard::{Guard, Held, State};
+use super::reap::{Batch, batched};
+use crate::entry::new_entry::NewEntry;
+use crate::entry::removal::{RemovalCause, Removed};
+use crate::panic::{DropGuard, FirstPanic};
+use crate::shard::Shard;
+use crate::shard::key_hash::KeyHash;
+use crate::shard::slot_id::SlotId;
+use crate::time::tick::{Deadline, Moment};
+use crate::time::ttl::Ttl;
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Returns the TTL of an entry; `None` for never.
+    #[inline]
+    pub(super) fn ttl_of(
+        &self,
+        ttl: Ttl,
+        hash: KeyHash,
+        key: &DropGuard<K>,
+        value: &DropGuard<V>,
+    ) -> Option<Duration> {
+        match &self.rules {
+            None => ttl.or(self.ttl),
+            Some(rules) => rules.ttl(ttl, self.ttl, hash, (key.get(), value.get())),
+        }
+    }
+
+    /// [`ttl_of`](Self::ttl_of) an entry that is held.
+    pub(super) fn ttl_of_held(
+        &self,
+        state: &State<K, V>,
+        id: SlotId,
+        ttl: Ttl,
+        hash: KeyHash,
+    ) -> Option<Duration> {
+        let Some(rules) = &self.rules else { return ttl.or(self.ttl) };
+        let _scope = self.closure_scope();
+        rules.ttl(ttl, self.ttl, hash, state.shard.entry(id))
+    }
+
+    /// Returns the weight of an entry; zero where entries are not weighed.
+    pub(super) fn weight_of(&self, key: &K, value: &V) -> u64 {
+        let weigher = self.rules.as_ref().and_then(|rules| rules.weigher.as_ref());
+        weigher.map_or(0, |weigher| weigher(key, value))
+    }
+
+    fn is_weighed(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.weigher.is_some())
+    }
+
+    /// Returns the time to [record a use](Self::record_access): where that postpones the end of an
+    /// entry, the time that a TTL counts from.
+    #[inline]
+    pub(super) fn now_for_use(&self) -> Moment {
+        match &self.rules {
+            Some(rules) if rules.time_to_idle.is_some() => self.now_for_ttl(),
+            _ => self.estimate(),
+        }
+    }
+
+    /// Returns when an entry expires that nobody uses from now on.
+    fn idle_end(&self, rules: &SharedRules<K, V>, time: Moment) -> Deadline {
+        self.timebase.deadline(time, rules.time_to_idle)
+    }
+
+    /// Postpones the end of an entry that is used, if it is not for its TTL.
+    #[inline(never)]
+    pub(super) fn renew(&self, state: &impl Held<K, V>, live: Option<SlotId>, now: Moment) {
+        if let Some(id) = live {
+            self.renew_in(&state.shard, id, state.time(now));
+        }
+    }
+
+    /// [`renew`](Self::renew)s an entry of a shard that is held alone.
+    pub(super) fn renew_in(&self, shard: &Shard<K, V>, id: SlotId, time: Moment) {
+        if let Some(rules) = self.rules.as_ref().filter(|rules| rules.time_to_idle.is_some()) {
+            shard.renew(id, self.idle_end(rules, time));
+        }
+    }
+
+    /// The last step of an insertion, under its lock: idle time and weight.
+    pub(super) fn finish_insertion(
+        &self,
+        state: &mut State<K, V>,
+        id: SlotId,
+        ttl: Deadline,
+        time: Moment,
+        weight: u64,
+    ) {
+        let Some(rules) = &self.rules else { return };
+        if rules.time_to_idle.is_some() {
+            state.shard.start_idle(id, ttl, self.idle_end(rules, time), time.tick);
+        }
+        state.shard.set_weight(id, weight);
+    }
+
+    /// Has an entry leave as it arrives: its TTL is zero, or it is too heavy. What it replaces, which
+    /// is in slot `found`, leaves, too, and is returned if it was live.
+    #[expect(clippy::too_many_arguments, reason = "all that one insertion knows")]
+    pub(super) fn pass_through(
+        &self,
+        new: NewEntry<K, V>,
+        found: Option<SlotId>,
+        cause: RemovalCause,
+        time: Moment,
+        mut state: Guard<'_, K, V>,
+        budget: usize,
+        once_unlocked: impl FnOnce(&mut FirstPanic),
+        panics: &mut FirstPanic,
+    ) -> Option<V> {
+        let replaced = state.shard.pass_through(found, time.tick, cause);
+        drop(state);
+        once_unlocked(panics);
+        let replaced = replaced.and_then(|removed| self.deliver(removed, panics));
+        let (key, value) = (new.key.into_inner(), new.value.into_inner());
+        self.notify_and_drop(Removed { key, value, cause }, panics);
+        self.reap_shard(self.shard_of(new.hash), time, budget, panics);
+        replaced
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
+    /// [`upsert`](Self::upsert)s an entry by the rules.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn upsert_by_rules(
+        &self,
+        hash: KeyHash,
+        key: DropGuard<K>,
+        value: DropGuard<V>,
+        ttl: Ttl,
+    ) -> Option<V> {
+        let ttl = self.ttl_of(ttl, hash, &key, &value);
+        let weight = self.weight_of(key.get(), value.get());
+        let new = NewEntry { hash, key, value, ttl, weight };
+        let reading = self.now_for_ttl();
+        let mut budget = self.reap_limit;
+        let mut panics = FirstPanic::default();
+        let state = self.lock_with_room(&new, reading, false, &mut budget, &mut panics);
+        self.loads_of(hash).overrule(hash);
+        let replaced = self.upsert_with_room(new, reading, state, &mut budget, |_| (), &mut panics);
+        panics.resume_or(replaced)
+    }
+
+    /// Locks the shard of a new entry once it has room for its weight, for which it evicts others, a
+    /// few under each lock. Also returns where the entry is too heavy for any room; and, with
+    /// `if_absent`, where there is a live one of its key.
+    pub(super) fn lock_with_room(
+        &self,
+        new: &NewEntry<K, V>,
+        reading: Moment,
+        if_absent: bool,
+        budget: &mut usize,
+        panics: &mut FirstPanic,
+    ) -> Guard<'_, K, V> {
+        batched!(self.lock_with_room_in_batches(new, reading, if_absent, budget, panics))
+    }
+
+    fn lock_with_room_in_batches<const N: usize>(
+        &self,
+        new: &NewEntry<K, V>,
+        reading: Moment,
+        if_absent: bool,
+        budget: &mut usize,
+        panics: &mut FirstPanic,
+    ) -> Guard<'_, K, V> {
+        let (slot_hash, weight) = (new.hash.slot_hash(), new.weight);
+        loop {
+            let mut batch = Batch::<K, V, N>::new();
+            let mut state = self.lock(self.shard_of(new.hash));
+            if !self.is_weighed() || !state.shard.can_hold(weight) {
+                return state;
+            }
+            let now = state.tick(reading);
+            let live = state.shard.find_live(slot_hash, new.key.get(), now);
+            if (if_absent && live.is_some()) || state.shard.has_room(live, weight) {
+                return state;
+            }
+            while !batch.is_full() && !state.shard.has_room(live, weight) {
+                batch.push(state.shard.make_room(live, now, budget));
+            }
+            drop(state);
+            for removed in batch {
+                self.notify_and_drop(removed, panics);
+            }
+        }
+    }
+
+    /// Inserts an entry, or replaces that of its key, where there is [room](Self::lock_with_room).
+    /// Calls `once_unlocked` before any listener. Returns the live value that it replaces.
+    pub(super) fn upsert_with_room(
+        &self,
+        new: NewEntry<K, V>,
+        reading: Moment,
+        state: Guard<'_, K, V>,
+        budget: &mut usize,
+        once_unlocked: impl FnOnce(&mut FirstPanic),
+        panics: &mut FirstPanic,
+    ) -> Option<V> {
+        let time = state.time(reading);
+        let found = state.shard.find(new.hash.slot_hash(), new.key.get());
+        self.upsert_found(new, found, time, state, budget, once_unlocked, panics)
+    }
+
+    /// Inserts an entry, or replaces the one in slot `found`, which is that of its key. Evicts others
+    /// until the weight is kept, if the lock was not taken [with room](Self::lock_with_room). Calls
+    /// `once_unlocked` before any listener. Returns the live value that it replaces.
+    #[expect(clippy::too_many_arguments, reason = "all that one insertion knows")]
+    pub(super) fn upsert_found(
+        &self,
+        mut new: NewEntry<K, V>,
+        found: Option<SlotId>,
+        time: Moment,
+        mut state: Guard<'_, K, V>,
+        budget: &mut usize,
+        once_unlocked: impl FnOnce(&mut FirstPanic),
+        panics: &mut FirstPanic,
+    ) -> Option<V> {
+        let deadline = self.timebase.deadline(time, new.ttl);
+        let cause = match deadline {
+            Deadline::Now => Some(RemovalCause::Expired),
+            _ if !state.shard.can_hold(new.weight) => Some(RemovalCause::Evicted),
+            _ => None,
+        };
+        if let Some(cause) = cause {
+            let budget = *budget;
+            return self.pass_through(
+                new,
+                found,
+                cause,
+                time,
+                state,
+                budget,
+                once_unlocked,
+                panics,
+            );
+        }
+        let NewEntry { hash, key, value, weight, .. } = &mut new;
+        let entry = (key.take(), value.take());
+        let shard = &mut state.shard;
+        let (id, displaced) = shard.upsert_found(found, *hash, entry, deadline, time.tick, budget);
+        self.finish_insertion(&mut state, id, deadline, time, *weight);
+        let is_too_heavy = state.shard.is_too_heavy();
+        let has_work = Self::unlock(state, time, *budget, displaced.is_none());
+        once_unlocked(panics);
+        let replaced = displaced.and_then(|removed| self.deliver(removed, panics));
+        if is_too_heavy {
+            self.shed(*hash, id, time, budget, panics);
+        }
+        if has_work {
+            self.reap_shard(self.shard_of(*hash), time, *budget, panics);
+        }
+        replaced
+    }
+
+    /// The last steps of [`update`](Self::update): what was used ends later, and what is heavier now
+    /// than there is room for has others evicted, or leaves.
+    #[inline(never)]
+    pub(super) fn finish_update(
+        &self,
+        mut state: Guard<'_, K, V>,
+        live: Option<SlotId>,
+        hash: KeyHash,
+        now: Moment,
+        mut panics: FirstPanic,
+    ) {
+        let time = state.time(now);
+        self.renew(&state, live, now);
+        let weighed = panics.catch(|| self.weigh_again(&mut state, live)).flatten();
+        let is_too_heavy = state.shard.is_too_heavy();
+        let has_work = state.shard.has_work(time.tick);
+        drop(state);
+        if let Some(evicted) = weighed {
+            self.notify_and_drop(evicted, &mut panics);
+        }
+        let mut budget = self.reap_limit;
+        if let Some(id) = live.filter(|_| is_too_heavy) {
+            self.shed(hash, id, time, &mut budget, &mut panics);
+        }
+        let shard = self.shard_of(hash);
+        if has_work && !self.reaper.serves(self.shards[shard].source()) {
+            self.reap_shard(shard, time, budget, &mut panics);
+        }
+        panics.resume_or(());
+    }
+
+    /// Sets the weight of an entry anew. Returns the entry if it is too heavy now to be held.
+    pub(super) fn weigh_again(
+        &self,
+        state: &mut State<K, V>,
+        live: Option<SlotId>,
+    ) -> Option<Removed<K, V>> {
+        let id = live.filter(|_| self.is_weighed())?;
+        let weight = {
+            let _scope = self.closure_scope();
+            let (key, value) = state.shard.entry(id);
+            self.weight_of(key, value)
+        };
+        if !state.shard.can_hold(weight) {
+            return Some(state.shard.evict_found(id));
+        }
+        state.shard.set_weight(id, weight);
+        None
+    }
+
+    /// Evicts others, a few under each lock, until the shard of the entry in slot `id`, which has
+    /// grown, is within its weight again.
+    fn shed(
+        &self,
+        hash: KeyHash,
+        id: SlotId,
+        time: Moment,
+        budget: &mut usize,
+        panics: &mut FirstPanic,
+    ) {
+        batched!(self.shed_in_batches(hash, id, time, budget, panics));
+    }
+
+    fn shed_in_batches<const N: usize>(
+        &self,
+        hash: KeyHash,
+        id: SlotId,
+        time: Moment,
+        budget: &mut usize,
+        panics: &mut FirstPanic,
+    ) {
+        let mut is_too_heavy = true;
+        while is_too_heavy {
+            let mut batch = Batch::<K, V, N>::new();
+            let mut state = self.lock(self.shard_of(hash));
+            let now = state.tick(time);
+            let grown = state.shard.still_live(id, hash.slot_hash(), now);
+            while !batch.is_full() && state.shard.is_too_heavy() {
+                batch.push(state.shard.make_room(grown, now, budget));
+            }
+            is_too_heavy = state.shard.is_too_heavy();
+            drop(state);
+            for removed in batch {
+                self.notify_and_drop(removed, panics);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Calls that look at an entry and decide what becomes of it.
+
+use std::hash::{BuildHasher, Hash};
+
+use equivalent::Equivalent;
+
+use super::Cache;
+use crate::entry::compute::Compute;
+use crate::entry::removal::Removed;
+use crate::panic::{DropGuard, FirstPanic};
+use crate::shard::key_hash::KeyHash;
+use crate::time::ttl::Ttl;
+
+impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
+    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
+    /// live value.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// assert_eq!(cache.insert_if_absent("key", 1), Ok(()));
+    /// assert_eq!(cache.insert_if_absent("key", 2), Err(("key", 2)));
+    /// assert_eq!(cache.get("key"), Some(&1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    #[doc(alias = "try_insert")]
+    #[doc(alias = "put_if_absent")]
+    pub fn insert_if_absent(&mut self, key: K, value: V) -> Result<(), (K, V)> {
+        self.insert_if_absent_with_ttl(key, value, Ttl::Default)
+    }
+
+    /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut leases = punctual::unsync::Cache::new(10);
+    /// let lease = Duration::from_secs(30);
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 1", lease).is_ok());
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 2", lease).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    pub fn insert_if_absent_with_ttl(
+        &mut self,
+        key: K,
+        value: V,
+        ttl: impl Into<Ttl>,
+    ) -> Result<(), (K, V)> {
+        let (key, value) = (DropGuard::new(key), DropGuard::new(value));
+        let hash = KeyHash::new(&self.hasher, key.get());
+        let new = self.by_rules(hash, key, value, ttl.into());
+        let mut panics = FirstPanic::default();
+        let now = self.start_write_with_ttl(&mut panics);
+        let number = self.shard_of(hash);
+        let found = self.shards[number].find(hash.slot_hash(), new.key.get());
+        if found.is_some_and(|id| !self.shards[number].is_due(id, now)) {
+            self.reap_shard(number, now, self.reap_limit, &mut panics);
+            let (key, value) = panics.resume_or((new.key, new.value));
+            return Err((key.into_inner(), value.into_inner()));
+        }
+        let (replaced, _) = self.insert_found(new, found, now, &mut panics);
+        debug_assert!(replaced.is_none(), "nothing live is replaced");
+        panics.resume_or(Ok(()))
+    }
+
+    /// Shows the live value of a key, or `None`, to a closure, and does what it decides. Returns what
+    /// the decision carries.
+    ///
+    /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
+    /// stay. Finding a value counts as a hit and as a use, finding none as a miss.
+    ///
+    /// ```
+    /// use punctual::{Compute, unsync::Cache};
+    ///
+    /// // A counter that starts anew once its TTL has passed.
+    /// let mut requests: Cache<u32, u32> = Cache::new(1_000);
+    /// let mut count = |client| {
+    ///     requests.compute(client, |live| match live {
+    ///         Some(count) => {
+    ///             *count += 1;
+    ///             Compute::Keep(*count)
+    ///         }
+    ///         None => Compute::Set(1, 1),
+    ///     })
+    /// };
+    /// assert_eq!((count(7), count(7), count(8)), (1, 2, 1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics. The entry stays with what was changed in place.
+    #[doc(alias = "entry")]
+    #[doc(alias = "and_compute_with")]
+    #[doc(alias = "upsert")]
+    pub fn compute<R>(
+        &mut self,
+        key: K,
+        decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>,
+    ) -> R {
+        let key = DropGuard::new(key);
+        let hash = KeyHash::new(&self.hasher, key.get());
+        let mut panics = FirstPanic::default();
+        let now = self.start_write_with_ttl(&mut panics);
+        panics.resume_or(());
+        let number = self.shard_of(hash);
+        let found = self.shards[number].find(hash.slot_hash(), key.get());
+        let live = found.filter(|&id| !self.shards[number].is_due(id, now));
+        self.renew(number, live);
+        let seen = self.accesses.count(self.shards[number].record_access_mut(live, hash));
+        let (value, ttl, result) = match decide(seen.map(|(_, value)| value)) {
+            Compute::Keep(result) => {
+                let result = DropGuard::new(result);
+                let mut budget = self.reap_limit;
+                if let Some(id) = live {
+                    self.weigh_again(number, id, now, &mut budget);
+                }
+                let mut panics = FirstPanic::default();
+                self.reap_shard(number, now, budget, &mut panics);
+                panics.resume_or(());
+                return result.into_inner();
+            }
+            Compute::Remove(result) => {
+                let result = DropGuard::new(result);
+                let mut panics = FirstPanic::default();
+                if let Some(id) = live {
+                    let removed = self.shards[number].remove_found(id, false);
+                    self.notify_and_drop(removed, &mut panics);
+                }
+                self.reap_shard(number, now, self.reap_limit, &mut panics);
+                panics.resume_or(());
+                return result.into_inner();
+            }
+            Compute::Set(value, result) => (value, Ttl::Default, result),
+            Compute::SetWithTtl(value, ttl, result) => (value, ttl, result),
+        };
+        let (value, result) = (DropGuard::new(value), DropGuard::new(result));
+        let new = self.by_rules(hash, key, value, ttl);
+        let mut panics = FirstPanic::default();
+        let (replaced, _) = self.insert_found(new, found, now, &mut panics);
+        panics.drop(replaced);
+        panics.resume_or(());
+        result.into_inner()
+    }
+
+    /// Removes a key if its live value fulfils a condition. Returns the value if it was removed.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 2), None);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 1), Some(1));
+    /// ```
+    pub fn remove_if<Q>(&mut self, key: &Q, condition: impl FnOnce(&V) -> bool) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        panics.resume_or(());
+        let number = self.shard_of(hash);
+        let shard = &mut self.shards[number];
+        let live = shard.find_live(hash.slot_hash(), key, now);
+        let chosen = live.filter(|&id| condition(shard.value(id)));
+        let removed = chosen.map(|id| shard.remove_found(id, false));
+        let mut panics = FirstPanic::default();
+        let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
+        self.reap_shard(number, now, self.reap_limit, &mut panics);
+        panics.resume_or(value)
+    }
+
+    /// Removes a key. Returns the key that the cache held and its value if that was live.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key".to_string(), 1);
+    /// assert_eq!(cache.remove_entry("key"), Some(("key".to_string(), 1)));
+    /// ```
+    pub fn remove_entry<Q>(&mut self, key: &Q) -> Option<(K, V)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let hash = KeyHash::new(&self.hasher, key);
+        let mut panics = FirstPanic::default();
+        let now = self.start_write(&mut panics);
+        let number = self.shard_of(hash);
+        let removed = self.shards[number].remove_key(hash, key, now);
+        self.len -= usize::from(removed.is_some());
+        let entry = removed.and_then(|removed: Removed<_, _>| {
+            removed.deliver_entry(self.listener.as_mut(), &mut panics)
+        });
+        self.reap_shard(number, now, self.reap_limit, &mut panics);
+        panics.resume_or(entry)
+    }
+
+    /// Gives a live entry to `update`, which counts as a use, and weighs it again.
+    pub(super) fn update_entry<R>(
+        &mut self,
+        key: &(impl Hash + Equivalent<K> + ?Sized),
+        update: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let ((shard, id), value) = self.get_entry(key)?;
+        let result = update(value);
+        if self.rules.is_some() {
+            let result = DropGuard::new(result);
+            let now = self.clock.latest_tick();
+            // `get_entry` may have freed as much as one call may.
+            self.weigh_again(shard, id, now, &mut 0);
+            return Some(result.into_inner());
+        }
+        Some(result)
+    }
+}
