@@ -126,7 +126,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 let positions = run.iter().map(|&position| done + usize::from(position));
                 // Each time: `each` may have taken long. Not under the lock, since a
                 // clock may be the caller's.
-                let now = self.now_for_use();
+                let now = self.now_for_use(self.estimate());
                 let state = self.lock_for_read(number);
                 let tick = state.tick(now);
                 {
@@ -165,11 +165,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         self.begin_call();
         let entries = entries.into_iter().fuse();
         if self.rules.is_some() {
-            return entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
+            return entries.for_each(|(key, value)| drop(self.insert(key, value, ttl)));
         }
         let ttl = ttl.or(self.ttl);
         if Entry::<K, V>::PER_CHUNK == 1 || ttl == Some(Duration::ZERO) {
-            let ttl = ttl.map_or(Ttl::Never, Ttl::After);
             entries.for_each(|(key, value)| drop(self.upsert(key, value, ttl)));
         } else if Entry::<K, V>::PER_CHUNK == ENTRIES_PER_CHUNK_LARGE {
             self.insert_chunks::<ENTRIES_PER_CHUNK_LARGE>(entries, ttl);

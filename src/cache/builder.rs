@@ -102,6 +102,9 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
     }
 }
 
+/// After so many ticks anything may be due. The latest tick plus this is less than 2^64.
+const ALWAYS_DUE_TICKS: u64 = 1 << 63;
+
 /// How many threads run at once, for the number of shards. The system is asked once.
 fn threads() -> usize {
     static THREADS: OnceLock<usize> = OnceLock::new();
@@ -388,11 +391,14 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'stati
         })?;
         let is_coarse = matches!(source, ClockSource::SystemCoarse);
         let timescale = source.timescale().unwrap_or(Timescale::Monotonic);
+        let reaper = ReaperHandle::new(reaper, timescale, timebase, is_coarse);
+        let renews = self.settings.time_to_idle().is_some();
         let inner = Inner {
             shards,
             accesses: AccessCounters::new(geometry.capacity(), self.settings.threads)?,
             hasher: self.hasher,
-            reaper: ReaperHandle::new(reaper, timescale, timebase, is_coarse),
+            look_ahead_ticks: if renews { ALWAYS_DUE_TICKS } else { reaper.lag_ticks() },
+            reaper,
             source,
             timebase,
             ttl: self.settings.ttl,

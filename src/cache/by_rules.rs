@@ -34,6 +34,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// [`ttl_of`](Self::ttl_of) an entry that is held.
+    #[cold]
     pub(super) fn ttl_of_held(
         &self,
         state: &State<K, V>,
@@ -56,14 +57,21 @@ impl<K, V, S> Inner<K, V, S> {
         self.rules.as_ref().is_some_and(|rules| rules.weigher.is_some())
     }
 
-    /// Returns the time to [record a use](Self::record_access): where that postpones the end of an
-    /// entry, the time that a TTL counts from.
+    /// Returns the time to [record a use](Self::record_access), given an estimate: where that
+    /// postpones the end of an entry, the time that a TTL counts from. Runs no callers' code, so that
+    /// a lock may be held.
     #[inline]
-    pub(super) fn now_for_use(&self) -> Moment {
+    pub(super) fn now_for_use(&self, estimate: Moment) -> Moment {
         match &self.rules {
-            Some(rules) if rules.time_to_idle.is_some() => self.now_for_ttl(),
-            _ => self.estimate(),
+            Some(rules) if rules.time_to_idle.is_some() => self.refine(estimate),
+            _ => estimate,
         }
+    }
+
+    /// Of a caller's clock, the estimate is the time.
+    #[inline(never)]
+    fn refine(&self, estimate: Moment) -> Moment {
+        if self.source.timescale().is_some() { self.now_for_ttl() } else { estimate }
     }
 
     /// Returns when an entry expires that nobody uses from now on.
@@ -80,6 +88,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// [`renew`](Self::renew)s an entry of a shard that is held alone.
+    #[inline(never)]
     pub(super) fn renew_in(&self, shard: &Shard<K, V>, id: SlotId, time: Moment) {
         if let Some(rules) = self.rules.as_ref().filter(|rules| rules.time_to_idle.is_some()) {
             shard.renew(id, self.idle_end(rules, time));
@@ -128,16 +137,13 @@ impl<K, V, S> Inner<K, V, S> {
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
-    /// [`upsert`](Self::upsert)s an entry by the rules.
+    /// [`insert`](Self::insert)s an entry by the rules.
     #[cold]
     #[inline(never)]
-    pub(super) fn upsert_by_rules(
-        &self,
-        hash: KeyHash,
-        key: DropGuard<K>,
-        value: DropGuard<V>,
-        ttl: Ttl,
-    ) -> Option<V> {
+    pub(super) fn insert_by_rules(&self, key: K, value: V, ttl: Ttl) -> Option<V> {
+        let (key, value) = (DropGuard::new(key), DropGuard::new(value));
+        self.begin_call();
+        let hash = KeyHash::new(&self.hasher, key.get());
         let ttl = self.ttl_of(ttl, hash, &key, &value);
         let weight = self.weight_of(key.get(), value.get());
         let new = NewEntry { hash, key, value, ttl, weight };

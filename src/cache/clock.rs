@@ -22,10 +22,11 @@ impl<K, V, S> Inner<K, V, S> {
         self.reaper.cached_now().unwrap_or_else(|| self.now_slow())
     }
 
-    /// Returns whether any entry may be due, where the time is estimated at a tick.
+    /// Returns whether any entry may be due, where the time is estimated at a tick. Always true
+    /// where a use postpones an entry's end, so that every look-up goes on to do that.
     #[inline]
     pub(super) fn may_have_due(&self, state: &State<K, V>, tick: u64) -> bool {
-        state.shard.has_work(tick + self.reaper.lag_ticks())
+        state.shard.has_work(tick + self.look_ahead_ticks)
     }
 
     /// Returns whether an entry is due: by the estimated time where that is certain, else by

@@ -156,7 +156,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.insert("key", 2), Some(1));
     /// ```
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.inner.upsert(key, value, Ttl::Default)
+        self.inner.insert(key, value, Ttl::Default)
     }
 
     /// Inserts a key-value pair with a TTL of its own: a [`Duration`], or a [`Ttl`]. Returns the
@@ -175,7 +175,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(cache.get("key"), None);
     /// ```
     pub fn insert_with_ttl(&self, key: K, value: V, ttl: impl Into<Ttl>) -> Option<V> {
-        self.inner.upsert(key, value, ttl.into())
+        self.inner.insert(key, value, ttl.into())
     }
 
     /// Returns a clone of the value for `key`. Counts as a use of the entry.
@@ -355,7 +355,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// assert_eq!(sessions.get_and_set_ttl("id", Duration::from_secs(600)), Some("user"));
     /// assert!(sessions.expires_in("id").unwrap() > Duration::from_secs(60));
     /// ```
-    #[doc(alias = "time_to_idle")]
     pub fn get_and_set_ttl<Q>(&self, key: &Q, ttl: impl Into<Ttl>) -> Option<V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -364,7 +363,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.set_ttl(key, ttl.into(), |shard, hash, now| {
             let found = self.inner.accesses.count(shard.get(hash, key, now.tick));
             let (id, value) = found.map(|(id, value)| (id, value.clone()))?;
-            self.inner.renew_in(shard, id, now);
+            if self.inner.rules.is_some() {
+                self.inner.renew_in(shard, id, now);
+            }
             Some((id, value))
         })
     }

@@ -49,27 +49,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        if self.rules.is_some() {
-            return self.get_by_rules::<_, AFTER_MISS>(hash, key, use_value);
-        }
         let now = self.estimate();
         match self.shards[self.shard_of(hash)].lock_biased(&self.reaper) {
             Some(state) => self.look_up::<_, _, AFTER_MISS>(state, hash, key, now, use_value),
             None => self.get_plain::<_, AFTER_MISS>(hash, key, now, use_value),
         }
-    }
-
-    /// [`get_and_reap`](Self::get_and_reap) where a use may postpone the end of an entry.
-    #[inline(never)]
-    fn get_by_rules<R, const AFTER_MISS: bool>(
-        &self,
-        hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, &V) -> R,
-    ) -> Option<R> {
-        let now = self.now_for_use();
-        let state = self.lock_for_read(self.shard_of(hash));
-        self.get_slow::<_, AFTER_MISS>(state, hash, key, now, use_value)
     }
 
     /// Out of line: keeps the fast path free of what may wait for writers.
@@ -137,6 +121,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         now: Moment,
         use_value: impl FnOnce(&Self, &V) -> R,
     ) -> Option<R> {
+        let now = self.now_for_use(now);
         let found = state.shard.find(hash.slot_hash(), key);
         let live = found.filter(|&id| !self.is_due(&state, id, now));
         let tick = state.tick(now);
@@ -162,7 +147,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let now = self.now_for_use();
+        let now = self.now_for_use(self.estimate());
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(now);
         let found = state.shard.find(hash.slot_hash(), key);
@@ -220,18 +205,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Inserts an entry, or replaces that of its key. Returns the live value that it
     /// replaces.
+    #[inline(always)]
+    pub(super) fn insert(&self, key: K, value: V, ttl: Ttl) -> Option<V> {
+        if self.rules.is_some() {
+            return self.insert_by_rules(key, value, ttl);
+        }
+        self.upsert(key, value, ttl.or(self.ttl))
+    }
+
+    /// [`insert`](Self::insert)s where there are no rules.
     #[inline]
-    pub(super) fn upsert(&self, key: K, value: V, ttl: Ttl) -> Option<V> {
+    pub(super) fn upsert(&self, key: K, value: V, ttl: Option<Duration>) -> Option<V> {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.get());
-        if self.rules.is_some() {
-            return self.upsert_by_rules(hash, key, value, ttl);
-        }
-        let new = NewEntry { hash, key, value, ttl: ttl.or(self.ttl), weight: 0 };
         let reading = self.now_for_ttl();
         let state = self.lock_for_write(self.shard_of(hash), hash);
-        self.upsert_locked(new, reading, state, |_| ())
+        self.upsert_locked(hash, (key, value), ttl, reading, state, |_| ())
     }
 
     /// [`upsert`](Self::upsert) with the lock held already, where there are no rules. Calls
@@ -242,21 +232,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline(always)]
     pub(super) fn upsert_locked(
         &self,
-        mut new: NewEntry<K, V>,
+        hash: KeyHash,
+        (mut key, mut value): (DropGuard<K>, DropGuard<V>),
+        ttl: Option<Duration>,
         reading: Moment,
         mut state: Guard<'_, K, V>,
         once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
         let time = state.time(reading);
-        let deadline = self.timebase.deadline(time, new.ttl);
+        let deadline = self.timebase.deadline(time, ttl);
         if deadline == Deadline::Now {
+            let new = NewEntry { hash, key, value, ttl, weight: 0 };
             return self.insert_expired(new, time, state);
         }
-        let NewEntry { hash, key, value, .. } = &mut new;
         let mut budget = self.reap_limit;
         let (_, displaced) =
-            state.shard.upsert(*hash, key, value, deadline, time.tick, &mut budget);
-        self.settle(state, *hash, time, budget, displaced, once_unlocked)
+            state.shard.upsert(hash, &mut key, &mut value, deadline, time.tick, &mut budget);
+        self.settle(state, hash, time, budget, displaced, once_unlocked)
     }
 
     /// Inserts an entry whose TTL is zero: what it replaces leaves, and the listener hears
@@ -305,17 +297,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let found;
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(reading);
-        let id = match find(&mut state.shard, hash, time) {
-            Some((id, value)) => {
-                found = Some(DropGuard::new(value));
-                Some(id)
-            }
-            None => {
-                found = None;
-                None
-            }
+        let (id, value) = find(&mut state.shard, hash, time).unzip();
+        found = value.map(DropGuard::new);
+        let ttl = match id.filter(|_| self.rules.is_some()) {
+            Some(id) => self.ttl_of_held(&state, id, ttl, hash),
+            None => ttl.or(self.ttl),
         };
-        let ttl = id.map_or(Some(Duration::MAX), |id| self.ttl_of_held(&state, id, ttl, hash));
         let deadline = self.timebase.deadline(time, ttl);
         let expired = id.and_then(|id| state.shard.set_deadline(id, deadline, time.tick));
         if expired.is_some() {
@@ -356,8 +343,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         removed: Option<Removed<K, V>>,
         once_unlocked: impl FnOnce(&mut FirstPanic),
     ) -> Option<V> {
-        let mut panics = FirstPanic::default();
         let has_work = Self::unlock(state, time, budget, removed.is_none());
+        let mut panics = FirstPanic::default();
         once_unlocked(&mut panics);
         let value = removed.and_then(|removed| self.deliver(removed, &mut panics));
         if has_work {

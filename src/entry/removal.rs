@@ -61,23 +61,12 @@ impl<K, V> Removed<K, V> {
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
     ) -> V {
-        let (key, value) = self.notify_of_entry(listener, panics);
-        panics.drop(key);
-        value
-    }
-
-    /// Tells the listener. Returns key and value.
-    #[inline(always)]
-    fn notify_of_entry(
-        self,
-        listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
-        panics: &mut FirstPanic,
-    ) -> (K, V) {
         let Self { key, value, cause } = self;
         if let Some(listener) = listener {
             panics.catch(|| listener(&key, &value, cause));
         }
-        (key, value)
+        panics.drop(key);
+        value
     }
 
     /// [`deliver`](Self::deliver)s the value together with the key.
@@ -86,9 +75,11 @@ impl<K, V> Removed<K, V> {
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
     ) -> Option<(K, V)> {
-        let is_callers = self.cause.gives_back();
-        let (key, value) = self.notify_of_entry(listener, panics);
-        if is_callers {
+        let Self { key, value, cause } = self;
+        if let Some(listener) = listener {
+            panics.catch(|| listener(&key, &value, cause));
+        }
+        if cause.gives_back() {
             return Some((key, value));
         }
         panics.drop(key);
@@ -104,9 +95,9 @@ impl<K, V> Removed<K, V> {
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
     ) -> Option<V> {
-        let is_callers = self.cause.gives_back();
+        let cause = self.cause;
         let value = self.notify(listener, panics);
-        if is_callers {
+        if cause.gives_back() {
             return Some(value);
         }
         panics.drop(value);

@@ -296,6 +296,12 @@ impl<K, V> Shard<K, V> {
 
     #[inline]
     pub(crate) fn is_due(&self, id: SlotId, now: u64) -> bool {
+        // Usually none is, and the entry itself need not be fetched.
+        self.wheel.has_work(now) && self.is_past(id, now)
+    }
+
+    #[cold]
+    fn is_past(&self, id: SlotId, now: u64) -> bool {
         self.wheel.is_due(&self.slots, id, now) && !self.is_renewed(id, now)
     }
 
@@ -324,6 +330,7 @@ impl<K, V> Shard<K, V> {
 
     /// Returns the earliest tick that its TTL may have given an entry as its deadline; `None` for
     /// never. It is due then, or a little later where the deadline was rounded up.
+    #[inline]
     pub(crate) fn deadline_min(&self, id: SlotId) -> Option<u64> {
         if let Some(idle) = &self.idle {
             return Some(idle.end(id)).filter(|&end| end < u64::MAX);
@@ -342,14 +349,20 @@ impl<K, V> Shard<K, V> {
         if deadline == Deadline::Now {
             return Some(self.remove(id, now, RemovalCause::Expired));
         }
-        match &mut self.idle {
-            None => self.reschedule(id, deadline, now),
-            Some(idle) => {
-                let end = idle.set_ttl(id, deadline);
-                self.reschedule_to(id, end, now);
-            }
+        if self.idle.is_some() {
+            self.set_ttl_end(id, deadline, now);
+        } else {
+            self.reschedule(id, deadline, now);
         }
         None
+    }
+
+    #[cold]
+    fn set_ttl_end(&mut self, id: SlotId, deadline: Deadline, now: u64) {
+        if let Some(idle) = &mut self.idle {
+            let end = idle.set_ttl(id, deadline);
+            self.reschedule_to(id, end, now);
+        }
     }
 
     /// Has a new entry, which has its TTL's deadline, expire if nobody uses it.

@@ -140,8 +140,8 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
         self.count_removal(cause);
-        if let Some(weights) = &mut self.weights {
-            weights.set(id, 0);
+        if self.weights.is_some() {
+            self.clear_weight(id);
         }
         self.index.remove(id, self.slots.slot_hash(id));
         let (key, value) = self.slots.remove(id);

@@ -28,6 +28,12 @@ impl<K, V> Shard<K, V> {
         }
     }
 
+    /// Forgets the weight of an entry that leaves its slot.
+    #[cold]
+    pub(super) fn clear_weight(&mut self, id: SlotId) {
+        self.set_weight(id, 0);
+    }
+
     /// Returns whether an entry has grown beyond the room that there was, and something has to be
     /// evicted for it.
     pub(crate) fn is_too_heavy(&self) -> bool {

@@ -204,15 +204,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         key: &(impl Hash + Equivalent<K> + ?Sized),
         update: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
-        let ((shard, id), value) = self.get_entry(key)?;
-        let result = update(value);
-        if self.rules.is_some() {
-            let result = DropGuard::new(result);
-            let now = self.clock.latest_tick();
-            // `get_entry` may have freed as much as one call may.
-            self.weigh_again(shard, id, now, &mut 0);
-            return Some(result.into_inner());
+        if self.rules.is_none() {
+            return self.get_entry(key).map(|(_, value)| update(value));
         }
-        Some(result)
+        let ((shard, id), value) = self.get_entry(key)?;
+        let result = DropGuard::new(update(value));
+        let now = self.clock.latest_tick();
+        // `get_entry` may have freed as much as one call may.
+        self.weigh_again(shard, id, now, &mut 0);
+        Some(result.into_inner())
     }
 }

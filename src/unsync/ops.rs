@@ -371,10 +371,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let number = self.shard_of(hash);
         let shard = &mut self.shards[number];
         let found = find(shard, hash, now);
-        let ttl = found.map_or(Some(Duration::MAX), |id| match &self.rules {
-            None => ttl.or(self.ttl),
-            Some(rules) => rules.ttl(ttl, self.ttl, hash, shard.entry(id)),
-        });
+        let ttl = match (found, &self.rules) {
+            (Some(id), Some(rules)) => rules.ttl(ttl, self.ttl, hash, shard.entry(id)),
+            _ => ttl.or(self.ttl),
+        };
         let deadline = self.clock.deadline(ttl);
         let expired = found.and_then(|id| shard.set_deadline(id, deadline, now));
         let expired = expired.map(|expired| self.notify(expired, &mut panics));

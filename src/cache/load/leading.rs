@@ -136,15 +136,43 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         ttl: Option<Duration>,
         panics: &mut FirstPanic,
     ) -> bool {
+        let hash = self.hash;
+        if self.cache.rules.is_some() {
+            return self.store_by_rules(key, value, ttl, panics);
+        }
+        self.store_new::<false>(NewEntry { hash, key, value, ttl, weight: 0 }, panics)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn store_by_rules(
+        &mut self,
+        key: DropGuard<K>,
+        value: DropGuard<V>,
+        ttl: Option<Duration>,
+        panics: &mut FirstPanic,
+    ) -> bool {
+        let (hash, weight) = (self.hash, self.cache.weight_of(key.get(), value.get()));
+        self.store_new::<true>(NewEntry { hash, key, value, ttl, weight }, panics)
+    }
+
+    #[inline(always)]
+    fn store_new<const BY_RULES: bool>(
+        &mut self,
+        new: NewEntry<K, V>,
+        panics: &mut FirstPanic,
+    ) -> bool {
         self.cache.begin_call();
-        let weight = self.cache.weight_of(key.get(), value.get());
         let reading = self.cache.now_for_ttl();
         let (inner, hash) = (&*self.cache, self.hash);
         let loads = inner.loads_of(hash);
         let nanos = inner.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
-        let new = NewEntry { hash, key, value, ttl, weight };
         let mut budget = inner.reap_limit;
-        let state = inner.lock_with_room(&new, reading, false, &mut budget, panics);
+        let state = if BY_RULES {
+            inner.lock_with_room(&new, reading, false, &mut budget, panics)
+        } else {
+            inner.lock(inner.shard_of(hash))
+        };
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let time = state.tick(reading);
         // `Eq` runs first: should it panic, the load fails.
@@ -162,20 +190,21 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         let is_valid = found.is_some() && (ended.is_valid || is_valid_if_unshared);
         let wake = |panics: &mut FirstPanic| self.wake(ended, panics);
         if is_valid {
-            let mut later = FirstPanic::default();
             let stored = panics.catch(|| {
-                let late = &mut later;
-                if inner.rules.is_some() {
-                    inner.upsert_with_room(new, reading, state, &mut budget, wake, late)
+                if BY_RULES {
+                    let mut panics = FirstPanic::default();
+                    let replaced =
+                        inner.upsert_with_room(new, reading, state, &mut budget, wake, &mut panics);
+                    panics.resume_or(replaced)
                 } else {
-                    inner.upsert_locked(new, reading, state, wake)
+                    let entry = (new.key, new.value);
+                    inner.upsert_locked(hash, entry, new.ttl, reading, state, wake)
                 }
             });
             if stored.is_none() {
                 // `Eq` may have panicked this time.
                 wake(panics);
             }
-            panics.catch(|| later.resume_or(()));
             panics.drop(stored);
         } else {
             drop(state);
