@@ -40,7 +40,8 @@
 //! - [`Eviction`]: which entry is evicted when the cache is full.
 //! - [`original::LocalCache`]: the cache that this one replaces, with its fault.
 //!
-//! The folder `docs` of the repository has the rest: `design.md`, `tradeoffs.md` (and when to
+//! The folder `docs` of the repository has the rest: `recipes.md` (twelve common tasks),
+//! `pitfalls.md` (what goes wrong easily), `design.md`, `tradeoffs.md` (and when to
 //! use another cache), `expiry.md`, `eviction.md`, `sizing.md`, `migrating.md`, `testing.md`
 //! (which test holds which promise).
 //!
@@ -55,8 +56,9 @@
 //!
 //! # What it does not do
 //!
-//! It bounds the number of entries, not the bytes that they own on the heap; it does not grow;
-//! and loaders of different threads that ask for each other's keys deadlock.
+//! It does not grow. It bounds the number of entries; the bytes that they own on the heap it bounds
+//! only with a [`weigher`](Builder::weigher). Loaders of different threads that ask for each other's
+//! keys deadlock.
 //!
 //! # Features
 //!
@@ -120,6 +122,8 @@ mod doctests {
         Loading: "../docs/loading.md",
         Migrating: "../docs/migrating.md",
         Original: "../docs/original.md",
+        Pitfalls: "../docs/pitfalls.md",
+        Recipes: "../docs/recipes.md",
         Sizing: "../docs/sizing.md",
         Testing: "../docs/testing.md",
         Tradeoffs: "../docs/tradeoffs.md",

@@ -96,11 +96,14 @@ stats! {
         Counter misses,
         /// Entries inserted, those that replaced another included.
         Counter inserts,
-        /// Entries removed because their TTL had passed.
+        /// Entries removed because their TTL, or their [time to idle](crate::Builder::time_to_idle),
+        /// had passed.
         Counter expired,
-        /// Live entries removed to make room for others.
+        /// Live entries removed to make room for others, or because they were too
+        /// [heavy](crate::Builder::max_weight).
         Counter evicted,
-        /// Live entries removed by `remove`, `retain` and `clear`.
+        /// Live entries removed by `remove`, `remove_entry`, `remove_if`, `compute`, `retain` and
+        /// `clear`.
         Counter removed,
         /// Live entries replaced, since their key was inserted again.
         Counter replaced,

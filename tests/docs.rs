@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use punctual::{StatKind, Stats};
 use walkdir::WalkDir;
 
 /// Hosts that links may lead to.
@@ -410,6 +411,29 @@ fn figures_are_those_of_the_published_record() {
         "not as benches/records/published.json has it: {outdated:#?}\n\
          `cargo run -p punctual-figures -- docs` writes them anew"
     );
+}
+
+/// The table of the recipe for Prometheus has every field, with its kind, in the order of `Stats`.
+#[test]
+fn every_statistic_is_listed_with_its_kind() {
+    let page = Page::read("docs/recipes.md".to_owned());
+    let table =
+        page.prose.split("\n| field | kind | meaning |\n").nth(1).expect("there is the table");
+    let rows = table.lines().take_while(|line| line.starts_with('|')).skip(1);
+    let listed: Vec<(&str, &str)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [field, kind, meaning] = cells[..] else { panic!("three columns: {row}") };
+            assert!(!meaning.is_empty(), "{row}");
+            (field.trim_matches('`'), kind)
+        })
+        .collect();
+    let stats = Stats::default();
+    let fields = stats.fields().map(|(field, kind, _)| match kind {
+        StatKind::Counter => (field, "counter"),
+        _ => (field, "gauge"),
+    });
+    assert_eq!(listed, fields.collect::<Vec<_>>());
 }
 
 /// A fault that is mended is no longer known.

@@ -55,6 +55,28 @@ fn moka_with_a_ttl_for_each_entry() {
 }
 
 #[test]
+fn moka_with_weights_and_idle_time() {
+    // page: moka, weights and idle time
+    use moka::sync::Cache;
+    use std::time::Duration;
+
+    let cache: Cache<u64, Vec<u8>> = Cache::builder()
+        .weigher(|_, page: &Vec<u8>| page.capacity() as u32)
+        .max_capacity(64 << 20)
+        .time_to_idle(Duration::from_secs(600))
+        .build();
+
+    cache.insert(7, vec![0; 1_000]);
+    let entry = cache.entry(7).and_upsert_with(|entry| {
+        let mut page = entry.map_or_else(Vec::new, |entry| entry.into_value());
+        page.push(1);
+        page
+    });
+    assert_eq!(entry.into_value().len(), 1_001);
+    // page: end
+}
+
+#[test]
 fn quick_cache() {
     // page: quick_cache
     use quick_cache::sync::Cache;
@@ -121,7 +143,7 @@ mod cached_function {
     // page: cached
     use cached::macros::cached;
 
-    #[cached(max_size = 1_000, ttl = 60)]
+    #[cached(max_size = 1_000, ttl_secs = 60)]
     fn birth_year(name: String) -> u64 {
         name.len() as u64 // a slow look-up
     }

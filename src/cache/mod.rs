@@ -106,8 +106,9 @@ use load::ticket::Lookup;
 ///   cache.
 /// - Keys' `Hash` runs before a lock is taken.
 /// - Keys' `Eq`, values' `Clone` and the closures of [`read`](Self::read),
-///   [`read_many`](Self::read_many), [`update`](Self::update), [`retain`](Self::retain) and
-///   [`for_each`](Self::for_each) run under the lock of one shard, and must not call the
+///   [`read_many`](Self::read_many), [`update`](Self::update), [`compute`](Self::compute),
+///   [`remove_if`](Self::remove_if), [`retain`](Self::retain), [`for_each`](Self::for_each) and
+///   [`for_each_entry`](Self::for_each_entry) run under the lock of one shard, and must not call the
 ///   cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
 ///   and `Clone` it panics in debug builds, and may deadlock in release builds.
 /// - They may call other caches, if all threads do so in one order. If a thread calls cache B in

@@ -8,7 +8,7 @@ use crate::panic::FirstPanic;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RemovalCause {
-    /// Its TTL had passed. The cause of every due entry, whatever removes it.
+    /// Its TTL, or its [time to idle](crate::Builder::time_to_idle), had passed. The cause of every due entry, whatever removes it.
     Expired,
     /// The cache was full and needed room for another entry, or the entry was too heavy for it, see
     /// [`max_weight`](crate::Builder::max_weight).

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ttl {
-    /// What the builder says: its [`ttl`](crate::Builder::ttl), or never if it has none.
+    /// What the builder says: its [`ttl_by`](crate::Builder::ttl_by), or its
+    /// [`ttl`](crate::Builder::ttl), or never if it has neither.
     #[default]
     Default,
     /// The entry never expires.

@@ -162,8 +162,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.get_entry(key).map(|(_, value)| &*value)
     }
 
-    /// Returns a mutable reference to the value for `key`. The TTL stays. Counts as a use of
-    /// the entry.
+    /// Returns a mutable reference to the value for `key`. The TTL stays, and so does the weight,
+    /// whatever becomes of the value: with a [`weigher`](Builder::weigher), use
+    /// [`update`](Self::update). Counts as a use of the entry.
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);
