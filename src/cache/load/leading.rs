@@ -144,7 +144,8 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         let nanos = inner.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
         let new = NewEntry { hash, key, value, ttl, weight };
         let mut budget = inner.reap_limit;
-        let state = inner.lock_with_room(&new, reading, false, &mut budget, panics);
+        // Room for its weight is made afterwards: what is evicted is told of when the load has ended.
+        let state = inner.lock(inner.shard_of(hash));
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let time = state.tick(reading);
         // `Eq` runs first: should it panic, the load fails.
@@ -166,7 +167,7 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
             let stored = panics.catch(|| {
                 let late = &mut later;
                 if inner.rules.is_some() {
-                    inner.upsert_with_room(new, reading, state, &mut budget, wake, late)
+                    inner.upsert_locked_by_rules(new, reading, state, &mut budget, wake, late)
                 } else {
                     inner.upsert_locked(new, reading, state, wake)
                 }
