@@ -178,10 +178,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             }
             Compute::Remove(kept) => {
                 result = DropGuard::new(kept);
-                let removed = live.map(|id| {
-                    self.loads_of(hash).overrule(hash);
-                    state.shard.remove_found(id, false)
-                });
+                // Also where there is nothing yet, as `remove` does.
+                self.loads_of(hash).overrule(hash);
+                let removed = live.map(|id| state.shard.remove_found(id, false));
                 drop(self.settle(state, hash, time, self.reap_limit, removed, |_| ()));
                 return result.into_inner();
             }
