@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Builder, Cache, ManualClock, Reaper};
+use punctual::{Builder, Cache, Compute, ManualClock, Reaper, Ttl};
 use punctual_testing::instances::{Instance, Instances};
 use punctual_testing::keys::Carrying;
-use punctual_testing::panics::{Code, Key as Hooked, message_of, once};
+use punctual_testing::panics::{Code, Key as Hooked, message_of, once, remove_hook, run};
 use punctual_testing::watchdog::Watchdog;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,6 +129,10 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     let _ = cache.expires_in(&known);
     cache.set_ttl(&known, SECOND);
     drop(cache.get_and_set_ttl(&known, SECOND));
+    if DEPTH.get() == 0 {
+        // Each call has several more: it would be too many further down.
+        decide_something(cache, handle, number);
+    }
     drop(cache.remove(&known));
     // Loads within loads go from low keys to high ones: threads that waited for
     // each other would do so for ever, and the docs say so.
@@ -149,10 +153,40 @@ fn call_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
     drop(cache.get_or_load(&known, || Ok::<_, ()>((loaded(), Duration::from_nanos(1)))));
 }
 
-fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool) -> Handle {
+/// All calls that decide about a key under its lock.
+fn decide_something(cache: &Cache<Key, Value>, handle: &Handle, number: u64) {
+    let new_key = || key(number, handle);
+    let new_value = || value(number, handle);
+    let known = quiet_key(number);
+    cache.set_ttl(&known, Ttl::Default);
+    // Nothing of the caller's is dropped in the closures themselves.
+    drop(cache.compute(new_key(), |_| Compute::Set(quiet_value(number), new_value())));
+    drop(cache.insert_if_absent(new_key(), new_value()));
+    let ttl = Ttl::After(Duration::from_millis(1));
+    cache.compute(new_key(), |_| Compute::SetWithTtl(new_value(), ttl, ()));
+    let zero = Ttl::After(Duration::ZERO);
+    cache.compute(new_key(), |_| Compute::SetWithTtl(new_value(), zero, ()));
+    drop(cache.insert_if_absent_with_ttl(new_key(), new_value(), Duration::ZERO));
+    drop(cache.insert_if_absent(new_key(), new_value()));
+    drop(cache.compute(new_key(), |_| Compute::Keep(new_value())));
+    drop(cache.remove_if(&known, |value| value.number == number));
+    drop(cache.insert_if_absent(new_key(), new_value()));
+    drop(cache.remove_entry(&known));
+    drop(cache.insert_if_absent(new_key(), new_value()));
+    drop(cache.compute(new_key(), |_| Compute::Remove(new_value())));
+    cache.for_each_entry(|entry| assert_eq!(entry.key().0, entry.value().number));
+}
+
+fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool, is_ruled: bool) -> Handle {
     let handle = Handle::default();
     let told = handle.clone();
     let builder = builder.capacity(40).ttl(SECOND).shards(shards);
+    let builder = if is_ruled {
+        let builder = builder.ttl_by(|_, _| Ttl::Default).ttl_jitter(0.1).time_to_idle(SECOND);
+        builder.weigher(|_, value| value.number % 16).max_weight(200)
+    } else {
+        builder
+    };
     let builder = if listens {
         builder.on_removal(move |key, value, _| {
             assert_eq!(key.0, value.number);
@@ -169,9 +203,10 @@ fn reentrant(builder: Builder<Key, Value>, shards: usize, listens: bool) -> Hand
 fn listeners_drops_and_loaders_may_call_the_cache() {
     let _watchdog = Watchdog::start();
     for shards in SHARDS {
-        for listens in [false, true] {
+        for (listens, is_ruled) in [(false, false), (false, true), (true, false), (true, true)] {
             let clock = ManualClock::new();
-            let handle = reentrant(Cache::builder().clock(clock.clone()), shards, listens);
+            let builder = Cache::builder().clock(clock.clone());
+            let handle = reentrant(builder, shards, listens, is_ruled);
             let before = CALLED_BACK.load(SeqCst);
             let cache = handle.lock().unwrap().clone().unwrap();
             for number in 0..32 {
@@ -189,9 +224,9 @@ fn listeners_drops_and_loaders_may_call_the_cache() {
 #[test]
 fn listeners_drops_and_loaders_may_call_the_cache_from_many_threads_and_the_reaper() {
     let _watchdog = Watchdog::start();
-    for shards in SHARDS {
+    for (shards, is_ruled) in SHARDS.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let builder = Cache::builder().reaper(Reaper::Thread);
-        let handle = reentrant(builder, shards, true);
+        let handle = reentrant(builder, shards, true, is_ruled);
         let cache = handle.lock().unwrap().clone().unwrap();
         thread::scope(|scope| {
             for thread in 0..4 {
@@ -278,7 +313,7 @@ type Plain = Cache<u64, u64>;
 type Call = (&'static str, fn(&Plain, u64));
 
 /// Every call that takes a lock.
-const CALLS: [Call; 28] = [
+const CALLS: [Call; 37] = [
     ("insert", |cache, key| _ = cache.insert(key, 0)),
     ("insert_with_ttl", |cache, key| _ = cache.insert_with_ttl(key, 0, SECOND)),
     ("insert_with_ttl, zero", |cache, key| _ = cache.insert_with_ttl(key, 0, Duration::ZERO)),
@@ -300,6 +335,17 @@ const CALLS: [Call; 28] = [
     ("expires_in", |cache, key| _ = cache.expires_in(&key)),
     ("set_ttl", |cache, key| _ = cache.set_ttl(&key, SECOND)),
     ("set_ttl, zero", |cache, key| _ = cache.set_ttl(&key, Duration::ZERO)),
+    ("insert_if_absent", |cache, key| _ = cache.insert_if_absent(key, 0)),
+    ("insert_if_absent_with_ttl", |cache, key| {
+        _ = cache.insert_if_absent_with_ttl(key, 0, SECOND);
+    }),
+    ("compute", |cache, key| cache.compute(key, |_| Compute::Keep(()))),
+    ("compute that sets", |cache, key| cache.compute(key, |_| Compute::Set(0, ()))),
+    ("remove_if", |cache, key| _ = cache.remove_if(&key, |_| false)),
+    ("remove_entry", |cache, key| _ = cache.remove_entry(&key)),
+    ("lookup", |cache, key| drop(cache.lookup(&key, SECOND))),
+    ("for_each_entry", |cache, _| cache.for_each_entry(|_| ())),
+    ("due_len", |cache, _| _ = cache.due_len()),
     ("get_and_set_ttl", |cache, key| _ = cache.get_and_set_ttl(&key, SECOND)),
     ("retain", |cache, _| cache.retain(|_, _| true)),
     ("for_each", |cache, _| cache.for_each(|_, _| ())),
@@ -314,7 +360,7 @@ const CALLS: [Call; 28] = [
 type Closure = (&'static str, fn(&Plain, &mut dyn FnMut()));
 
 /// Every call that runs a closure under a lock; key 1 is there.
-const CLOSURES: [Closure; 8] = [
+const CLOSURES: [Closure; 11] = [
     ("read", |cache, call| _ = cache.read(&1, |_| call())),
     ("update", |cache, call| _ = cache.update(&1, |_| call())),
     ("read_many", |cache, call| cache.read_many(&[1], |_, _| call())),
@@ -322,6 +368,19 @@ const CLOSURES: [Closure; 8] = [
     ("read_many, in chunks", |cache, call| cache.read_many(&[1; 20], |_, _| call())),
     ("read_many, in chunks, not there", |cache, call| cache.read_many(&[77; 20], |_, _| call())),
     ("for_each", |cache, call| cache.for_each(|_, _| call())),
+    ("for_each_entry", |cache, call| cache.for_each_entry(|_| call())),
+    ("compute", |cache, call| {
+        cache.compute(1, |_| {
+            call();
+            Compute::Keep(())
+        });
+    }),
+    ("remove_if", |cache, call| {
+        cache.remove_if(&1, |_| {
+            call();
+            false
+        });
+    }),
     ("retain", |cache, call| {
         cache.retain(|_, _| {
             call();
@@ -372,6 +431,69 @@ fn a_closure_that_calls_its_cache_panics_and_says_so() {
             }
         }
     });
+}
+
+/// The builder's rules that run under a lock: of the TTL where the value is known under it only, of
+/// the weight where the value has been changed in place.
+#[test]
+fn a_rule_that_calls_its_cache_panics_and_names_it() {
+    type Ruled = (&'static str, Code, fn(&Cache<u64, u64>));
+    let ruled: [Ruled; 7] = [
+        ("set_ttl", Code::Closure, |cache| _ = cache.set_ttl(&1, Ttl::Default)),
+        ("get_and_set_ttl", Code::Closure, |cache| _ = cache.get_and_set_ttl(&1, Ttl::Default)),
+        ("compute that sets", Code::Closure, |cache| cache.compute(1, |_| Compute::Set(1, ()))),
+        ("compute that inserts", Code::Closure, |cache| {
+            cache.compute(50, |_| Compute::SetWithTtl(1, Ttl::Default, ()));
+        }),
+        ("weigher, update", Code::Hash, |cache| _ = cache.update(&1, |value| *value += 1)),
+        ("weigher, compute", Code::Hash, |cache| cache.compute(1, |_| Compute::Keep(()))),
+        ("weigher, compute that sets", Code::Hash, |cache| {
+            cache.compute(1, |_| Compute::Set(1, ()));
+        }),
+    ];
+    let _watchdog = Watchdog::start();
+    for shards in SHARDS {
+        let cache: Cache<u64, u64> = Cache::builder()
+            .capacity(100)
+            .shards(shards)
+            .reaper(Reaper::Manual)
+            .name("sessions")
+            .time_to_idle(60 * SECOND)
+            // What is run in each of the two is told apart by that.
+            .ttl_by(|_, _| {
+                run(Code::Closure);
+                Ttl::Default
+            })
+            .weigher(|_, _| {
+                run(Code::Hash);
+                1
+            })
+            .max_weight(1_000)
+            .build()
+            .unwrap();
+        for key in 0..20 {
+            cache.insert(key, key);
+        }
+        for (rule, code, ruled) in ruled {
+            for (name, call) in CALLS {
+                for key in [1, 2, 99] {
+                    let meddler = cache.clone();
+                    let has_called = once(code, move || call(&meddler, key));
+                    let text = message_of(|| ruled(&cache));
+                    remove_hook();
+                    assert!(has_called.get(), "{rule}");
+                    let text = text.unwrap_or_else(|| panic!("`{rule}` let `{name}` pass"));
+                    let says = ["from within a closure", "`sessions`", "punctual: the cache"];
+                    assert!(says.iter().all(|&said| text.contains(said)), "{rule}, {name}: {text}");
+                }
+                assert_eq!((cache.len(), cache.stats().weight), (20, 20), "`{name}` in `{rule}`");
+                assert!((2..20).all(|key| cache.get(&key) == Some(key)));
+            }
+            ruled(&cache);
+            cache.remove(&50);
+            cache.insert(1, 1);
+        }
+    }
 }
 
 /// As above, from a closure that would rather not hear of it.
@@ -504,7 +626,7 @@ fn a_closure_keeps_no_other_thread_from_calling() {
             cache.update(&1, |value| {
                 let others: Vec<_> = CALLS
                     .iter()
-                    .filter(|(name, _)| !["clear", "remove"].contains(name))
+                    .filter(|(name, _)| !["clear", "remove", "remove_entry"].contains(name))
                     .map(|&(_, call)| (call, cache.clone()))
                     .collect();
                 for (call, cache) in others {
@@ -543,7 +665,14 @@ fn a_closure_that_panics_leaves_the_cache_as_it_was() {
 #[test]
 fn eq_and_clone_that_call_the_cache_are_caught() {
     type Tried = (&'static str, Code, fn(&Cache<Hooked, Hooked>, &Hooked));
-    let tried: [Tried; 17] = [
+    let tried: [Tried; 22] = [
+        ("insert_if_absent", Code::Eq, |cache, _| {
+            drop(cache.insert_if_absent(Hooked::new(1), Hooked::new(0)));
+        }),
+        ("compute", Code::Eq, |cache, _| cache.compute(Hooked::new(1), |_| Compute::Keep(()))),
+        ("remove_if", Code::Eq, |cache, key| _ = cache.remove_if(key, |_| false)),
+        ("remove_entry", Code::Eq, |cache, key| _ = cache.remove_entry(key)),
+        ("lookup", Code::Clone, |cache, key| drop(cache.lookup(key, SECOND))),
         ("insert", Code::Eq, |cache, _| _ = cache.insert(Hooked::new(1), Hooked::new(0))),
         ("insert, zero", Code::Eq, |cache, _| {
             _ = cache.insert_with_ttl(Hooked::new(1), Hooked::new(0), Duration::ZERO);

@@ -152,7 +152,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut panics = FirstPanic::default();
         let state = self.lock_with_room(&new, reading, false, &mut budget, &mut panics);
         self.loads_of(hash).overrule(hash);
-        let replaced = self.upsert_with_room(new, reading, state, &mut budget, |_| (), &mut panics);
+        let replaced =
+            self.upsert_locked_by_rules(new, reading, state, &mut budget, |_| (), &mut panics);
         panics.resume_or(replaced)
     }
 
@@ -186,7 +187,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 return state;
             }
             let now = state.tick(reading);
-            let live = state.shard.find_live(slot_hash, new.key.get(), now);
+            let live = panics.require(|| state.shard.find_live(slot_hash, new.key.get(), now));
             if (if_absent && live.is_some()) || state.shard.has_room(live, weight) {
                 return state;
             }
@@ -200,9 +201,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         }
     }
 
-    /// Inserts an entry, or replaces that of its key, where there is [room](Self::lock_with_room).
-    /// Calls `once_unlocked` before any listener. Returns the live value that it replaces.
-    pub(super) fn upsert_with_room(
+    /// Inserts an entry, or replaces that of its key, with the lock held already. Evicts others
+    /// afterwards, if that was not taken [with room](Self::lock_with_room). Calls `once_unlocked`
+    /// before any listener. Returns the live value that it replaces.
+    pub(super) fn upsert_locked_by_rules(
         &self,
         new: NewEntry<K, V>,
         reading: Moment,
@@ -212,7 +214,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         panics: &mut FirstPanic,
     ) -> Option<V> {
         let time = state.time(reading);
-        let found = state.shard.find(new.hash.slot_hash(), new.key.get());
+        let slot_hash = new.hash.slot_hash();
+        let found = panics.require(|| state.shard.find(slot_hash, new.key.get()));
         self.upsert_found(new, found, time, state, budget, once_unlocked, panics)
     }
 

@@ -151,9 +151,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let found = state.shard.find(hash.slot_hash(), key.get());
         let live = found.filter(|&id| !state.shard.is_due(id, time.tick));
         let seen = self.accesses.count(state.shard.record_access_mut(live, hash));
-        let decided = {
+        let decide = || {
             let _scope = self.closure_scope();
             decide(seen.map(|(_, value)| value))
+        };
+        let decided = if self.rules.is_some() {
+            let mut panics = FirstPanic::default();
+            let Some(decided) = panics.catch(decide) else {
+                // What it has changed in place stays, and is weighed.
+                self.finish_update(state, live, hash, reading, panics);
+                unreachable!("the panic goes on");
+            };
+            decided
+        } else {
+            decide()
         };
         match decided {
             Compute::Keep(kept) => {
@@ -167,10 +178,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             }
             Compute::Remove(kept) => {
                 result = DropGuard::new(kept);
-                let removed = live.map(|id| {
-                    self.loads_of(hash).overrule(hash);
-                    state.shard.remove_found(id, false)
-                });
+                // Also where there is nothing yet, as `remove` does.
+                self.loads_of(hash).overrule(hash);
+                let removed = live.map(|id| state.shard.remove_found(id, false));
                 drop(self.settle(state, hash, time, self.reap_limit, removed, |_| ()));
                 return result.into_inner();
             }
@@ -222,7 +232,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let mut panics = FirstPanic::default();
         let state = self.lock_with_room(&new, reading, true, &mut budget, &mut panics);
         let time = state.time(reading);
-        let found = state.shard.find(hash.slot_hash(), new.key.get());
+        let found = panics.require(|| state.shard.find(hash.slot_hash(), new.key.get()));
         if found.is_some_and(|id| !state.shard.is_due(id, time.tick)) {
             let has_work = Self::unlock(state, time, budget, true);
             if has_work {

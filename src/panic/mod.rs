@@ -74,6 +74,15 @@ impl FirstPanic {
         }
     }
 
+    /// Runs callers' code that the call cannot go on without: if it panics, the first panic is
+    /// resumed at once.
+    pub(crate) fn require<R>(&mut self, code: impl FnOnce() -> R) -> R {
+        match self.catch(code) {
+            Some(result) => result,
+            None => resume_unwind(self.0.take().expect("it has been caught")),
+        }
+    }
+
     /// Drops what a caller gave or would have got.
     pub(crate) fn drop<T>(&mut self, dropped: T) {
         if needs_drop::<T>() {

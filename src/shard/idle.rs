@@ -44,6 +44,11 @@ impl IdleEnds {
         ends.ttl.min(ends.idle.load(Relaxed))
     }
 
+    /// Returns the tick at which its TTL ends; `u64::MAX` for never.
+    pub(super) fn ttl_end(&self, id: SlotId) -> u64 {
+        self.of_slots[id.index()].ttl
+    }
+
     /// Sets both ends of a new entry.
     pub(super) fn set(&mut self, id: SlotId, ttl: Deadline, idle: Deadline) {
         let ends = &mut self.of_slots[id.index()];

@@ -338,6 +338,14 @@ impl<K, V> Shard<K, V> {
         self.slots.is_linked(id).then(|| self.wheel.deadline_min(&self.slots, id))
     }
 
+    /// [`deadline_min`](Self::deadline_min) by its TTL alone, whenever it was used.
+    pub(crate) fn ttl_deadline_min(&self, id: SlotId) -> Option<u64> {
+        match &self.idle {
+            Some(idle) => Some(idle.ttl_end(id)).filter(|&end| end < u64::MAX),
+            None => self.deadline_min(id),
+        }
+    }
+
     /// Gives an entry another deadline. Returns the entry if it is due now.
     #[inline]
     pub(crate) fn set_deadline(

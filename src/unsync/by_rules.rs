@@ -90,23 +90,26 @@ impl<K, V, S> Cache<K, V, S> {
 
     /// Weighs an entry again that may have grown, and evicts others until the weight is kept, or the
     /// entry if it is too heavy to be held.
-    pub(super) fn weigh_again(&mut self, shard: usize, id: SlotId, now: u64, budget: &mut usize) {
+    pub(super) fn weigh_again(
+        &mut self,
+        shard: usize,
+        id: SlotId,
+        now: u64,
+        budget: &mut usize,
+        panics: &mut FirstPanic,
+    ) {
         let Some(weigher) = self.rules.as_ref().and_then(|rules| rules.weigher.as_ref()) else {
             return;
         };
-        let mut panics = FirstPanic::default();
         let (key, value) = self.shards[shard].entry(id);
-        let Some(weight) = panics.catch(|| weigher(key, value)) else {
-            return panics.resume_or(());
-        };
+        let Some(weight) = panics.catch(|| weigher(key, value)) else { return };
         if self.shards[shard].can_hold(weight) {
             self.shards[shard].set_weight(id, weight);
-            self.shed(shard, id, now, budget, &mut panics);
+            self.shed(shard, id, now, budget, panics);
         } else {
             let evicted = self.shards[shard].evict_found(id);
-            self.notify_and_drop(evicted, &mut panics);
+            self.notify_and_drop(evicted, panics);
         }
-        panics.resume_or(());
     }
 
     /// Evicts others than the entry in slot `id` until the weight is kept.
@@ -147,7 +150,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
         let shard = &self.shards[self.shard_of(new.hash)];
-        let found = shard.find(new.hash.slot_hash(), new.key.get());
+        let found = panics.require(|| shard.find(new.hash.slot_hash(), new.key.get()));
         let (replaced, location) = self.insert_found(new, found, now, &mut panics);
         (panics.resume_or(replaced), location)
     }

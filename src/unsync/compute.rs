@@ -57,7 +57,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
         let number = self.shard_of(hash);
-        let found = self.shards[number].find(hash.slot_hash(), new.key.get());
+        let shard = &self.shards[number];
+        let found = panics.require(|| shard.find(hash.slot_hash(), new.key.get()));
         if found.is_some_and(|id| !self.shards[number].is_due(id, now)) {
             self.reap_shard(number, now, self.reap_limit, &mut panics);
             let (key, value) = panics.resume_or((new.key, new.value));
@@ -112,21 +113,28 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let live = found.filter(|&id| !self.shards[number].is_due(id, now));
         self.renew(number, live);
         let seen = self.accesses.count(self.shards[number].record_access_mut(live, hash));
-        let (value, ttl, result) = match decide(seen.map(|(_, value)| value)) {
+        let mut panics = FirstPanic::default();
+        let Some(decided) = panics.catch(|| decide(seen.map(|(_, value)| value))) else {
+            // What it has changed in place stays, and is weighed.
+            if let Some(id) = live {
+                self.weigh_again(number, id, now, &mut self.reap_limit.clone(), &mut panics);
+            }
+            panics.resume_or(());
+            unreachable!("the panic goes on");
+        };
+        let (value, ttl, result) = match decided {
             Compute::Keep(result) => {
                 let result = DropGuard::new(result);
                 let mut budget = self.reap_limit;
                 if let Some(id) = live {
-                    self.weigh_again(number, id, now, &mut budget);
+                    self.weigh_again(number, id, now, &mut budget, &mut panics);
                 }
-                let mut panics = FirstPanic::default();
                 self.reap_shard(number, now, budget, &mut panics);
                 panics.resume_or(());
                 return result.into_inner();
             }
             Compute::Remove(result) => {
                 let result = DropGuard::new(result);
-                let mut panics = FirstPanic::default();
                 if let Some(id) = live {
                     let removed = self.shards[number].remove_found(id, false);
                     self.notify_and_drop(removed, &mut panics);
@@ -140,7 +148,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         };
         let (value, result) = (DropGuard::new(value), DropGuard::new(result));
         let new = self.by_rules(hash, key, value, ttl);
-        let mut panics = FirstPanic::default();
         let (replaced, _) = self.insert_found(new, found, now, &mut panics);
         panics.drop(replaced);
         panics.resume_or(());
@@ -208,10 +215,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             return self.get_entry(key).map(|(_, value)| update(value));
         }
         let ((shard, id), value) = self.get_entry(key)?;
-        let result = DropGuard::new(update(value));
+        // What it makes of the value before a panic stays, and is weighed.
+        let mut panics = FirstPanic::default();
+        let result = DropGuard::new(panics.catch(|| update(value)));
         let now = self.clock.latest_tick();
         // `get_entry` may have freed as much as one call may.
-        self.weigh_again(shard, id, now, &mut 0);
-        Some(result.into_inner())
+        self.weigh_again(shard, id, now, &mut 0, &mut panics);
+        panics.resume_or(());
+        result.into_inner()
     }
 }

@@ -168,11 +168,8 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
         let loads = inner.loads_of(hash);
         let nanos = inner.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
         let mut budget = inner.reap_limit;
-        let state = if BY_RULES {
-            inner.lock_with_room(&new, reading, false, &mut budget, panics)
-        } else {
-            inner.lock(inner.shard_of(hash))
-        };
+        // Room for its weight is made afterwards: what is evicted is told of when the load has ended.
+        let state = inner.lock(inner.shard_of(hash));
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let time = state.tick(reading);
         // `Eq` runs first: should it panic, the load fails.
@@ -193,8 +190,14 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
             let stored = panics.catch(|| {
                 if BY_RULES {
                     let mut panics = FirstPanic::default();
-                    let replaced =
-                        inner.upsert_with_room(new, reading, state, &mut budget, wake, &mut panics);
+                    let replaced = inner.upsert_locked_by_rules(
+                        new,
+                        reading,
+                        state,
+                        &mut budget,
+                        wake,
+                        &mut panics,
+                    );
                     panics.resume_or(replaced)
                 } else {
                     let entry = (new.key, new.value);

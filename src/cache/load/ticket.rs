@@ -189,7 +189,7 @@ where
             None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
             Some(id) => state
                 .shard
-                .deadline_min(id)
+                .ttl_deadline_min(id)
                 .filter(|&deadline| self.timebase.ttl_left_min(deadline, now) < refresh_before)
                 .and_then(|_| self.loads_of(hash).claim_refresh(hash))
                 .map(|load| {
