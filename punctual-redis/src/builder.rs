@@ -53,8 +53,7 @@ pub struct NearCacheBuilder<V> {
 
 impl<V> NearCacheBuilder<V> {
     pub(crate) fn new() -> Self {
-        let limits =
-            Limits { longest: Duration::from_secs(600), absent: Duration::from_secs(10) };
+        let limits = Limits { longest: Duration::from_secs(600), absent: Duration::from_secs(10) };
         let settings = Settings {
             limits,
             while_away: WhileAway::Error,
@@ -64,13 +63,7 @@ impl<V> NearCacheBuilder<V> {
             reconnect_delays: (Duration::from_millis(20), Duration::from_secs(5)),
             no_evict: false,
         };
-        Self {
-            server: None,
-            capacity: 0,
-            concurrent_loads: None,
-            settings,
-            values: PhantomData,
-        }
+        Self { server: None, capacity: 0, concurrent_loads: None, settings, values: PhantomData }
     }
 
     /// Sets the server, by a URL such as `redis://user:password@host:6379/0` or anything else that

@@ -12,7 +12,8 @@ const COARSE_STEP_MAX: Duration = Duration::from_millis(10);
 const SERVER_ROUNDING: Duration = Duration::from_millis(1);
 
 /// What is taken off the server's TTL, so that the local entry is gone when the server's is.
-pub(crate) const MARGIN: Duration = RESOLUTION.saturating_add(COARSE_STEP_MAX).saturating_add(SERVER_ROUNDING);
+pub(crate) const MARGIN: Duration =
+    RESOLUTION.saturating_add(COARSE_STEP_MAX).saturating_add(SERVER_ROUNDING);
 
 /// Storing may take so much longer than expected before the entry is taken out again.
 const PAUSE_MAX: Duration = Duration::from_millis(1);

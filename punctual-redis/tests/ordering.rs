@@ -176,7 +176,8 @@ fn a_key_that_is_always_overruled_is_served() {
 #[test]
 fn a_strange_invalidation_clears() {
     block_on(async {
-        for push in [">2\r\n$10\r\ninvalidate\r\n:7\r\n", ">2\r\n$10\r\ninvalidate\r\n*1\r\n:7\r\n"] {
+        for push in [">2\r\n$10\r\ninvalidate\r\n:7\r\n", ">2\r\n$10\r\ninvalidate\r\n*1\r\n:7\r\n"]
+        {
             let (_fake, near, _) = with_replies(move |number| match number {
                 0 => format!("{}{NO_TTL}", bulk("old")),
                 1 => format!("{push}{}{NO_TTL}", bulk("other")),
@@ -237,8 +238,12 @@ fn a_leader_that_stands_still_keeps_nobody_for_long() {
     block_on(async {
         let (_fake, near, _) = with_replies(|_| format!("{}{NO_TTL}", bulk("value"))).await;
         let mut leader = Box::pin(near.get("key"));
-        assert!(poll_once(&mut leader).await.is_pending(), "it has asked, and waits");
-        // Its reply has come. Nobody takes it.
+        while poll_once(&mut leader).await.is_ready() {
+            // This thread stood still, and the reply was there.
+            near.forget("key");
+            leader = Box::pin(near.get("key"));
+        }
+        // It has asked, and waits. Its reply has come. Nobody takes it.
         let value = tokio::time::timeout(SOON, near.get("key")).await.expect("it is served");
         assert_eq!(value.unwrap().as_deref(), Some("value"));
         assert_eq!(leader.await.unwrap().as_deref(), Some("value"));
@@ -260,13 +265,16 @@ fn a_load_that_is_dropped_is_taken_over() {
         for round in 0..100 {
             let key = format!("key:{round}");
             let mut leader = Box::pin(near.get(&key));
-            assert!(poll_once(&mut leader).await.is_pending());
+            if poll_once(&mut leader).await.is_ready() {
+                continue; // this thread stood still, and the reply was there
+            }
+            let waiting = near.stats().loads_joined;
             let follower = tokio::spawn({
                 let (near, key) = (near.clone(), key.clone());
                 async move { near.get(&key).await }
             });
             if round % 2 == 0 {
-                until("the follower waits", || near.stats().loads_joined > round / 2).await;
+                until("the follower waits", || near.stats().loads_joined > waiting).await;
             }
             drop(leader);
             let value = tokio::time::timeout(SOON, follower).await.expect("it takes over");

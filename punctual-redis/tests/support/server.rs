@@ -56,8 +56,12 @@ impl Server {
         let folder = env::temp_dir().join(format!("punctual-redis-{}-{number}", process::id()));
         fs::create_dir_all(&folder).expect("a folder for the server");
         loop {
-            let mut server =
-                Self { program: program.clone(), port: free_port(), folder: folder.clone(), child: None };
+            let mut server = Self {
+                program: program.clone(),
+                port: free_port(),
+                folder: folder.clone(),
+                child: None,
+            };
             // Another program may have taken the port meanwhile.
             if server.start_again(arguments) {
                 return server;
@@ -76,19 +80,18 @@ impl Server {
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = command.spawn().expect("the server starts");
+        let child = self.child.insert(command.spawn().expect("the server starts"));
+        let client = Client::open(format!("redis://[::1]:{}/", self.port)).expect("it is a URL");
         let limit = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < limit {
+        while client.get_connection().is_err() {
+            assert!(Instant::now() < limit, "the server does not answer");
             if child.try_wait().expect("it can be asked").is_some() {
+                self.child = None;
                 return false;
-            }
-            if self.client().get_connection().is_ok() {
-                self.child = Some(child);
-                return true;
             }
             thread::sleep(Duration::from_millis(5));
         }
-        panic!("the server does not answer");
+        true
     }
 
     /// Kills it without a chance to say goodbye.
