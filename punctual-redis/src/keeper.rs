@@ -84,7 +84,10 @@ async fn reconnect<V: Clone + Send + Sync + 'static>(
                 return Some(line);
             }
             Ok(_) => {}
-            Err(_) => count(&shared.counters.failed_connects, 1),
+            Err(_) => {
+                count(&shared.counters.failed_connects, 1);
+                shared.link.skip(epoch.next());
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A near-cache of Redis and Valkey.
+#![doc = include_str!("../README.md")]
+
 mod builder;
 mod connect;
 mod error;

@@ -128,6 +128,15 @@ impl Link {
         is_due
     }
 
+    /// Notes that an attempt to connect has failed, so that the next one is for another epoch: what
+    /// is left of a failed one may come to its end late, and must not end a good connection.
+    pub(crate) fn skip(&self, epoch: Epoch) {
+        let _state = self.write();
+        if self.epoch().next() == epoch {
+            self.epoch.store(epoch.next().0, Release);
+        }
+    }
+
     /// Notes that the connection of that epoch is lost. Returns whether that is new.
     pub(crate) fn lose(&self, epoch: Epoch) -> bool {
         self.leave(|now| now == epoch && now.is_live(), epoch.next())

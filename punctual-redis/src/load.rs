@@ -12,9 +12,9 @@ use crate::server_ttl::End;
 use crate::shared::Shared;
 use crate::stats::count;
 
-/// How often a caller waits for loads that are not stored, and looks again, before it loads by
-/// itself: a key that is written more often than it loads serves one caller a load.
-pub(crate) const ROUNDS_MAX: u32 = 2;
+/// How often a caller waits for others' loads, and looks again, before it loads by itself: a key that
+/// is written more often than it loads serves one caller a load.
+pub(crate) const ROUNDS_MAX: u32 = 3;
 
 /// A waiting caller's patience, as a multiple of the time that a response may take. Who loads may
 /// never be polled again.
@@ -32,7 +32,7 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
         if !is_tracked {
             return self.load_alone(key).await;
         }
-        let mut rounds = 0;
+        let mut rounds = 1;
         loop {
             let epoch = self.link.epoch();
             if !epoch.is_live() {
@@ -49,16 +49,12 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
                 Lookup::Loading(load) => {
                     count(&self.counters.loads_joined, 1);
                     match timeout(self.settings.response_timeout * PATIENCE, load).await {
-                        Ok(LoadEnd::Stored | LoadEnd::Abandoned) => {}
-                        Ok(LoadEnd::NotStored) => rounds += 1,
                         Ok(LoadEnd::Failed) if self.link.epoch().is_live() => {
                             return Err(Error::LeaderFailed);
                         }
                         Ok(LoadEnd::Failed) => return self.stale(key),
-                        Ok(_) | Err(_) => rounds = ROUNDS_MAX,
-                    }
-                    if rounds == ROUNDS_MAX {
-                        return self.load_alone(key).await;
+                        Ok(_) if rounds < ROUNDS_MAX => rounds += 1,
+                        Ok(_) | Err(_) => return self.load_alone(key).await,
                     }
                 }
             }
