@@ -19,24 +19,26 @@ pub const VALKEY: &str = "PUNCTUAL_VALKEY_SERVER";
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
 
-/// Returns the servers that this machine has. Where there is none, says so, even where the output
-/// of tests that pass is not shown.
+/// Returns the servers to test with. Where this machine has none, says so, even where the output of
+/// tests that pass is not shown. One that is named must be there.
 pub fn programs() -> Vec<Program> {
-    let redis = env::var_os(REDIS).map_or_else(|| PathBuf::from("redis-server"), PathBuf::from);
-    let valkey = env::var_os(VALKEY).map(PathBuf::from);
-    let all = [Some(redis), valkey].into_iter().flatten();
-    let (found, missing): (Vec<_>, Vec<_>) = all.partition(|path| {
+    let runs = |path: &PathBuf| {
         let version = Command::new(path).arg("--version").stdout(Stdio::null()).status();
         version.is_ok_and(|status| status.success())
-    });
-    for path in missing {
-        let name = path.display();
-        let _ = writeln!(
-            io::stderr(),
-            "\nSKIPPED: there is no {name}. `apt-get install redis-server`, or name one by {REDIS}"
-        );
+    };
+    let named = [REDIS, VALKEY].map(|name| env::var_os(name).map(PathBuf::from));
+    for path in named.iter().flatten() {
+        assert!(runs(path), "{} is no server", path.display());
     }
-    found.into_iter().map(Program).collect()
+    let [redis, valkey] = named;
+    let usual = PathBuf::from("redis-server");
+    let redis = redis.or_else(|| runs(&usual).then_some(usual));
+    if redis.is_none() {
+        let text =
+            "SKIPPED: there is no redis-server. `apt-get install redis-server`, or name one by";
+        let _ = writeln!(io::stderr(), "\n{text} {REDIS}");
+    }
+    redis.into_iter().chain(valkey).map(Program).collect()
 }
 
 /// A server, stopped when it is dropped.
