@@ -37,7 +37,7 @@ impl<V: Clone + Send + Sync + 'static> Local<V> {
         Ok(Self { cache: builder.build()? })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, key: &[u8]) -> Option<Option<V>> {
         self.cache.get(key)
     }

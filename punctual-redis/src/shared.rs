@@ -93,15 +93,22 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// A value that is held and current.
-    #[inline]
+    // Each copy of the value on its way out counts.
+    #[inline(always)]
     pub(crate) fn hit(&self, key: &[u8]) -> Option<Option<V>> {
         let epoch = self.link.epoch();
         let value = self.local.get(key)?;
         if self.link.is_still(epoch) {
             return Some(value);
         }
-        count(&self.counters.other_hits, 1);
+        self.unserved(value);
         None
+    }
+
+    #[cold]
+    fn unserved(&self, value: Option<V>) {
+        count(&self.counters.other_hits, 1);
+        drop(value);
     }
 
     /// A value that may be served although the server is away.
