@@ -41,6 +41,12 @@ use crate::stats::{Stats, count};
 /// # }
 /// ```
 ///
+/// # Callers' code
+///
+/// Values are cloned under a lock: their `Clone` must not call the cache. They are dropped wherever
+/// they leave: by a call, on the task that reads the connection, or on the thread that frees expired
+/// entries. So keep their `Drop` short.
+///
 /// # Cancellation
 ///
 /// The futures may be dropped at any time. If one loads, another caller of that key takes the load
