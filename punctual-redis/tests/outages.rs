@@ -115,7 +115,7 @@ fn a_connection_that_the_server_closes_is_replaced() {
 fn values_may_be_served_while_the_server_is_away() {
     with_servers(|program| async move {
         let mut server = Server::start(&program, &[]);
-        let stale = WhileAway::Stale { at_most: Duration::from_millis(400) };
+        let stale = WhileAway::Stale { at_most: Duration::from_millis(1_000) };
         let near: NearCache<String> = near(server.url()).while_away(stale).build().await.unwrap();
         server.ask::<()>("MSET key value other value");
         server.ask::<()>("SET short value PX 250");
@@ -133,15 +133,17 @@ fn values_may_be_served_while_the_server_is_away() {
         assert!(matches!(near.get_many(&["key", "other"]).await, Err(Error::Away)));
         assert!(near.stats().stale_served >= 4);
         let mut short_was_served = false;
-        while let Ok(value) = near.get("key").await {
+        let served_until = loop {
+            let asked = began.elapsed();
+            let Ok(value) = near.get("key").await else { break asked };
             assert_eq!(value.as_deref(), Some("value"));
-            assert!(began.elapsed() < Duration::from_millis(500), "too old");
+            assert!(asked <= Duration::from_millis(1_000), "too old");
             short_was_served = near.get("short").await.is_ok();
             tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        };
         assert!(!short_was_served, "its own TTL has passed before");
-        // The last probe was at most 100 ms before the end.
-        assert!(began.elapsed() > Duration::from_millis(250), "{:?}", began.elapsed());
+        // The last probe was a tenth of a second before the end, or a little more.
+        assert!(served_until > Duration::from_millis(400), "{served_until:?}");
 
         assert!(server.start_again(&[]));
         until_value(&near, "key", None).await;
@@ -167,8 +169,8 @@ fn a_silent_network_is_noticed_by_a_probe() {
         let changed = Instant::now();
         while let Ok(value) = near.get("key").await {
             assert_eq!(value.as_deref(), Some("old"));
-            // 300 ms, and what two busy processors take.
-            assert!(changed.elapsed() < Duration::from_millis(600), "served for too long");
+            // 300 ms, and what busy processors take.
+            assert!(changed.elapsed() < Duration::from_millis(1_500), "served for too long");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(changed.elapsed() > Duration::from_millis(100), "{:?}", changed.elapsed());
@@ -226,10 +228,11 @@ fn a_slow_server_is_an_error_or_serves_what_is_held() {
                 let mut connection = server.connection();
                 move || redis::cmd("DEBUG").arg(&["SLEEP", "1.5"]).exec(&mut connection)
             });
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let began = Instant::now();
-            assert!(near.get("other").await.is_err());
-            assert!(began.elapsed() < Duration::from_millis(1_000), "{:?}", began.elapsed());
+            // Until it has fallen asleep.
+            let mut number = 0;
+            while near.get(&format!("fresh:{number}")).await.is_ok() {
+                number += 1;
+            }
             until("a probe fails", || !near.stats().is_connected).await;
             assert_eq!(near.get("key").await.is_ok(), policy == STALE);
             sleep.await.unwrap().unwrap();

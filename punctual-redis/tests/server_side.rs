@@ -175,7 +175,7 @@ fn broadcast_mode_holds_what_has_a_prefix() {
         assert_eq!(near.get("other").await.unwrap().as_deref(), Some("2"));
         server.ask::<()>("FLUSHALL");
         until_value(&near, "user:1", None).await;
-        server.ask::<()>("SET user:2 Alan PX 60");
+        server.ask::<()>("SET user:2 Alan PX 500");
         until_value(&near, "user:2", Some("Alan")).await;
         until_value(&near, "user:2", None).await;
 
