@@ -1,0 +1,109 @@
+//! A hit of 200 bytes, beside `punctual::Cache::get` of the same value.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use punctual::Cache;
+use punctual_redis::NearCache;
+use redis::FromRedisValue;
+
+use crate::server::{Program, Server};
+use crate::subject::{Kind, Subject};
+
+const KEYS: usize = 1_000;
+const ROUNDS: usize = 41;
+const CALLS: usize = 50_000;
+const TTL: Duration = Duration::from_secs(600);
+
+fn keys() -> Vec<String> {
+    (0..KEYS).map(|id| format!("key:{id}")).collect()
+}
+
+/// Keys in an order that no processor guesses.
+fn order() -> Vec<usize> {
+    (0..CALLS).map(|_| fastrand::usize(..KEYS)).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Prints two lines of the table: a value that is copied by each hit, and one that is shared.
+pub(crate) fn rows(program: &Program) {
+    crate::runtime().block_on(async {
+        let server = Server::start(program, &[]);
+        for key in keys() {
+            server.ask::<()>(format!("SET {key} {}", "v".repeat(200)));
+        }
+        let redis_rs = redis_rs_nanos(&server).await;
+        let (near, ratio) = near_nanos::<Vec<u8>>(&server).await;
+        print_row("`Vec<u8>`", near, ratio, &format!("{redis_rs:.0} ns"));
+        let (near, ratio) = near_nanos::<Arc<[u8]>>(&server).await;
+        print_row("`Arc<[u8]>`", near, ratio, "");
+    });
+}
+
+fn print_row(values: &str, nanos: f64, ratio: f64, redis_rs: &str) {
+    println!(
+        "| a hit of 200 bytes, {values} | {nanos:.0} ns, {ratio:.2} × `punctual::Cache::get` \
+         | {redis_rs} | ≤ 1.3 × |"
+    );
+}
+
+/// Nanoseconds of a hit, and its ratio to one of the local cache, both medians. They take turns.
+async fn near_nanos<V: FromRedisValue + Clone + Send + Sync + 'static>(
+    server: &Server,
+) -> (f64, f64) {
+    let near: NearCache<V> = NearCache::builder()
+        .url(server.url())
+        .capacity(KEYS * 2)
+        .longest_ttl(TTL)
+        .build()
+        .await
+        .expect("the server is there");
+    let local: Cache<String, V> = Cache::builder().capacity(KEYS * 2).build().expect("it fits");
+    let keys = keys();
+    // Cloned one by one, as a load does it, so that both caches' values lie alike in memory.
+    let values = near.get_many(&keys).await.expect("they are set");
+    for (key, value) in keys.iter().zip(&values) {
+        local.insert_with_ttl(key.clone(), value.clone().expect("it is set"), TTL);
+    }
+    drop(values);
+    let order = order();
+    let (mut nanos, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        for &at in &order {
+            black_box(near.get(black_box(keys[at].as_str())).await.expect("a hit"));
+        }
+        let of_near = began.elapsed();
+        let began = Instant::now();
+        for &at in &order {
+            black_box(local.get(black_box(keys[at].as_str())));
+        }
+        let of_local = began.elapsed();
+        nanos.push(of_near.as_nanos() as f64 / CALLS as f64);
+        ratios.push(of_near.as_secs_f64() / of_local.as_secs_f64());
+    }
+    assert_eq!(near.stats().loads, KEYS as u64, "they were hits");
+    (median(nanos), median(ratios))
+}
+
+async fn redis_rs_nanos(server: &Server) -> f64 {
+    let mut subject = Subject::new(Kind::RedisRs, server, KEYS * 2, TTL).await;
+    let (keys, order) = (keys(), order());
+    for key in &keys {
+        subject.get(key).await.expect("the server is there");
+    }
+    let mut nanos = Vec::new();
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        for &at in &order {
+            black_box(subject.get(black_box(keys[at].as_str())).await.expect("a hit"));
+        }
+        nanos.push(began.elapsed().as_nanos() as f64 / CALLS as f64);
+    }
+    median(nanos)
+}

@@ -1,0 +1,217 @@
+//! Settings of a near-cache.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisError};
+
+use crate::connect::{connect, with_resp3};
+use crate::error::Error;
+use crate::keeper::{keep, publish};
+use crate::link::Link;
+use crate::local::Local;
+use crate::near_cache::NearCache;
+use crate::server_ttl::Limits;
+use crate::shared::{Settings, Shared, WhileAway};
+use crate::stats::Counters;
+
+enum Server {
+    Url(Result<ConnectionInfo, RedisError>),
+    Client(Client),
+}
+
+/// Sets up a [`NearCache`]; returned by [`NearCache::builder`].
+///
+/// A server and a [`capacity`](Self::capacity) must be given.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use punctual_redis::{Error, NearCache, WhileAway};
+///
+/// # async fn example() -> Result<(), Error> {
+/// let prices: NearCache<f64> = NearCache::builder()
+///     .url("redis://[::1]:6379")
+///     .capacity(100_000)
+///     .longest_ttl(Duration::from_secs(60))
+///     .absent_ttl(Duration::from_secs(1))
+///     .while_away(WhileAway::Stale { at_most: Duration::from_secs(10) })
+///     .build()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "it does nothing until it is built"]
+pub struct NearCacheBuilder<V> {
+    server: Option<Server>,
+    capacity: usize,
+    concurrent_loads: Option<usize>,
+    settings: Settings,
+    values: PhantomData<fn() -> V>,
+}
+
+impl<V> NearCacheBuilder<V> {
+    pub(crate) fn new() -> Self {
+        let limits = Limits { longest: Duration::from_secs(600), absent: Duration::from_secs(10) };
+        let settings = Settings {
+            limits,
+            while_away: WhileAway::Error,
+            prefixes: Vec::new(),
+            response_timeout: Duration::from_secs(1),
+            probe_every: Duration::from_secs(1),
+            reconnect_delays: (Duration::from_millis(20), Duration::from_secs(5)),
+            no_evict: false,
+        };
+        Self { server: None, capacity: 0, concurrent_loads: None, settings, values: PhantomData }
+    }
+
+    /// Sets the server, by a URL such as `redis://user:password@host:6379/0` or anything else that
+    /// says where it is. RESP3 is spoken, whatever the URL says. A host's name is resolved anew for
+    /// each connection.
+    pub fn url(mut self, url: impl IntoConnectionInfo) -> Self {
+        self.server = Some(Server::Url(url.into_connection_info()));
+        self
+    }
+
+    /// Sets the server, by a client; for TLS with certificates of one's own, for example.
+    pub fn client(mut self, client: Client) -> Self {
+        self.server = Some(Server::Client(client));
+        self
+    }
+
+    /// Sets how many entries are held at most (within a few per cent, see
+    /// [`punctual::Cache::capacity`]). Memory for so many is reserved at once, without what keys
+    /// and values keep on the heap.
+    pub fn capacity(mut self, entries: usize) -> Self {
+        self.capacity = entries;
+        self
+    }
+
+    /// Sets how long a value is kept at most; ten minutes by default. Keys that have a TTL on the
+    /// server are kept until that has passed, or for this time, whichever ends first.
+    pub fn longest_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.limits.longest = ttl;
+        self
+    }
+
+    /// Sets how long it is kept at most that the server does not have a key; ten seconds by
+    /// default. (It tells when the key is set.) Zero: each call asks the server, and if many ask at
+    /// the same time, not all of them wait for one.
+    pub fn absent_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.limits.absent = ttl;
+        self
+    }
+
+    /// Switches to broadcast mode: the server tells of all keys that begin with one of these
+    /// prefixes, whoever has read them, and keeps no list of what this client holds.
+    ///
+    /// Only such keys are held. Others are read from the server each time. By default, the server
+    /// tells of the keys that were read. No prefix may begin with another one; the empty prefix
+    /// stands for all keys.
+    pub fn broadcast<P: AsRef<[u8]>>(mut self, prefixes: impl IntoIterator<Item = P>) -> Self {
+        self.settings.prefixes =
+            prefixes.into_iter().map(|prefix| Box::from(prefix.as_ref())).collect();
+        self
+    }
+
+    /// Sets what calls do while the connection is lost; by default they return errors.
+    pub fn while_away(mut self, policy: WhileAway) -> Self {
+        self.settings.while_away = policy;
+        self
+    }
+
+    /// Sets how long the server may take to answer, and to accept a connection; a second by
+    /// default. A call that loads or writes returns an error then.
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.response_timeout = timeout;
+        self
+    }
+
+    /// Sets how often the connection is probed; every second by default. If a probe is not answered
+    /// within the [`response_timeout`](Self::response_timeout), the connection counts as lost: so
+    /// the sum of both is the longest time for which a network that swallows everything can keep a
+    /// change from being noticed.
+    pub fn probe_every(mut self, interval: Duration) -> Self {
+        self.settings.probe_every = interval;
+        self
+    }
+
+    /// Sets how long to wait before an attempt to reconnect: `min` before the first, then twice as
+    /// long each time, up to `max`, and a random time of up to as much again. 20 ms and 5 s by
+    /// default.
+    pub fn reconnect_delays(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.reconnect_delays = (min, max);
+        self
+    }
+
+    /// Asks the server not to disconnect this client when all clients' buffers need too much
+    /// memory (`maxmemory-clients`). The user needs the permission for `CLIENT NO-EVICT`, which
+    /// Redis has since 7.0. Off by default: to be disconnected is safe.
+    pub fn no_evict(mut self, is_on: bool) -> Self {
+        self.settings.no_evict = is_on;
+        self
+    }
+
+    /// Sets how many keys may be loading at once with their callers sharing the load, see
+    /// [`punctual::Builder::concurrent_loads`].
+    pub fn concurrent_loads(mut self, keys: usize) -> Self {
+        self.concurrent_loads = Some(keys);
+        self
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let Settings { limits, response_timeout, probe_every, reconnect_delays, .. } =
+            &self.settings;
+        let senseless = [
+            (limits.longest.is_zero(), "a longest TTL of zero: nothing would be kept"),
+            (response_timeout.is_zero(), "a response timeout of zero: give the server time"),
+            (probe_every.is_zero(), "an interval of zero between probes: choose a longer one"),
+            (reconnect_delays.0.is_zero(), "no delay between attempts to reconnect: choose one"),
+            (reconnect_delays.0 > reconnect_delays.1, "the least delay is above the longest"),
+        ];
+        match senseless.into_iter().find(|&(is_senseless, _)| is_senseless) {
+            Some((_, message)) => Err(Error::Setting(message)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> NearCacheBuilder<V> {
+    /// Connects to the server, and builds the cache. Must be awaited within a tokio runtime with
+    /// time and I/O; the connection lives as long as that does.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::NoServer`], [`Error::Setting`] or [`Error::Local`] that say what to change.
+    /// - [`Error::Redis`] if there is no connection at the first attempt, if the server does not know
+    ///   RESP3 or `CLIENT TRACKING` (Redis has both since 6.0), or if it refuses the prefixes.
+    pub async fn build(self) -> Result<NearCache<V>, Error> {
+        self.check()?;
+        let client = match self.server.ok_or(Error::NoServer)? {
+            Server::Url(info) => Client::open(info?)?,
+            Server::Client(client) => client,
+        };
+        let client = with_resp3(&client)?;
+        let shared = Arc::new(Shared {
+            local: Local::new(self.capacity, self.concurrent_loads)?,
+            link: Link::new(),
+            counters: Counters::default(),
+            settings: self.settings,
+        });
+        let line = connect(&client, &shared, shared.link.epoch().next()).await?;
+        publish(&shared, line.clone());
+        let keeper = tokio::spawn(keep(shared.clone(), client, line));
+        Ok(NearCache::new(shared, keeper))
+    }
+}
+
+impl<V> fmt::Debug for NearCacheBuilder<V> {
+    /// Without the server, whose URL may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NearCacheBuilder")
+            .field("capacity", &self.capacity)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
