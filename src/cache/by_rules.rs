@@ -4,6 +4,8 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
+use equivalent::Equivalent;
+
 use super::inner::{Inner, SharedRules};
 use super::load::waiters::HasLoads as _;
 use super::locked_shard::{Guard, Held, State};
@@ -268,6 +270,32 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             self.reap_shard(self.shard_of(*hash), time, *budget, panics);
         }
         replaced
+    }
+
+    /// [`update`](Self::update)s an entry by the rules.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn update_by_rules<R>(
+        &self,
+        hash: KeyHash,
+        key: &(impl Equivalent<K> + ?Sized),
+        update: impl FnOnce(&mut V) -> R,
+    ) -> Option<R> {
+        let now = self.now_for_use(self.estimate());
+        let mut state = self.lock(self.shard_of(hash));
+        let found = state.shard.find(hash.slot_hash(), key);
+        let live = found.filter(|&id| !self.is_due(&state, id, now));
+        let found = self.accesses.count(state.shard.record_access_mut(live, hash));
+        // What it makes of the value before a panic stays, and is weighed.
+        let mut panics = FirstPanic::default();
+        let result = found.and_then(|(_, value)| {
+            self.loads_of(hash).overrule(hash);
+            let _scope = self.closure_scope();
+            panics.catch(|| update(value))
+        });
+        let result = DropGuard::new(result);
+        self.finish_update(state, live, hash, now, panics);
+        result.into_inner()
     }
 
     /// The last steps of [`update`](Self::update): what was used ends later, and what is heavier now

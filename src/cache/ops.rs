@@ -147,26 +147,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
-        let now = self.now_for_use(self.estimate());
+        if self.rules.is_some() {
+            return self.update_by_rules(hash, key, update);
+        }
+        let now = self.estimate();
         let mut state = self.lock(self.shard_of(hash));
         let time = state.time(now);
         let found = state.shard.find(hash.slot_hash(), key);
         let live = found.filter(|&id| !self.is_due(&state, id, now));
         let found = self.accesses.count(state.shard.record_access_mut(live, hash));
-        let update = |(_, value)| {
+        let result = found.map(|(_, value)| {
             self.loads_of(hash).overrule(hash);
             let _scope = self.closure_scope();
             update(value)
-        };
-        if self.rules.is_some() {
-            // What it makes of the value before a panic stays, and is weighed.
-            let mut panics = FirstPanic::default();
-            let result = found.and_then(|found| panics.catch(|| update(found)));
-            let result = DropGuard::new(result);
-            self.finish_update(state, live, hash, now, panics);
-            return result.into_inner();
-        }
-        let result = found.map(update);
+        });
         let has_work = state.shard.has_work(time.tick);
         drop(state);
         if has_work {

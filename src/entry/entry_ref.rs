@@ -20,6 +20,7 @@ pub struct EntryRef<'a, K, V> {
     pub(crate) key: &'a K,
     pub(crate) value: &'a V,
     pub(crate) expires_in: Duration,
+    pub(crate) ttl_left: Duration,
 }
 
 impl<'a, K, V> EntryRef<'a, K, V> {
@@ -40,5 +41,13 @@ impl<'a, K, V> EntryRef<'a, K, V> {
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.expires_in
+    }
+
+    /// Returns what is left of the entry's TTL, even if its
+    /// [time to idle](crate::Builder::time_to_idle) ends earlier: what to insert it with into another
+    /// cache. [`Duration::MAX`] without a TTL.
+    #[must_use]
+    pub fn ttl_left(&self) -> Duration {
+        self.ttl_left
     }
 }

@@ -330,12 +330,17 @@ impl<K, V> Shard<K, V> {
 
     /// Returns the earliest tick that its TTL may have given an entry as its deadline; `None` for
     /// never. It is due then, or a little later where the deadline was rounded up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn deadline_min(&self, id: SlotId) -> Option<u64> {
-        if let Some(idle) = &self.idle {
-            return Some(idle.end(id)).filter(|&end| end < u64::MAX);
+        if self.idle.is_some() {
+            return self.end_min(id);
         }
         self.slots.is_linked(id).then(|| self.wheel.deadline_min(&self.slots, id))
+    }
+
+    #[cold]
+    fn end_min(&self, id: SlotId) -> Option<u64> {
+        self.idle.as_ref().map(|idle| idle.end(id)).filter(|&end| end < u64::MAX)
     }
 
     /// [`deadline_min`](Self::deadline_min) by its TTL alone, whenever it was used.

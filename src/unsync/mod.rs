@@ -603,7 +603,8 @@ impl<K, V, S> Cache<K, V, S> {
             for id in shard.live_slots(0..shard.capacity(), now.tick) {
                 let (key, value) = shard.entry(id);
                 let expires_in = self.clock.timebase.ttl_left(shard.deadline_min(id), now);
-                visit(EntryRef { key, value, expires_in });
+                let ttl_left = self.clock.timebase.ttl_left(shard.ttl_deadline_min(id), now);
+                visit(EntryRef { key, value, expires_in, ttl_left });
             }
         }
     }
