@@ -107,9 +107,10 @@ fn call(cache: &Tested, random: &mut fastrand::Rng) {
             1 => _ = cache.insert_if_absent(key, key),
             2 => cache.compute(key, |_| Compute::Set(key, ())),
             3 => cache.compute(key, |_| Compute::SetWithTtl(key, ttl.into(), ())),
-            4 => {
-                cache.compute(key, |live| Compute::Keep(assert!(live.is_none_or(|it| *it == key))))
-            }
+            4 => cache.compute(key, |live| {
+                assert!(live.is_none_or(|&mut value| value == key));
+                Compute::Keep(())
+            }),
             5 => cache.compute(key, |_| Compute::Remove(())),
             6 => _ = cache.remove_if(&key, |&value| value % 2 == 0),
             _ => _ = cache.remove_entry(&key),

@@ -128,7 +128,9 @@ fn nothing_is_allocated_under_all_rules<F: Family>() {
                     11..=12 => cache.compute(key, |_| Compute::Set(value, ())),
                     13 => cache.compute(key, |_| Compute::SetWithTtl(value, ttl.into(), ())),
                     14 => cache.compute(key, |live| {
-                        live.map(|held| *held = value);
+                        if let Some(held) = live {
+                            *held = value;
+                        }
                         Compute::Keep(())
                     }),
                     15 => cache.compute(key, |_| Compute::Remove(())),

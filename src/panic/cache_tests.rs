@@ -314,7 +314,7 @@ fn deciding_steps<C: Tested>() -> Vec<Step<C>> {
     let set: fn(Option<&mut Value>) -> Decision = |_| Compute::Set(Value::new(), Value::new());
     let absent = |key| {
         step(move |cache: &mut C, _| {
-            drop_both(cache.insert_if_absent(Key::new(key), Value::new()).err())
+            drop_both(cache.insert_if_absent(Key::new(key), Value::new()).err());
         })
     };
     let mut steps = vec![

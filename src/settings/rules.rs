@@ -89,7 +89,7 @@ impl Jitter {
         const ODD: u64 = 0xd6e8_feb8_6659_fd93;
         let part = u128::from(hash.bits().wrapping_mul(ODD) >> u32::BITS);
         let nanos = ttl.as_nanos();
-        let cut = (nanos * (part * u128::from(self.most) >> u32::BITS)) >> u32::BITS;
+        let cut = (nanos * ((part * u128::from(self.most)) >> u32::BITS)) >> u32::BITS;
         let nanos = nanos - cut;
         let seconds = (nanos / 1_000_000_000) as u64;
         Duration::new(seconds, (nanos % 1_000_000_000) as u32)
