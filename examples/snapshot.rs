@@ -57,7 +57,7 @@ fn write_snapshot(users: &Users, path: &Path) -> io::Result<usize> {
     let (mut lines, mut count, mut failure) = (Vec::new(), 0, None);
     let now = unix_now();
     users.for_each_entry(|entry| {
-        let left = entry.expires_in();
+        let left = entry.ttl_left();
         let expires_at_unix_ms =
             (left < Duration::MAX).then(|| now.saturating_add(left).as_millis() as u64);
         let line = Line { id: *entry.key(), user: entry.value(), expires_at_unix_ms };
@@ -102,7 +102,7 @@ fn resized(users: &Users, capacity: usize) -> Result<Users, punctual::BuildError
     let larger = Users::builder().capacity(capacity).build()?;
     // It may call another cache: nothing calls the two in the opposite order.
     users.for_each_entry(|entry| {
-        larger.insert_with_ttl(*entry.key(), entry.value().clone(), entry.expires_in());
+        larger.insert_with_ttl(*entry.key(), entry.value().clone(), entry.ttl_left());
     });
     Ok(larger)
 }

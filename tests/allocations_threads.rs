@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use punctual::{Cache, Eviction, RemovalCause, Stats};
+use punctual::{Cache, Compute, Eviction, RemovalCause, Stats, Ttl};
 use punctual_testing::alloc::{Counting, Process, Scope, process_traffic as traffic};
 use punctual_testing::watchdog::wait_until;
 
@@ -102,7 +102,19 @@ fn call(cache: &Tested, random: &mut fastrand::Rng) {
         57 => _ = cache.reap(random.usize(..30)),
         58 => _ = (cache.next_expiry(), cache.len(), cache.is_empty()),
         59 => _ = (cache.stats(), cache.footprint(), cache.capacity()),
-        60 => drop(cache.clone()),
+        60 => match random.u8(..8) {
+            0 => drop(cache.clone()),
+            1 => _ = cache.insert_if_absent(key, key),
+            2 => cache.compute(key, |_| Compute::Set(key, ())),
+            3 => cache.compute(key, |_| Compute::SetWithTtl(key, ttl.into(), ())),
+            4 => cache.compute(key, |live| {
+                assert!(live.is_none_or(|&mut value| value == key));
+                Compute::Keep(())
+            }),
+            5 => cache.compute(key, |_| Compute::Remove(())),
+            6 => _ = cache.remove_if(&key, |&value| value % 2 == 0),
+            _ => _ = cache.remove_entry(&key),
+        },
         61 if random.u8(..100) == 0 => cache.retain(|&key, _| key % 8 != 0),
         62 if random.u8(..100) == 0 => {
             cache.for_each(|key, value| assert_eq!(key, value));
@@ -112,7 +124,12 @@ fn call(cache: &Tested, random: &mut fastrand::Rng) {
     }
 }
 
-fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>) -> Stats {
+fn allocates_nothing(
+    eviction: Eviction,
+    capacity: usize,
+    shards: Option<usize>,
+    has_rules: bool,
+) -> Stats {
     let builder = Cache::builder()
         .capacity(capacity)
         .eviction(eviction)
@@ -121,6 +138,14 @@ fn allocates_nothing(eviction: Eviction, capacity: usize, shards: Option<usize>)
     let builder = match shards {
         Some(shards) => builder.shards(shards),
         None => builder,
+    };
+    let builder = if has_rules {
+        let builder = builder.ttl_by(|key, _| if key % 9 == 0 { Ttl::Never } else { Ttl::Default });
+        let builder = builder.ttl_jitter(0.3).time_to_idle(Duration::from_millis(30));
+        // Half of the entries have room by their weight.
+        builder.weigher(|key, _| key % 8).max_weight(capacity as u64 * 7 / 4)
+    } else {
+        builder
     };
     let cache: Tested = builder.build().unwrap();
     let (is_ready, is_over) = (Barrier::new(THREADS + 1), Barrier::new(THREADS + 1));
@@ -186,7 +211,10 @@ fn nothing_is_allocated_by_many_threads_and_the_reaper() {
         // The first and the last have tables as full as they get.
         let reaped = REAPED.load(SeqCst);
         let [small, large, default] = [(761, Some(1)), (3_000, Some(8)), (16_667, None)]
-            .map(|(capacity, shards)| allocates_nothing(eviction, capacity, shards));
+            .map(|(capacity, shards)| allocates_nothing(eviction, capacity, shards, false));
+        let ruled = allocates_nothing(eviction, 3_000, Some(4), true);
+        assert!(ruled.evicted > 1_000 && ruled.expired > 1_000, "{eviction:?}: {ruled:?}");
+        assert!(ruled.weight <= 3_000 * 7 / 4 && ruled.weight_peak > 3_000, "{ruled:?}");
         // It was as wild as it should be.
         assert!(small.rebuilds > 0 && small.evicted > 1_000, "{eviction:?}: {small:?}");
         assert!(large.replaced > 1_000 && large.removed > 1_000, "{eviction:?}: {large:?}");

@@ -227,16 +227,20 @@ fn nothing_is_lost_and_nothing_dropped_twice<F: Family>() {
             2 => cache.compute(key, |_| Compute::SetWithTtl(make(), Duration::ZERO.into(), ())),
             3 => cache.compute(key, |_| Compute::Remove(())),
             4 => cache.compute(key, |live| {
-                live.map(|value| *value = make());
+                if let Some(value) = live {
+                    *value = make();
+                }
                 Compute::Keep(())
             }),
             5 => {
-                let text = message_of(|| -> () {
-                    cache.compute(key, |live| {
-                        live.map(|value| *value = make());
+                let text = message_of(|| {
+                    cache.compute(key, |live| -> Compute<Instance, ()> {
+                        if let Some(value) = live {
+                            *value = make();
+                        }
                         let _other = make();
                         panic_silently("the closure's")
-                    })
+                    });
                 });
                 assert_eq!(text.as_deref(), Some("the closure's"));
             }
@@ -365,15 +369,13 @@ fn what_is_removed_is_removed_once() {
             for number in 0..INCREMENTS {
                 let key = number % 3;
                 match thread {
-                    0 => {
-                        _ = cache.compute(key, |live| match live {
-                            Some(count) => {
-                                *count += 1;
-                                Compute::Keep(())
-                            }
-                            None => Compute::Set(1, ()),
-                        })
-                    }
+                    0 => cache.compute(key, |live| match live {
+                        Some(count) => {
+                            *count += 1;
+                            Compute::Keep(())
+                        }
+                        None => Compute::Set(1, ()),
+                    }),
                     1 => taken += cache.remove_if(&key, |&count| count % 2 == 0).unwrap_or(0),
                     2 => taken += cache.remove_entry(&key).map_or(0, |(_, count)| count),
                     _ => {

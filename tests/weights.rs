@@ -324,10 +324,10 @@ fn what_grew_before_a_panic_is_weighed<F: Family>() {
             });
         }),
         ("compute", |cache, weight| {
-            cache.compute(7, |live| {
+            cache.compute(7, |live| -> Compute<u64, ()> {
                 *live.unwrap() = weight;
                 panic_silently("grown")
-            })
+            });
         }),
     ];
     for (name, call) in calls {

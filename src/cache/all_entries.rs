@@ -65,8 +65,7 @@ impl<K, V, S> Inner<K, V, S> {
                 for id in state.shard.live_slots(left.start..until, now.tick) {
                     let (key, value) = state.shard.entry(id);
                     let expires_in = self.timebase.ttl_left(state.shard.deadline_min(id), now);
-                    let ttl_left =
-                        self.timebase.ttl_left(state.shard.ttl_deadline_min(id), now);
+                    let ttl_left = self.timebase.ttl_left(state.shard.ttl_deadline_min(id), now);
                     visit(EntryRef { key, value, expires_in, ttl_left });
                 }
                 left.start = until;

@@ -174,6 +174,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 } else {
                     self.settle(state, hash, time, self.reap_limit, None, |_| ());
                 }
+                // While the result is guarded: it would leak if this panicked on return.
+                drop(key);
                 return result.into_inner();
             }
             Compute::Remove(kept) => {
@@ -182,6 +184,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                 self.loads_of(hash).overrule(hash);
                 let removed = live.map(|id| state.shard.remove_found(id, false));
                 drop(self.settle(state, hash, time, self.reap_limit, removed, |_| ()));
+                drop(key);
                 return result.into_inner();
             }
             Compute::Set(new, kept) => {
@@ -293,6 +296,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if has_work {
             self.reap_shard(self.shard_of(hash), time, self.reap_limit, &mut panics);
         }
-        panics.resume_or(entry)
+        let (key, value) = panics.resume_or(entry)?;
+        Some((key.into_inner(), value.into_inner()))
     }
 }

@@ -985,7 +985,7 @@ impl<K, V, S> Cache<K, V, S> {
     /// cache.insert_with_ttl('a', 1, Duration::from_secs(60));
     /// let mut snapshot = Vec::new();
     /// cache.for_each_entry(|entry| {
-    ///     snapshot.push((*entry.key(), *entry.value(), entry.expires_in()));
+    ///     snapshot.push((*entry.key(), *entry.value(), entry.ttl_left()));
     /// });
     ///
     /// let restored = punctual::Cache::new(10);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::panic::FirstPanic;
+use crate::panic::{DropGuard, FirstPanic};
 
 /// Why an entry was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,18 +69,19 @@ impl<K, V> Removed<K, V> {
         value
     }
 
-    /// [`deliver`](Self::deliver)s the value together with the key.
+    /// [`deliver`](Self::deliver)s the value together with the key. Both are guarded: should either
+    /// panic when it is dropped, the other one may as well.
     pub(crate) fn deliver_entry(
         self,
         listener: Option<impl FnOnce(&K, &V, RemovalCause)>,
         panics: &mut FirstPanic,
-    ) -> Option<(K, V)> {
+    ) -> Option<(DropGuard<K>, DropGuard<V>)> {
         let Self { key, value, cause } = self;
         if let Some(listener) = listener {
             panics.catch(|| listener(&key, &value, cause));
         }
         if cause.gives_back() {
-            return Some((key, value));
+            return Some((DropGuard::new(key), DropGuard::new(value)));
         }
         panics.drop(key);
         panics.drop(value);

@@ -847,6 +847,9 @@ impl<C: Played, R: Choose> Player<C, R> {
             found_again += 1;
             self.assert_answer(*entry.key(), Some(*entry.value()), now);
             self.assert_left(*entry.key(), entry.expires_in(), now);
+            let ttl_end = self.held[entry.key()].ttl_end;
+            assert!(entry.ttl_left() >= entry.expires_in());
+            assert!(now.least.saturating_add(entry.ttl_left()) <= ttl_end.max(now.least));
         });
         assert_eq!(found, found_again);
         let certainly = self.held.values().filter(|entry| !now.may_be_due(entry)).count();

@@ -1,6 +1,7 @@
 //! Panics in every place where callers' code runs, at every position of a short
 //! run: both caches stay whole, and no key or value is lost or dropped twice.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -11,8 +12,9 @@ use punctual_testing::panics::{
 };
 use punctual_testing::policies;
 
+use super::FirstPanic;
 use crate::fuzz::subject::Subject;
-use crate::{Cache, Clock, Eviction, LoadTicket, Lookup, ManualClock, unsync};
+use crate::{Cache, Clock, Compute, Eviction, LoadTicket, Lookup, ManualClock, Ttl, unsync};
 
 const SECOND: Duration = Duration::from_secs(1);
 const CAPACITY: usize = 4;
@@ -22,7 +24,8 @@ punctual_testing::clock_fn!(Clock);
 type Step<C> = Box<dyn Fn(&mut C, &ManualClock)>;
 
 trait Tested: Subject<Key, Value> + 'static {
-    fn build(eviction: Eviction, clock: &ManualClock) -> Self;
+    /// With closures that give TTLs and weights, if there are `rules`.
+    fn build(eviction: Eviction, clock: &ManualClock, rules: bool) -> Self;
 
     /// Compares all structures with one another.
     fn check(&self);
@@ -32,7 +35,7 @@ trait Tested: Subject<Key, Value> + 'static {
 }
 
 macro_rules! build {
-    ($eviction:expr, $clock:expr) => {{
+    ($eviction:expr, $clock:expr, $rules:expr) => {{
         let clock = $clock.clone();
         let builder = Self::builder().capacity(CAPACITY).ttl(SECOND).eviction($eviction);
         let builder = builder.on_removal(|_, _, _| run(Code::Listener));
@@ -40,16 +43,42 @@ macro_rules! build {
             run(Code::Closure);
             clock.now()
         });
-        builder.clock(clock).build().unwrap()
+        let builder = builder.clock(clock);
+        let builder = if $rules {
+            builder
+                .ttl_by(ttl_by)
+                .ttl_jitter(0.1)
+                .time_to_idle(5 * SECOND)
+                .weigher(weigh)
+                .max_weight(8)
+        } else {
+            builder
+        };
+        builder.build().unwrap()
     }};
+}
+
+fn ttl_by(key: &Key, _: &Value) -> Ttl {
+    run(Code::Closure);
+    if key.0 == 7 { Ttl::After(Duration::ZERO) } else { Ttl::Default }
+}
+
+thread_local! {
+    /// What the next values weigh that are weighed.
+    static WEIGHT: Cell<u64> = const { Cell::new(1) };
+}
+
+fn weigh(_: &Key, _: &Value) -> u64 {
+    run(Code::Closure);
+    WEIGHT.get()
 }
 
 type Unsync = unsync::Cache<Key, Value>;
 type Shared = Cache<Key, Value>;
 
 impl Tested for Unsync {
-    fn build(eviction: Eviction, clock: &ManualClock) -> Self {
-        build!(eviction, clock)
+    fn build(eviction: Eviction, clock: &ManualClock, rules: bool) -> Self {
+        build!(eviction, clock, rules)
     }
 
     fn check(&self) {
@@ -63,8 +92,8 @@ impl Tested for Unsync {
 }
 
 impl Tested for Shared {
-    fn build(eviction: Eviction, clock: &ManualClock) -> Self {
-        build!(eviction, clock)
+    fn build(eviction: Eviction, clock: &ManualClock, rules: bool) -> Self {
+        build!(eviction, clock, rules)
     }
 
     fn check(&self) {
@@ -221,6 +250,148 @@ fn ticket_steps() -> Vec<Step<Shared>> {
     steps
 }
 
+// ---- Decisions ----
+
+type Decision = Compute<Value, Value>;
+
+fn compute<C: Tested>(key: u64, decide: fn(Option<&mut Value>) -> Decision) -> Step<C> {
+    step(move |cache: &mut C, _| {
+        drop(cache.compute(Key::new(key), |live| {
+            run(Code::Closure);
+            let decision = decide(live);
+            if !matches!(decision, Compute::Keep(_)) {
+                return decision;
+            }
+            // What it returns is dropped before, so that not several panic in the closure itself.
+            drop(decision);
+            run(Code::Closure);
+            Compute::Keep(Value::new())
+        }));
+    })
+}
+
+/// Drops what a call has given back, one after the other: a second panic in one and the same `drop`
+/// would end the process.
+fn drop_both(entry: Option<(Key, Value)>) {
+    let mut panics = FirstPanic::default();
+    if let Some((key, value)) = entry {
+        panics.drop(key);
+        panics.drop(value);
+    }
+    panics.resume_or(());
+}
+
+/// Changes the value in place.
+fn change<C: Tested>(key: u64) -> Step<C> {
+    step(move |cache: &mut C, _| {
+        cache.update(&keys()[key as usize], |value| {
+            run(Code::Closure);
+            *value = Value::new();
+            run(Code::Closure);
+        });
+    })
+}
+
+/// As `step`s of this weight.
+fn weighing<C: Tested>(weight: u64, inner: Step<C>) -> Step<C> {
+    step(move |cache: &mut C, clock| {
+        /// Resets the weight, also if the step panics.
+        struct Reset;
+        impl Drop for Reset {
+            fn drop(&mut self) {
+                WEIGHT.set(1);
+            }
+        }
+        let _reset = Reset;
+        WEIGHT.set(weight);
+        inner(cache, clock);
+    })
+}
+
+fn deciding_steps<C: Tested>() -> Vec<Step<C>> {
+    let keys = keys();
+    let keep: fn(Option<&mut Value>) -> Decision = |_| Compute::Keep(Value::new());
+    let set: fn(Option<&mut Value>) -> Decision = |_| Compute::Set(Value::new(), Value::new());
+    let absent = |key| {
+        step(move |cache: &mut C, _| {
+            drop_both(cache.insert_if_absent(Key::new(key), Value::new()).err());
+        })
+    };
+    let mut steps = vec![
+        compute(0, keep),
+        compute(0, set),
+        compute(0, keep),
+        compute(0, |live| {
+            if let Some(value) = live {
+                *value = Value::new();
+            }
+            Compute::Keep(Value::new())
+        }),
+        compute(0, set),
+        compute(1, |_| Compute::SetWithTtl(Value::new(), Ttl::After(SECOND), Value::new())),
+        compute(1, |_| Compute::SetWithTtl(Value::new(), Ttl::After(Duration::ZERO), Value::new())),
+        // Where there are rules, this one gets a TTL of zero.
+        compute(7, set),
+        absent(1),
+        absent(1),
+        absent(7),
+        step(move |cache: &mut C, _| {
+            drop(cache.remove_if(&keys[1], |_| {
+                run(Code::Closure);
+                false
+            }));
+        }),
+        step(move |cache: &mut C, _| {
+            drop(cache.remove_if(&keys[1], |_| {
+                run(Code::Closure);
+                true
+            }));
+        }),
+        absent(2),
+        step(move |cache: &mut C, _| drop_both(cache.remove_entry(&keys[2]))),
+        compute(0, |_| Compute::Remove(Value::new())),
+        compute(0, |_| Compute::Remove(Value::new())),
+        // What is due is replaced, or removed.
+        absent(3),
+        step(|_: &mut C, clock| clock.advance(2 * SECOND)),
+        absent(3),
+        step(|_: &mut C, clock| clock.advance(2 * SECOND)),
+        compute(3, set),
+        step(|_: &mut C, clock| clock.advance(2 * SECOND)),
+        step(move |cache: &mut C, _| drop_both(cache.remove_entry(&keys[3]))),
+        step(move |cache: &mut C, _| {
+            cache.for_each_entry(|entry| {
+                assert!(entry.key().0 < 8);
+                run(Code::Closure);
+            });
+        }),
+    ];
+    // Others are evicted for what comes, and for what grows; what is too heavy leaves.
+    for weight in [7, 9] {
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, change(3)));
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, compute(2, keep)));
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, compute(1, set)));
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, insert(0, 1)));
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, absent(4)));
+        steps.extend((0..4).map(|key| insert(key, 1)));
+        steps.push(weighing(weight, insert_many(3, 1)));
+        steps.push(weighing(
+            weight,
+            step(move |cache: &mut C, _| drop(cache.get_or_insert_with(&keys[6], Value::new))),
+        ));
+    }
+    steps.push(step(move |cache: &mut C, _| _ = cache.set_ttl(&keys[0], Ttl::Default)));
+    steps.push(step(move |cache: &mut C, _| {
+        drop(cache.get_and_set_ttl(&keys[1], Ttl::Default));
+    }));
+    steps
+}
+
 // ---- All calls ----
 
 /// One call each, in an order that meets every way for an entry to leave.
@@ -314,15 +485,22 @@ fn script<C: Tested>() -> Vec<Step<C>> {
     script
 }
 
-/// Runs the script with panics at that position, and returns whether there were any.
+/// What is run with panics at each position.
+struct Trial<C> {
+    script: fn() -> Vec<Step<C>>,
+    has_rules: bool,
+}
+
+/// Runs a script with panics at that position, and returns whether there were any.
 fn panics_at<C: Tested>(
+    trial: &Trial<C>,
     position: u32,
     panics: u32,
     counts: fn(Code) -> bool,
     eviction: Eviction,
 ) -> bool {
     let clock = ManualClock::new();
-    let mut cache = C::build(eviction, &clock);
+    let mut cache = C::build(eviction, &clock, trial.has_rules);
     let injector = Injector::new(position, panics, counts);
     let guarded = |call: &mut dyn FnMut()| {
         let before = injector.left();
@@ -331,7 +509,7 @@ fn panics_at<C: Tested>(
             Ok(()) => assert_eq!(injector.left(), before, "a panic was swallowed"),
         }
     };
-    for call in script::<C>() {
+    for call in (trial.script)() {
         guarded(&mut || call(&mut cache, &clock));
         without_hook(|_| cache.check());
     }
@@ -343,10 +521,15 @@ fn panics_at<C: Tested>(
     has_panicked
 }
 
-fn at_every_position<C: Tested>(panics: u32, counts: fn(Code) -> bool, positions_min: u32) {
+fn at_every_position<C: Tested>(
+    trial: &Trial<C>,
+    panics: u32,
+    counts: fn(Code) -> bool,
+    positions_min: u32,
+) {
     for eviction in policies!(Eviction) {
         let mut positions = 0;
-        while panics_at::<C>(positions, panics, counts, eviction) {
+        while panics_at::<C>(trial, positions, panics, counts, eviction) {
             positions += 1;
         }
         assert!(positions >= positions_min, "only {positions} under {eviction:?}");
@@ -354,15 +537,44 @@ fn at_every_position<C: Tested>(panics: u32, counts: fn(Code) -> bool, positions
 }
 
 fn one_panic_at_every_position<C: Tested>() {
-    at_every_position::<C>(1, |_| true, 150);
+    at_every_position(&Trial::<C> { script, has_rules: false }, 1, |_| true, 150);
 }
 
 /// Only of what the cache runs last: of that, several may panic in one call.
 fn several_panics_in_one_call_and_the_first_arrives<C: Tested>() {
-    at_every_position::<C>(5, Code::runs_last, 60);
+    at_every_position(&Trial::<C> { script, has_rules: false }, 5, Code::runs_last, 60);
+}
+
+/// The same calls where TTLs and weights are asked for.
+fn one_panic_at_every_position_under_rules<C: Tested>() {
+    at_every_position(&Trial::<C> { script, has_rules: true }, 1, |_| true, 150);
+}
+
+fn one_panic_at_every_position_of_decisions<C: Tested>() {
+    for has_rules in [false, true] {
+        let trial = Trial::<C> { script: deciding_steps, has_rules };
+        at_every_position(&trial, 1, |_| true, 150);
+    }
+}
+
+fn several_panics_in_one_decision_and_the_first_arrives<C: Tested>() {
+    for has_rules in [false, true] {
+        let trial = Trial::<C> { script: deciding_steps, has_rules };
+        at_every_position(&trial, 5, Code::runs_last, 60);
+    }
+}
+
+/// `Eq` runs again after listeners and `Drop`s have, where room is made step by step.
+fn a_panic_in_eq_after_others_is_not_the_first<C: Tested>() {
+    let trial = Trial::<C> { script: deciding_steps, has_rules: true };
+    at_every_position(&trial, 3, |code| code.runs_last() || code == Code::Eq, 60);
 }
 
 punctual_testing::test_both_caches! {
+    one_panic_at_every_position_under_rules
+    one_panic_at_every_position_of_decisions
+    several_panics_in_one_decision_and_the_first_arrives
+    a_panic_in_eq_after_others_is_not_the_first
     one_panic_at_every_position
     several_panics_in_one_call_and_the_first_arrives
 }

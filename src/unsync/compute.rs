@@ -130,6 +130,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                     self.weigh_again(number, id, now, &mut budget, &mut panics);
                 }
                 self.reap_shard(number, now, budget, &mut panics);
+                // While the result is guarded: it would leak if this panicked on return.
+                panics.drop(key);
                 panics.resume_or(());
                 return result.into_inner();
             }
@@ -140,6 +142,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                     self.notify_and_drop(removed, &mut panics);
                 }
                 self.reap_shard(number, now, self.reap_limit, &mut panics);
+                panics.drop(key);
                 panics.resume_or(());
                 return result.into_inner();
             }
@@ -202,7 +205,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             removed.deliver_entry(self.listener.as_mut(), &mut panics)
         });
         self.reap_shard(number, now, self.reap_limit, &mut panics);
-        panics.resume_or(entry)
+        let (key, value) = panics.resume_or(entry)?;
+        Some((key.into_inner(), value.into_inner()))
     }
 
     /// Gives a live entry to `update`, which counts as a use, and weighs it again.
