@@ -847,9 +847,14 @@ impl<C: Played, R: Choose> Player<C, R> {
             found_again += 1;
             self.assert_answer(*entry.key(), Some(*entry.value()), now);
             self.assert_left(*entry.key(), entry.expires_in(), now);
-            let ttl_end = self.held[entry.key()].ttl_end;
-            assert!(entry.ttl_left() >= entry.expires_in());
-            assert!(now.least.saturating_add(entry.ttl_left()) <= ttl_end.max(now.least));
+            let Entry { due, ttl_end, .. } = self.held[entry.key()];
+            let left = entry.ttl_left();
+            assert!(left >= entry.expires_in());
+            if left == Duration::MAX {
+                assert!(due.is_none_or(|due| due.1 == Duration::MAX));
+            } else {
+                assert!(now.least + left <= ttl_end.max(now.least), "more than is left");
+            }
         });
         assert_eq!(found, found_again);
         let certainly = self.held.values().filter(|entry| !now.may_be_due(entry)).count();
