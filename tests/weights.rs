@@ -483,6 +483,47 @@ fn a_listener_may_ask_for_what_others_are_evicted_for() {
     }
 }
 
+/// A listener that puts something else in for all that is evicted: the call that evicts it ends
+/// nevertheless, and the bound is kept.
+#[test]
+fn a_listener_may_fill_the_cache_again() {
+    thread_local! { static IS_TOLD: Cell<bool> = const { Cell::new(false) }; }
+    type Call = (&'static str, fn(&Cache<u64, u64>));
+    let calls: [Call; 6] = [
+        ("insert", |cache| _ = cache.insert(500, 50)),
+        ("insert_many", |cache| cache.insert_many([(500, 50)])),
+        ("insert_if_absent", |cache| _ = cache.insert_if_absent(500, 50)),
+        ("compute", |cache| cache.compute(500, |_| Compute::Set(50, ()))),
+        ("get_or_insert_with", |cache| _ = cache.get_or_insert_with(&500, || 50)),
+        ("update", |cache| _ = cache.update(&7, |value| *value = 50)),
+    ];
+    let _watchdog = Watchdog::start();
+    for (name, call) in calls {
+        let handle = Arc::new(Mutex::new(None::<Cache<u64, u64>>));
+        let told = handle.clone();
+        let next = AtomicU64::new(1_000);
+        let setup = Setup { shards: Some(1), ..own_weight(1_000, 100) };
+        let setup = setup.on_removal(move |_, &value, cause| {
+            // Not for what leaves for its own sake.
+            if cause != RemovalCause::Evicted || IS_TOLD.replace(true) {
+                return;
+            }
+            if let Some(cache) = &*told.lock().unwrap() {
+                cache.insert(next.fetch_add(1, SeqCst), value);
+            }
+            IS_TOLD.set(false);
+        });
+        let cache = Shared::build(&setup);
+        (0..100).for_each(|key| _ = cache.insert(key, 1));
+        *handle.lock().unwrap() = Some(cache.clone());
+        call(&cache);
+        handle.lock().unwrap().take();
+        let stats = cache.stats();
+        assert!(stats.weight <= 100 && stats.weight_peak <= 100, "{name}: {stats:?}");
+        assert_eq!(stats.weight, recount(&cache), "{name}");
+    }
+}
+
 /// What is overruled takes no room: nothing is evicted for it.
 #[test]
 fn an_overruled_load_evicts_nothing() {

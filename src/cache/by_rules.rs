@@ -162,6 +162,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Locks the shard of a new entry once it has room for its weight, for which it evicts others, a
     /// few under each lock. Also returns where the entry is too heavy for any room; and, with
     /// `if_absent`, where there is a live one of its key.
+    ///
+    /// Listeners, `Drop`s and other threads may use the room up as fast as it is made. So this evicts
+    /// no more entries than there were at first, and leaves the rest to [`shed`](Self::shed): those
+    /// who insert meanwhile make room for what is over the limit, too.
     pub(super) fn lock_with_room(
         &self,
         new: &NewEntry<K, V>,
@@ -182,6 +186,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         panics: &mut FirstPanic,
     ) -> Guard<'_, K, V> {
         let (slot_hash, weight) = (new.hash.slot_hash(), new.weight);
+        let mut evictions_left = None;
         loop {
             let mut batch = Batch::<K, V, N>::new();
             let mut state = self.lock(self.shard_of(new.hash));
@@ -193,8 +198,13 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
             if (if_absent && live.is_some()) || state.shard.has_room(live, weight) {
                 return state;
             }
-            while !batch.is_full() && !state.shard.has_room(live, weight) {
+            let evictions_left = evictions_left.get_or_insert(state.shard.len());
+            if *evictions_left == 0 {
+                return state;
+            }
+            while !batch.is_full() && *evictions_left > 0 && !state.shard.has_room(live, weight) {
                 batch.push(state.shard.make_room(live, now, budget));
+                *evictions_left -= 1;
             }
             drop(state);
             for removed in batch {
