@@ -77,6 +77,7 @@ pub(crate) const MICROS: Unit = Unit { name: " µs", decimals: 1 };
 pub(crate) const NANOS: Unit = Unit { name: " ns", decimals: 2 };
 pub(crate) const BYTES: Unit = Unit { name: " bytes", decimals: 2 };
 pub(crate) const BYTES_WHOLE: Unit = Unit { name: " bytes", decimals: 0 };
+pub(crate) const POINTS: Unit = Unit { name: " points", decimals: 2 };
 pub(crate) const RATIO: Unit = Unit { name: " ×", decimals: 2 };
 
 impl Unit {
@@ -120,8 +121,14 @@ impl Bar {
 
     /// The median run counts, and the worst is told.
     pub(crate) fn median(self, figures: Vec<f64>) -> BarLine {
+        self.median_beside(figures, "")
+    }
+
+    /// The same, with something else told beside the worst.
+    pub(crate) fn median_beside(self, figures: Vec<f64>, beside: &str) -> BarLine {
         let [median, worst] = [quantile(&figures, 0.5), self.limit().worst(&figures)];
-        let remark = format!("worst {}", self.unit.figure(worst));
+        let separator = if beside.is_empty() { "" } else { "; " };
+        let remark = format!("worst {}{separator}{beside}", self.unit.figure(worst));
         let shown = self.unit.figure(median);
         self.line(median, shown, figures, &remark)
     }

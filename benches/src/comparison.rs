@@ -12,6 +12,7 @@ mod operations;
 mod oracle;
 mod pressure;
 mod promptness;
+mod rules;
 mod speed;
 mod stopwatch;
 mod storm;
@@ -35,7 +36,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use internals::{slot_id, wheel};
 use punctual_figures::environment::Environment;
-use punctual_figures::record::{Part, Record};
+use punctual_figures::record::{BarLine, Part, Record};
 use punctual_figures::sections::SECTIONS;
 use punctual_figures::subject::Subjects;
 use punctual_figures::{paths, report};
@@ -50,9 +51,9 @@ const USAGE: &str = "\
 cargo bench                    a short matrix of everything, and the report
 cargo bench -- full            all of it
 cargo bench -- PART[/FILTER]   one part: bars, cores, growth, hit, loads, memory, operations, pressure,
-                               promptness, speed, storm, wheel; of bars, cores, hit, loads, operations,
-                               pressure and speed only what the filter's words occur in, such as hit/oltp,
-                               bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String'
+                               promptness, rules, speed, storm, wheel; of bars, cores, hit, loads,
+                               operations, pressure, rules and speed only what the filter's words occur in,
+                               such as hit/oltp, bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String'
 
 cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
                                so many rounds of 100,000 calls of one of them, for a profiler: hit,
@@ -138,6 +139,10 @@ fn measure(
     fn part<T>(environment: &Environment, data: T) -> Option<Part<T>> {
         Some(Part { environment: environment.clone(), data })
     }
+    let found = |lines: Vec<BarLine>| {
+        let is_found = !lines.is_empty();
+        is_found.then_some(lines).ok_or_else(|| format!("no bar of {name} is called {filter:?}"))
+    };
     let start = Instant::now();
     match name {
         "memory" => record.memory = part(environment, memory::run(is_full)),
@@ -155,20 +160,9 @@ fn measure(
         }
         "speed" => record.speed = part(environment, speed::matrix::run(filter, is_full)),
         "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
-        "loads" => {
-            let lines = loads::run(filter);
-            if lines.is_empty() {
-                return Err(format!("no bar of loads is called {filter:?}").into());
-            }
-            record.loads = part(environment, lines);
-        }
-        "pressure" => {
-            let lines = pressure::run(filter);
-            if lines.is_empty() {
-                return Err(format!("no bar of pressure is called {filter:?}").into());
-            }
-            record.pressure = part(environment, lines);
-        }
+        "loads" => record.loads = part(environment, found(loads::run(filter))?),
+        "pressure" => record.pressure = part(environment, found(pressure::run(filter))?),
+        "rules" => record.rules = part(environment, found(rules::run(filter))?),
         "bars" => {
             let wheel = record.wheel.as_ref().map(|part| &*part.data);
             let growth = record.growth.as_ref().map(|part| &*part.data);

@@ -59,6 +59,7 @@ record! {
     operations: Vec<OperationTime>,
     loads: Vec<BarLine>,
     pressure: Vec<BarLine>,
+    rules: Vec<BarLine>,
 }
 
 /// What belongs together, and was measured in one run.
@@ -404,7 +405,7 @@ pub struct OperationTime {
     pub high_nanos: f64,
 }
 
-/// A bar, of loading, under pressure or of cores. Measured is in words, since each has its own unit.
+/// A bar, of loading, under pressure, of rules or of cores. Measured is in words, since each has its own unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BarLine {
     pub bar: String,

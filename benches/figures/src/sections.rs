@@ -37,7 +37,7 @@ const fn table(
     Titled { name, title, table }
 }
 
-pub const SECTIONS: [Section; 12] = [
+pub const SECTIONS: [Section; 13] = [
     Section {
         name: "memory",
         title: "Memory",
@@ -207,6 +207,25 @@ pub const SECTIONS: [Section; 12] = [
         losses: None,
         charts: |_| None,
         tables: &[table("pressure", "Bars under pressure: must, aim, measured", tables::pressure)],
+    },
+    Section {
+        name: "rules",
+        title: "Rules",
+        question: "What do counters, idle time, weights and jitter cost, and do they hold?",
+        method: "\
+            *Counters* and *renewal*: one thread, `u64` to `u64`, a TTL on each entry, which does \
+            not end meanwhile; interleaved rounds, ratios of medians, of five runs with caches \
+            built afresh the median, in brackets the worst and the medians of both. What the \
+            reaper does with postponed ends is not in it. *Weights*: sizes log-uniform by key, \
+            keys by Zipf 0.99 of twenty times as many as fit of mean size, at most 64 MiB. Heap is \
+            what the allocator counts, tables included, the most after any call of three runs; \
+            the weight is the value's capacity, the cache's `capacity` twice as many as fit. Hit \
+            ratios are medians of nine runs, the same keys for all; `capacity`, and quick_cache's \
+            estimate, is as many as fit; moka's housekeeping runs every 32 requests. *Jitter*: a \
+            `ManualClock`, all due entries freed after each step.",
+        losses: None,
+        charts: |_| None,
+        tables: &[table("rules", "Bars of rules: must, aim, measured", tables::rules)],
     },
     Section {
         name: "bars",
