@@ -5,10 +5,32 @@
 //! lock.
 
 use super::Shard;
-use super::eviction::counts::Counts as _;
+use super::eviction::counts::Counts;
 use super::key_hash::SlotHash;
 use super::slot_id::SlotId;
+use super::slots::Slots;
+use super::weights::Weights;
 use crate::entry::removal::{RemovalCause, Removed};
+
+/// The counts of a shard's slots, as if heavy entries had been used less often.
+struct WeighedCounts<'a, K, V> {
+    slots: &'a mut Slots<K, V>,
+    weights: &'a Weights,
+    entries: usize,
+}
+
+impl<K, V> Counts for WeighedCounts<'_, K, V> {
+    fn count(&self, id: SlotId) -> u8 {
+        let handicap = self.weights.handicap(id, self.entries);
+        self.slots.count(id).checked_shr(handicap).unwrap_or(0)
+    }
+    fn set_count(&mut self, id: SlotId, count: u8) {
+        self.slots.set_count(id, count);
+    }
+    fn slot_hash(&self, id: SlotId) -> SlotHash {
+        self.slots.slot_hash(id)
+    }
+}
 
 impl<K, V> Shard<K, V> {
     /// Returns whether an entry of that weight is held at all.
@@ -77,7 +99,14 @@ impl<K, V> Shard<K, V> {
         if let Some(id) = self.pop_expired(now, budget) {
             return (id, true);
         }
-        let id = self.policy.evict_early(self.slots.len(), &mut self.slots);
+        let entries = self.slots.len();
+        let id = match &self.weights {
+            Some(weights) => {
+                let mut counts = WeighedCounts { slots: &mut self.slots, weights, entries };
+                self.policy.evict_early(entries, &mut counts)
+            }
+            None => self.policy.evict_early(entries, &mut self.slots),
+        };
         // The budget may have run out before it surfaced.
         (id, self.is_due(id, now))
     }
