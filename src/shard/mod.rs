@@ -19,6 +19,8 @@
 //! 3. Every occupied slot is in exactly one segment of the policy.
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod arena;
 pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
 mod check;
