@@ -61,8 +61,8 @@ impl Arena {
                 assert!(unlisted.remove(&at), "invariant 4: {at} is no hole, or listed twice");
                 let hole = self.memory.header(at);
                 assert_eq!(bin(hole.grains()), number, "invariant 4: {hole:?}");
-                let footer = self.memory.header(at + hole.grains() - 1);
-                assert_eq!(footer.link(), previous, "invariant 4: {hole:?} has another before it");
+                let second = self.memory.header(at + 1);
+                assert_eq!(second, hole.with_link(previous), "invariant 4: {hole:?}");
                 largest = largest.max(hole.grains());
                 previous = at;
                 at = hole.link();

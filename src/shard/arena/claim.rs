@@ -1,17 +1,11 @@
-//! Room for a record where no hole is large enough: a hole is carried along until it is.
+//! Room for a record where no hole is large enough: holes are brought together.
 //!
-//! From the hand on, records are moved down over the hole, so that it comes to lie behind
-//! them and takes in every further hole:
-//!
-//! ```text
-//!   │ a │   hole   │  b  │ c │ hole │ d │
-//!   │ a │  b  │   hole   │ c │ hole │ d │        b is moved
-//!   │ a │  b  │ c │   hole   │ hole │ d │        c is moved
-//!   │ a │  b  │ c │        hole      │ d │        joined
-//! ```
+//! First it is looked where that costs least ([`Window`](super::window::Window)). Then, from
+//! there on, records are moved down over a hole, so that it comes to lie behind them and takes
+//! in every further hole ([`slide`](super::slide)).
 //!
 //! How many bytes are moved is bounded by a budget. When it is spent, the record at the hand has
-//! to be freed instead, which makes room at the hole's very end.
+//! to be freed instead, which makes room right where the hole ends.
 //!
 //! This goes step by step, and between two steps anything may happen to the arena, other claims
 //! included. Meanwhile the hole is kept from other records: it is a claim, in no bin. So is what
@@ -23,11 +17,12 @@
 
 use super::bins::NOWHERE;
 use super::header::{Header, Lengths};
-use super::{Arena, FIRST, GRAIN_BYTES, OwnerId};
+use super::slide::{Budget, Carried, Slid};
+use super::window::{Wanted, Window};
+use super::{Arena, OwnerId};
 
-/// What looking at a block and leaving it where it is takes from the budget: so the blocks that
-/// are looked at are bounded, too.
-const LOOK_BYTES: usize = 32;
+/// The most blocks that are looked at for a window.
+const WINDOW_LOOKS: usize = 2_048;
 
 /// An insertion that is under way. It ends when a step is [`Done`](Step::Done), or by
 /// [`Arena::abandon`]; dropped before, it keeps its room for ever.
@@ -37,9 +32,11 @@ pub(crate) struct Claim {
     owner: OwnerId,
     lengths: Lengths,
     promised: u32,
-    budget_bytes: usize,
-    /// What there was in the beginning. A larger record is passed, unless nothing is left of it.
-    budget_bytes_max: usize,
+    budget: Budget,
+    /// How many blocks may still be looked at for a window.
+    looks: usize,
+    /// The cost of the window where its room is.
+    cost: u32,
 }
 
 /// What came of a step, and what is next.
@@ -47,7 +44,7 @@ pub(crate) struct Claim {
 pub(crate) enum Step {
     /// The owner has a record. What is in it means nothing until it is filled.
     Done,
-    /// As much was moved as one step may: take another one.
+    /// One step may do no more: take another one.
     Again,
     /// Too much is live: free any record, then take another step.
     Free,
@@ -71,28 +68,6 @@ impl Claim {
     pub(crate) fn lengths(&self) -> Lengths {
         self.lengths
     }
-
-    fn spend(&mut self, bytes: usize, step_bytes: &mut usize) {
-        self.budget_bytes = self.budget_bytes.saturating_sub(bytes);
-        *step_bytes = step_bytes.saturating_sub(bytes);
-    }
-}
-
-/// Free room that is carried along. Between `at` and `end` nothing is written.
-#[derive(Clone, Copy)]
-struct Carried {
-    at: u32,
-    end: u32,
-}
-
-impl Carried {
-    fn grains(self) -> u32 {
-        self.end - self.at
-    }
-
-    fn is_empty(self) -> bool {
-        self.at == self.end
-    }
 }
 
 impl Arena {
@@ -101,7 +76,8 @@ impl Arena {
     pub(crate) fn claim(&mut self, owner: OwnerId, lengths: Lengths, budget_bytes: usize) -> Claim {
         debug_assert!(self.fits(lengths), "{lengths:?} do not fit");
         debug_assert!(self.places[owner.index()] == NOWHERE, "{owner:?} has a record");
-        Claim { owner, lengths, promised: 0, budget_bytes, budget_bytes_max: budget_bytes }
+        let budget = Budget::new(budget_bytes);
+        Claim { owner, lengths, promised: 0, budget, looks: WINDOW_LOOKS, cost: u32::MAX }
     }
 
     /// Gives back what a claim has got.
@@ -110,7 +86,8 @@ impl Arena {
         self.promised -= claim.promised;
     }
 
-    /// Goes on with a claim. Moves at most `step_bytes`, or one record.
+    /// Goes on with a claim. Moves at most `step_bytes`, or one record; what is looked at counts
+    /// as if it were moved.
     ///
     /// Once the budget is spent, records are freed at the hand one by one, until those freed and
     /// what lies between them make room: from there to the end of the arena, or else from its
@@ -121,17 +98,30 @@ impl Arena {
         }
         let start = self.open(claim);
         // Others may have left room since, beside the claim's or elsewhere.
-        match self.holes.find(&self.memory, claim.lengths.grains()) {
-            Some(at) => {
-                self.holes.take(&mut self.memory, at, claim.lengths.grains());
-                self.end(claim, at)
+        if let Some(at) = self.holes.find(&self.memory, claim.lengths.grains()) {
+            self.holes.take(&mut self.memory, at, claim.lengths.grains());
+            return self.end(claim, at);
+        }
+        if claim.looks > 0 {
+            self.look(claim, start, step_bytes);
+            return Step::Again;
+        }
+        match self.slide(start, claim.lengths.grains(), &mut claim.budget, step_bytes) {
+            Slid::Room(at) => self.end(claim, at),
+            Slid::Paused(room) => {
+                self.keep(claim, room);
+                Step::Again
             }
-            None => self.slide(claim, start, step_bytes),
+            Slid::Stopped(room, owner) => {
+                self.keep(claim, room);
+                Step::FreeAtHand(owner)
+            }
         }
     }
 
     /// Leaves the record at the hand where it is, and the hole before it to others.
     pub(crate) fn pass(&mut self, claim: &Claim) {
+        debug_assert!(claim.looks == 0, "{claim:?} has asked for no record");
         let mut at = self.open(claim);
         if self.memory.header(at).is_hole() {
             at += self.memory.header(at).grains();
@@ -149,57 +139,29 @@ impl Arena {
         claim.promised == claim.lengths.grains()
     }
 
-    fn slide(&mut self, claim: &mut Claim, start: u32, step_bytes: usize) -> Step {
-        let mut step_left = step_bytes;
-        let mut room = Carried { at: start, end: start };
-        loop {
-            if room.grains() >= claim.lengths.grains() {
-                let end = room.at + claim.lengths.grains();
-                self.leave_hole(Carried { at: end, end: room.end });
-                self.hand = end;
-                return self.end(claim, room.at);
-            }
-            if room.end == self.memory.end() {
-                self.leave_hole(room);
-                room = Carried { at: FIRST, end: FIRST };
-                continue;
-            }
-            let next = self.memory.header(room.end);
-            let grains = next.grains();
-            if next.is_hole() {
-                self.holes.unlink(&mut self.memory, room.end);
-                room.end += grains;
-                continue;
-            }
-            if next.is_claim() {
-                self.memory.set_header(room.at, Header::claim(next.owner(), grains));
-                self.places[next.owner().index()] = room.at;
-                room = Carried { at: room.at + grains, end: room.end + grains };
-                continue;
-            }
-            let bytes = grains as usize * GRAIN_BYTES;
-            let is_passed = room.is_empty() || bytes > claim.budget_bytes_max;
-            let cost = if is_passed { LOOK_BYTES } else { bytes };
-            if cost > claim.budget_bytes {
-                self.leave_claim(claim, room);
-                return Step::FreeAtHand(next.owner());
-            }
-            if cost > step_left && step_left < step_bytes {
-                self.leave_claim(claim, room);
-                return Step::Again;
-            }
-            claim.spend(cost, &mut step_left);
-            if is_passed {
-                self.leave_hole(room);
-                room = Carried { at: room.end + grains, end: room.end + grains };
-            } else {
-                self.memory.copy(room.end, room.at, grains);
-                self.memory.set_follows_hole(room.at, false);
-                self.places[next.owner().index()] = room.at;
-                self.moved_bytes += bytes as u64;
-                room = Carried { at: room.at + grains, end: room.end + grains };
+    /// Looks for a cheaper window than that at `start`, from the hand on, and keeps its first
+    /// hole.
+    fn look(&mut self, claim: &mut Claim, start: u32, step_bytes: usize) {
+        let grains = claim.lengths.grains();
+        let has_window = claim.cost < u32::MAX;
+        let from = if has_window { self.hand } else { start };
+        let looks = claim.looks.min((step_bytes / Budget::LOOK_BYTES).max(1));
+        let wanted = Wanted { grains, record_max: claim.budget.record_grains_max(), cost: grains };
+        let (window, stop) = Window::cheapest(&self.memory, from, wanted, looks);
+        claim.looks -= looks;
+        let cheaper = window.filter(|it| it.cost < claim.cost);
+        if let Some(window) = cheaper {
+            claim.cost = window.cost;
+            if window.cost <= wanted.cost {
+                claim.looks = 0;
             }
         }
+        let kept = cheaper.map_or(start, |it| it.at);
+        if cheaper.is_some() || has_window {
+            let hole = self.holes.unlink(&mut self.memory, kept);
+            self.keep(claim, Carried { at: kept, end: kept + hole });
+        }
+        self.hand = stop;
     }
 
     /// Makes the claim a record, whose room is no block.
@@ -221,21 +183,13 @@ impl Arena {
         if header.follows_hole() { at - self.memory.grains_before(at) } else { at }
     }
 
-    /// Keeps the room for the claim.
-    fn leave_claim(&mut self, claim: &Claim, room: Carried) {
+    /// Keeps the room for the claim. The hand goes there.
+    fn keep(&mut self, claim: &Claim, room: Carried) {
         self.hand = room.at;
         self.memory.set_follows_hole(room.end, false);
         if !room.is_empty() {
             self.memory.set_header(room.at, Header::claim(claim.owner, room.grains()));
             self.places[claim.owner.index()] = room.at;
-        }
-    }
-
-    /// Gives the room to all.
-    fn leave_hole(&mut self, room: Carried) {
-        self.memory.set_follows_hole(room.end, false);
-        if !room.is_empty() {
-            self.release(room.at, room.grains(), false);
         }
     }
 }

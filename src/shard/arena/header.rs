@@ -68,7 +68,8 @@ impl Lengths {
     }
 }
 
-/// The header of a block, or the footer of a hole.
+/// The header of a block. A hole has the same in its second grain and in its last one, the
+/// footer.
 ///
 /// ```text
 ///          63  62  61                 39 38           24 23            0
@@ -77,7 +78,7 @@ impl Lengths {
 ///         └───┴───┴──────────────────────┴───────────────┴──────────────┘
 ///          63  62  61  60             32 31                            0
 ///         ┌───┬───┬───┬──────────────────┬──────────────────────────────┐
-/// hole    │ 1 │ 0 │ 0 │      grains      │  next; in the footer previous│
+/// hole    │ 1 │ 0 │ 0 │      grains      │  next; 2nd grain: previous   │
 ///         ├───┼───┼───┼──────────────────┼──────────────────────────────┤
 /// claim   │ 1 │ f │ 1 │      grains      │            owner             │
 ///         └───┴───┴───┴──────────────────┴──────────────────────────────┘
@@ -174,6 +175,12 @@ impl Header {
             key: (self.0 >> KEY_SHIFT) as u32 & Lengths::KEY_MAX as u32,
             value: (self.0 >> VALUE_SHIFT) as u32 & Lengths::VALUE_MAX as u32,
         }
+    }
+
+    #[inline]
+    pub(super) fn with_link(self, link: u32) -> Self {
+        debug_assert!(self.is_hole(), "{self:?} is no hole");
+        Self(self.0 & !u64::from(u32::MAX) | u64::from(link))
     }
 
     /// Returns the link of a hole.

@@ -13,8 +13,9 @@ use crate::error::BuildError;
 const LOOKS: usize = 4;
 
 /// A hole of two grains or more is in the list of its bin: its header has the place of the
-/// next one, its footer that of the previous one. One of a single grain is header and footer
-/// in one, and in no list: no record would fit.
+/// next one, its second grain that of the previous one. (Not its footer, unless that is the
+/// second grain: so a neighbour in the list is told of a change in one place, next to where it
+/// starts.) One of a single grain is in no list: no record would fit.
 #[cfg_attr(any(test, fuzzing), derive(Clone, PartialEq))]
 pub(super) struct Holes {
     bins: Bins,
@@ -103,8 +104,9 @@ impl Holes {
         } else {
             let bin = bin(grains);
             let next = self.bins.head(bin);
-            memory.set_header(at, Header::hole(grains, next));
             memory.set_header(behind - 1, Header::hole(grains, NOWHERE));
+            memory.set_header(at, Header::hole(grains, next));
+            memory.set_header(at + 1, Header::hole(grains, NOWHERE));
             if next != NOWHERE {
                 Self::set_previous(memory, next, at);
             }
@@ -121,23 +123,21 @@ impl Holes {
         let grains = hole.grains();
         if grains >= RECORD_GRAINS_MIN {
             let next = hole.link();
-            let previous = memory.header(at + grains - 1).link();
+            let previous = memory.header(at + 1).link();
             if next != NOWHERE {
                 Self::set_previous(memory, next, previous);
             }
             if previous == NOWHERE {
                 self.bins.set_head(bin(grains), next);
             } else {
-                let size = memory.header(previous).grains();
-                memory.set_header(previous, Header::hole(size, next));
+                memory.set_header(previous, memory.header(previous).with_link(next));
             }
         }
         grains
     }
 
     fn set_previous(memory: &mut Memory, at: u32, previous: u32) {
-        let grains = memory.header(at).grains();
-        memory.set_header(at + grains - 1, Header::hole(grains, previous));
+        memory.set_header(at + 1, memory.header(at + 1).with_link(previous));
     }
 
     pub(super) fn clear(&mut self) {

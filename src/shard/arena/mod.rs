@@ -47,8 +47,10 @@ pub(crate) mod fuzz;
 pub(crate) mod header;
 mod holes;
 mod memory;
+mod slide;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::fmt;
 
