@@ -1,14 +1,15 @@
 //! Bins of sizes: which bin a size belongs to, and which bins are not empty.
 
+use super::header::GRAINS_MAX;
 use super::memory::FIRST;
 use crate::error::{BuildError, allocate};
 
-/// Eight bins for each doubling of the size, so that sizes of a bin differ by an eighth at
-/// most.
-const STEP_BITS: u32 = 3;
+/// Sixteen bins for each doubling of the size, so that sizes of a bin differ by less than a
+/// sixteenth.
+const STEP_BITS: u32 = 4;
 
 /// The most bins: those of the sizes that a header can hold.
-const BINS_MAX: usize = bin(super::header::GRAINS_MAX) + 1;
+const BINS_MAX: usize = bin(GRAINS_MAX) + 1;
 
 const WORD_BITS: usize = u64::BITS as usize;
 
@@ -16,12 +17,12 @@ const WORD_BITS: usize = u64::BITS as usize;
 pub(super) const NOWHERE: u32 = 0;
 const _: () = assert!(NOWHERE < FIRST);
 
-/// Returns the bin of a size: of one size each below 16 grains, and of the sizes that agree in
-/// their four highest bits from there on.
+/// Returns the bin of a size: of one size each below 32 grains, and of the sizes that agree in
+/// their five highest bits from there on.
 ///
 /// ```text
-/// grains    1  2  3 …  15  16  18  20 …  30  32  36  40 …
-/// bin       1  2  3 …  15  16  17  18 …  23  24  25  26 …
+/// grains    1  2  3 …  31  32  34  36 …  62  64  68  72 …
+/// bin       1  2  3 …  31  32  33  34 …  47  48  49  50 …
 /// ```
 #[inline]
 pub(super) const fn bin(grains: u32) -> usize {
@@ -102,32 +103,30 @@ impl Bins {
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::GRAINS_MAX;
     use super::*;
 
-    /// Every size up to the second; then those around each border.
     #[test]
-    fn bins_are_in_the_order_of_sizes_and_an_eighth_wide() {
-        let mut previous = 0;
-        for grains in 1..1 << 12 {
-            let here = bin(grains);
+    fn sizes_of_a_bin_differ_by_less_than_a_sixteenth() {
+        let mut first_of_bin = 1;
+        for grains in 1..1 << 14 {
+            let (here, previous) = (bin(grains), bin(grains - 1));
             assert!(here == previous || here == previous + 1, "{grains}");
-            previous = here;
+            if here != previous {
+                first_of_bin = grains;
+            }
+            assert!(grains - first_of_bin <= (first_of_bin - 1) / 16, "{grains}");
         }
-        for border in (4..29).flat_map(|log2| (8..16).map(move |top| top << (log2 - 3))) {
+        assert!((1..32).all(|grains| bin(grains) == grains as usize));
+        for border in (5..29).flat_map(|log2| (16..32).map(move |top| top << (log2 - 4))) {
             assert_eq!(bin(border), bin(border - 1) + 1, "{border}");
-            assert_eq!(bin(border), bin(border + (border >> 3 >> 1) / 8), "{border}");
-            let last_of_bin = border + (1u32 << (border.ilog2() - 3)) - 1;
-            assert_eq!(bin(last_of_bin), bin(border), "{border}");
         }
-        assert!((1..16).all(|grains| bin(grains) == grains as usize));
         assert_eq!(bin(GRAINS_MAX) + 1, BINS_MAX);
     }
 
     #[test]
     fn finds_the_next_bin_and_the_last() {
         let mut bins = Bins::new(GRAINS_MAX).unwrap();
-        let all = [2, 3, 63, 64, 65, 127, 128, 200, BINS_MAX - 1];
+        let all = [2, 3, 63, 64, 65, 127, 128, 319, 320, BINS_MAX - 1];
         assert_eq!((bins.first_above(1), bins.first_of_last()), (None, None));
         for &bin in &all {
             bins.set_head(bin, bin as u32 + 1_000);

@@ -144,10 +144,9 @@ impl Arena {
     fn look(&mut self, claim: &mut Claim, start: u32, step_bytes: usize) {
         let grains = claim.lengths.grains();
         let has_window = claim.cost < u32::MAX;
-        let from = if has_window { self.hand } else { start };
         let looks = claim.looks.min((step_bytes / Budget::LOOK_BYTES).max(1));
         let wanted = Wanted { grains, record_max: claim.budget.record_grains_max(), cost: grains };
-        let (window, stop) = Window::cheapest(&self.memory, from, wanted, looks);
+        let (window, stop) = Window::cheapest(&self.memory, self.hand, wanted, looks);
         claim.looks -= looks;
         let cheaper = window.filter(|it| it.cost < claim.cost);
         if let Some(window) = cheaper {

@@ -1,16 +1,16 @@
 //! Holes: joined with their neighbours at once, and found by size in constant time.
 //!
 //! The bins are those of TLSF (Masmano, Ripoll, Crespo and Real, 2004), a good fit: the hole
-//! that is found may be larger than the best one by an eighth, and is found without a search.
+//! that is found may be larger than the best one by a sixteenth, and is found without a search.
 
 use super::bins::{Bins, NOWHERE, bin};
 use super::header::{Header, RECORD_GRAINS_MIN};
 use super::memory::Memory;
 use crate::error::BuildError;
 
-/// How many holes of a size's own bin are looked at. They may be too small, by less than an
-/// eighth; those of the next bin never are.
-const LOOKS: usize = 4;
+/// How many holes of a size's own bin are looked at. They may be too small, by less than a
+/// sixteenth; those of the next bin never are.
+const LOOKS: usize = 2;
 
 /// A hole of two grains or more is in the list of its bin: its header has the place of the
 /// next one, its second grain that of the previous one. (Not its footer, unless that is the
@@ -30,8 +30,8 @@ impl Holes {
         Bins::heap_bytes(grains_max)
     }
 
-    /// Returns a hole of at least so many grains. It may miss one that is larger by less than an
-    /// eighth.
+    /// Returns a hole of at least so many grains. It may miss one that is larger by less than a
+    /// sixteenth.
     #[inline]
     pub(super) fn find(&self, memory: &Memory, grains: u32) -> Option<u32> {
         let own = bin(grains);
