@@ -20,6 +20,7 @@
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
 
 #[cfg(any(test, fuzzing))]
+#[allow(dead_code, reason = "no cache uses it yet")]
 pub(crate) mod arena;
 pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
