@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::bins::{NOWHERE, bin};
-use super::header::RECORD_GRAINS_MIN;
+use super::header::{Header, RECORD_GRAINS_MIN};
 use super::{Arena, FIRST, OwnerId};
 
 impl Arena {
@@ -41,7 +41,8 @@ impl Arena {
             at += grains;
         }
         assert_eq!(at, end, "invariant 1");
-        assert_eq!(self.memory.header(end).follows_hole(), follows_hole, "invariant 5: the end");
+        let expected = Header::END.with_follows_hole(follows_hole);
+        assert_eq!(self.memory.header(end), expected, "invariants 1 and 5: the end");
         let placed = self.places.iter().filter(|&&place| place != NOWHERE).count();
         assert_eq!(placed, records.len() + claims, "invariant 3");
         assert_eq!(self.live, live, "invariant 6");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::window::{Wanted, Window};
 use super::*;
 
 /// A claim needs 96 bytes; two holes of 48 make them.
@@ -18,6 +19,31 @@ fn the_cheapest_window_is_chosen() {
     assert_eq!(order(&arena), [0, 2, 4, 9, 6, 7]);
     arena.value_mut(owner(9)).fill(10);
     check_values(&arena);
+}
+
+/// Blocks of 64 bytes, every other a hole, and a large record in between.
+#[test]
+fn a_window_is_looked_for_in_bounds() {
+    let mut arena = arena_of(&[64, 64, 64, 2_000, 64, 64, 64, 64, 64, 64]);
+    let rest = arena.largest_hole_bytes();
+    put(&mut arena, 10, rest).unwrap();
+    free(&mut arena, [0, 2, 4, 6, 8]);
+    let place = |number: usize| arena.places[number];
+    let wanted =
+        |holes: u32, record_max: u32, cost: u32| Wanted { grains: holes * 8, record_max, cost };
+    let cheapest = |from, wanted, looks| Window::cheapest(&arena.memory, from, wanted, looks);
+    let window = |at, cost| Some(Window { at, cost });
+    let (first, third) = (FIRST, place(3) + 250);
+    // The first that is cheap enough ends the search; so does the number of looks.
+    assert_eq!(cheapest(FIRST, wanted(2, 8, 8), 100), (window(first, 8), place(3)));
+    assert_eq!(cheapest(FIRST, wanted(2, 8, 7), 4), (window(first, 8), third));
+    assert_eq!(cheapest(FIRST, wanted(2, 8, 8), 2), (None, place(1) + 8));
+    // Not over a record that is too large, unless that is all there is.
+    assert_eq!(cheapest(FIRST, wanted(3, 8, 0), 11).0, window(third, 16));
+    assert_eq!(cheapest(FIRST, wanted(4, 250, 0), 11).0, window(first, 266));
+    assert_eq!(cheapest(FIRST, wanted(4, 249, 0), 11).0, None);
+    // Behind the last block it goes on at the first.
+    assert_eq!(cheapest(place(10), wanted(2, 8, 8), 100), (window(first, 8), place(3)));
 }
 
 #[test]
