@@ -14,13 +14,13 @@ struct Total {
 /// Stores records of the sizes, each for the next owner. Everything stays within bounds.
 fn store(live_percent: usize, fill: bool, sizes: impl Fn(usize, &mut Rng) -> usize) -> Total {
     const OWNERS: usize = 30_000;
-    let insertions = if cfg!(miri) { 20 } else { 20_000 };
+    const INSERTIONS: usize = 20_000;
 
     let mut random = Rng::with_seed(7);
     let mut run = Run::new(4 << 20, live_percent, OWNERS);
     run.check_every = usize::MAX;
     if fill {
-        for number in 0..OWNERS.min(insertions * 2) {
+        for number in 0..OWNERS {
             let record = Lengths::new(20, 80).unwrap();
             run.insert(owner(number), record, &mut random);
         }
@@ -28,7 +28,7 @@ fn store(live_percent: usize, fill: bool, sizes: impl Fn(usize, &mut Rng) -> usi
     }
     let mut total =
         Total { insertions: 0, freed: 0, freed_max: 0, moved_bytes: 0, inserted_bytes: 0 };
-    for step in 0..insertions {
+    for step in 0..INSERTIONS {
         let bytes = sizes(step, &mut random);
         let lengths = Lengths::new(20, bytes - 20).unwrap();
         let id = owner(step * 2 % OWNERS);

@@ -1,6 +1,8 @@
 //! Contracts, one each; and random runs against a map of records ([`fuzz`](super::fuzz)).
 
 mod claims;
+// Millions of bytes, which take Miri too long.
+#[cfg(not(miri))]
 mod hostile;
 
 use fastrand::Rng;
