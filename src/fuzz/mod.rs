@@ -59,6 +59,13 @@ pub fn wheel(bytes: &[u8]) {
     }
 }
 
+/// Compares the arena with a map of records.
+pub fn arena(bytes: &[u8]) {
+    const STEPS_MAX: usize = 2_000;
+
+    crate::shard::arena::fuzz::play(Unstructured::new(bytes), STEPS_MAX);
+}
+
 /// Compares `unsync::Cache` with the model.
 pub fn unsync(bytes: &[u8]) {
     model::play_input::<unsync::Cache<u32, u64>>(Unstructured::new(bytes));
@@ -100,6 +107,11 @@ mod tests {
     #[test]
     fn any_bytes_are_a_run_of_the_wheel() {
         property(wheel, 3_000, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_arena() {
+        property(arena, if cfg!(miri) { 10 } else { 3_000 }, 1_024);
     }
 
     #[test]

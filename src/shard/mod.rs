@@ -22,6 +22,9 @@
 //!    [end](IdleEnds).
 //! 6. The entries' [weights](Weights) are within the limit whenever a call returns.
 
+#[cfg(any(test, fuzzing))]
+#[allow(dead_code, reason = "no cache uses it yet")]
+pub(crate) mod arena;
 pub(crate) mod batch;
 #[cfg(any(test, fuzzing))]
 mod check;
