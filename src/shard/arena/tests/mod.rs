@@ -91,7 +91,7 @@ fn what_cannot_be_allocated_is_an_error() {
     match Arena::new(Arena::BYTES_MAX, Arena::BYTES_MAX, 1) {
         Ok(arena) => assert_eq!(arena.largest_hole_bytes(), Arena::BYTES_MAX),
         Err(BuildError::OutOfMemory { requested_bytes }) => {
-            assert_eq!(requested_bytes, Arena::BYTES_MAX + 16);
+            assert_eq!(requested_bytes, Arena::BYTES_MAX.saturating_add(16));
         }
         Err(error) => panic!("{error}"),
     }
