@@ -143,20 +143,25 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[cold]
     #[inline(never)]
     pub(super) fn insert_by_rules(&self, key: K, value: V, ttl: Ttl) -> Option<V> {
+        let new = self.new_entry(key, value, ttl);
+        let reading = self.now_for_ttl();
+        let mut budget = self.reap_limit;
+        let mut panics = FirstPanic::default();
+        let state = self.lock_with_room(&new, reading, false, &mut budget, &mut panics);
+        self.loads_of(new.hash).overrule(new.hash);
+        let replaced =
+            self.upsert_locked_by_rules(new, reading, state, &mut budget, |_| (), &mut panics);
+        panics.resume_or(replaced)
+    }
+
+    /// The first steps of a call that inserts an entry: all of callers' code that runs before the lock.
+    pub(super) fn new_entry(&self, key: K, value: V, ttl: Ttl) -> NewEntry<K, V> {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.get());
         let ttl = self.ttl_of(ttl, hash, &key, &value);
         let weight = self.weight_of(key.get(), value.get());
-        let new = NewEntry { hash, key, value, ttl, weight };
-        let reading = self.now_for_ttl();
-        let mut budget = self.reap_limit;
-        let mut panics = FirstPanic::default();
-        let state = self.lock_with_room(&new, reading, false, &mut budget, &mut panics);
-        self.loads_of(hash).overrule(hash);
-        let replaced =
-            self.upsert_locked_by_rules(new, reading, state, &mut budget, |_| (), &mut panics);
-        panics.resume_or(replaced)
+        NewEntry { hash, key, value, ttl, weight }
     }
 
     /// Locks the shard of a new entry once it has room for its weight, for which it evicts others, a

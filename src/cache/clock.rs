@@ -5,7 +5,8 @@
 //! | a look-up, to begin with | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
 //! | a look-up, if the entry may be due within a second by that | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
 //! | a TTL counts from | its TSC clock | the system's precise clock |
-//! | calls about many entries | its TSC clock | the system's coarse clock |
+//! | calls about many entries, but iteration | its TSC clock | the system's coarse clock |
+//! | iteration, which shows what is left of a TTL | its TSC clock | the system's precise clock |
 //!
 //! With another clock than the system's, or without the reaper, it is one clock for all but
 //! TTLs.

@@ -224,12 +224,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
 
     /// Inserts an entry, if its key has no live one. Gives it back otherwise.
     pub(super) fn insert_if_absent(&self, key: K, value: V, ttl: Ttl) -> Result<(), (K, V)> {
-        let (key, value) = (DropGuard::new(key), DropGuard::new(value));
-        self.begin_call();
-        let hash = KeyHash::new(&self.hasher, key.get());
-        let ttl = self.ttl_of(ttl, hash, &key, &value);
-        let weight = self.weight_of(key.get(), value.get());
-        let new = NewEntry { hash, key, value, ttl, weight };
+        let new = self.new_entry(key, value, ttl);
+        let hash = new.hash;
         let reading = self.now_for_ttl();
         let mut budget = self.reap_limit;
         let mut panics = FirstPanic::default();

@@ -303,6 +303,7 @@ impl<K, V> Shard<K, V> {
         self.wheel.has_work(now) && self.is_past(id, now)
     }
 
+    /// Out of line, so that callers of [`is_due`](Self::is_due) are inlined.
     #[cold]
     fn is_past(&self, id: SlotId, now: u64) -> bool {
         self.wheel.is_due(&self.slots, id, now) && !self.is_renewed(id, now)
