@@ -43,6 +43,19 @@ pub enum BuildError {
         /// The most that can be.
         limit: usize,
     },
+    /// A cache of bytes was given no memory budget.
+    NoMemoryBudget,
+    /// A cache of bytes was not told how large an entry is in the mean.
+    NoMeanEntry,
+    /// An entry of the mean size is larger than any shard can be.
+    MeanEntryTooLarge {
+        /// The mean size given, in bytes.
+        bytes: usize,
+        /// The most that a shard can be.
+        limit: usize,
+    },
+    /// The part of the data area that may be live was not from 50 to 98 percent.
+    LivePercentOutOfRange,
     /// The number of shards was zero.
     ZeroShards,
     /// The TTL was zero.
@@ -141,6 +154,21 @@ impl fmt::Display for BuildError {
                 f,
                 "{requested} concurrent loads are more than can be numbered: ask for at most {limit}"
             ),
+            Self::NoMemoryBudget => {
+                f.write_str("no size given: call `memory_budget` on the builder")
+            }
+            Self::NoMeanEntry => f.write_str(
+                "no size of an entry given: call `mean_entry` on the builder, with the bytes that \
+                 key and value take together in the mean",
+            ),
+            Self::MeanEntryTooLarge { bytes, limit } => write!(
+                f,
+                "a mean entry of {bytes} bytes: a shard takes {limit} bytes at most"
+            ),
+            Self::LivePercentOutOfRange => f.write_str(
+                "a part of the memory that may be live which is not from 50 to 98 percent: give 95, \
+                 or leave it out",
+            ),
             Self::ZeroShards => {
                 f.write_str("0 shards: give at least one, or leave the number to the cache")
             }
@@ -203,3 +231,35 @@ impl fmt::Display for BuildError {
 }
 
 impl Error for BuildError {}
+
+/// An entry is too large for a [`ByteCache`](crate::ByteCache). Nothing was changed.
+///
+/// ```
+/// use punctual::ByteCache;
+///
+/// let cache = ByteCache::builder().memory_budget(1 << 20).mean_entry(100).shards(1).build()?;
+/// let error = cache.insert("key", &[0; 1_000_000]).unwrap_err();
+/// assert_eq!(error.bytes, 1_000_003);
+/// assert!(error.limit < 1_000_000);
+/// # Ok::<(), punctual::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// The bytes of key and value; or those of the key, if that alone is too long.
+    pub bytes: usize,
+    /// The most that they may be.
+    pub limit: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, limit } = self;
+        write!(
+            f,
+            "{bytes} bytes are more than the {limit} that the cache has room for in one piece: give \
+             it a larger budget or fewer shards, or split the value"
+        )
+    }
+}
+
+impl Error for TooLarge {}

@@ -4,7 +4,7 @@
 ///
 /// It is exact, and known before the cache is built. Building the cache requests these
 /// bytes, and the cache requests no more as long as it lives. What keys and values own on
-/// the heap is not included.
+/// the heap is not included; those of a [`ByteCache`](crate::ByteCache) own nothing there.
 ///
 /// ```
 /// use punctual::unsync::Cache;
@@ -26,6 +26,7 @@ pub struct Footprint {
     pub(crate) eviction_bytes: usize,
     pub(crate) locks_bytes: usize,
     pub(crate) loads_bytes: usize,
+    pub(crate) data_bytes: usize,
 }
 
 impl Footprint {
@@ -69,6 +70,13 @@ impl Footprint {
         self.locks_bytes
     }
 
+    /// Returns the bytes in which a [`ByteCache`](crate::ByteCache) holds keys and values, with
+    /// their headers, the table of their places and what must stay free; zero for other caches.
+    #[must_use]
+    pub fn data(&self) -> usize {
+        self.data_bytes
+    }
+
     /// Returns the sum of all parts.
     #[must_use]
     pub fn total(&self) -> usize {
@@ -79,9 +87,18 @@ impl Footprint {
             eviction_bytes,
             locks_bytes,
             loads_bytes,
+            data_bytes,
         } = *self;
-        [slots_bytes, index_bytes, wheel_bytes, eviction_bytes, locks_bytes, loads_bytes]
-            .into_iter()
-            .fold(0, usize::saturating_add)
+        [
+            slots_bytes,
+            index_bytes,
+            wheel_bytes,
+            eviction_bytes,
+            locks_bytes,
+            loads_bytes,
+            data_bytes,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 }

@@ -90,6 +90,8 @@ pub mod unsync;
 
 pub use equivalent::Equivalent;
 
+pub use cache::bytes::{ByteBuilder, ByteCache};
+pub use cache::load::byte_ticket::{ByteLookup, ByteTicket};
 pub use cache::load::error::LoadError;
 pub use cache::load::ticket::{LoadTicket, Lookup};
 pub use cache::load::wait::{LoadEnd, LoadWait};
@@ -97,7 +99,7 @@ pub use cache::{Builder, Cache};
 pub use entry::compute::Compute;
 pub use entry::entry_ref::EntryRef;
 pub use entry::removal::RemovalCause;
-pub use error::BuildError;
+pub use error::{BuildError, TooLarge};
 pub use footprint::Footprint;
 pub use hasher::{DefaultHasher, RandomState};
 pub use reaper::mode::Reaper;

@@ -136,6 +136,14 @@ stats! {
         /// The most that the entries ever weighed, as the sum over the shards of what each of them ever
         /// held.
         Gauge weight_peak,
+        /// The bytes of all keys and values that a [`ByteCache`](crate::ByteCache) holds now; zero for
+        /// other caches.
+        Gauge live_bytes,
+        /// The most that they ever were, as the sum over the shards of what each of them ever held.
+        Gauge live_bytes_peak,
+        /// The bytes that a [`ByteCache`](crate::ByteCache) has moved within its memory, to bring free
+        /// room together.
+        Counter bytes_moved,
     }
 }
 

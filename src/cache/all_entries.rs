@@ -9,8 +9,11 @@ use super::reap::{Batch, STEPS_PER_LOCK, batched};
 use crate::entry::entry_ref::EntryRef;
 use crate::entry::removal::RemovalCause;
 use crate::panic::FirstPanic;
+use crate::shard::Shard;
+use crate::shard::slot_id::SlotId;
 use crate::stats::Stats;
 use crate::sync::shim::Ordering;
+use crate::time::tick::Moment;
 
 impl<K, V, S> Inner<K, V, S> {
     pub(super) fn next_expiry(&self) -> Option<Duration> {
@@ -54,6 +57,16 @@ impl<K, V, S> Inner<K, V, S> {
 
     /// Shows each live entry to `visit`.
     pub(super) fn for_each_entry(&self, mut visit: impl FnMut(EntryRef<'_, K, V>)) {
+        self.for_each_slot(|shard, id, now| {
+            let (key, value) = shard.entry(id);
+            let expires_in = self.timebase.ttl_left(shard.deadline_min(id), now);
+            let ttl_left = self.timebase.ttl_left(shard.ttl_deadline_min(id), now);
+            visit(EntryRef { key, value, expires_in, ttl_left });
+        });
+    }
+
+    /// Shows the slot of each live entry to `visit`, with the time.
+    pub(super) fn for_each_slot(&self, mut visit: impl FnMut(&Shard<K, V>, SlotId, Moment)) {
         let reading = self.now_for_ttl();
         for shard in 0..self.shards.len() {
             let mut left = 0..self.lock_for_read(shard).shard.capacity();
@@ -63,10 +76,7 @@ impl<K, V, S> Inner<K, V, S> {
                 let now = state.time(reading);
                 let _scope = self.closure_scope();
                 for id in state.shard.live_slots(left.start..until, now.tick) {
-                    let (key, value) = state.shard.entry(id);
-                    let expires_in = self.timebase.ttl_left(state.shard.deadline_min(id), now);
-                    let ttl_left = self.timebase.ttl_left(state.shard.ttl_deadline_min(id), now);
-                    visit(EntryRef { key, value, expires_in, ttl_left });
+                    visit(&state.shard, id, now);
                 }
                 left.start = until;
             }
@@ -75,14 +85,18 @@ impl<K, V, S> Inner<K, V, S> {
 
     /// Removes what is due and, of the rest, what `predicate` asks for. A panic in
     /// `predicate` ends it.
-    pub(super) fn remove_where(&self, cause: RemovalCause, predicate: impl FnMut(&K, &V) -> bool) {
+    pub(super) fn remove_where(
+        &self,
+        cause: RemovalCause,
+        predicate: impl FnMut(&Shard<K, V>, SlotId) -> bool,
+    ) {
         batched!(self.remove_where_in_batches(cause, predicate));
     }
 
     fn remove_where_in_batches<const N: usize>(
         &self,
         cause: RemovalCause,
-        mut predicate: impl FnMut(&K, &V) -> bool,
+        mut predicate: impl FnMut(&Shard<K, V>, SlotId) -> bool,
     ) {
         let reading = self.now();
         let mut panics = FirstPanic::default();

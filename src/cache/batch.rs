@@ -88,9 +88,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let least = self.shards.len() * KEYS_PER_SHARD_MIN;
         if keys.size_hint().1.is_some_and(|most| most < least.min(KEYS_PER_CHUNK)) {
             for (position, key) in keys.enumerate() {
-                let found = self.get_with(key, |inner, value| {
+                let found = self.get_with(key, |inner, found| {
                     let _scope = inner.closure_scope();
-                    each(position, Some(value));
+                    each(position, Some(found.value));
                 });
                 if found.is_none() {
                     // No lock is held, but the other keys' closures run under one.
@@ -135,7 +135,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         for ((hash, key), position) in keys.zip(positions) {
                             let found = state.shard.find(hash.slot_hash(), key);
                             let live = found.filter(|&id| !self.is_due(&state, id, now));
-                            each(position, self.record_access(&state, live, hash, now));
+                            let found = self.record_access(&state, live, hash, now);
+                            each(position, found.map(|found| found.value));
                         }
                     } else {
                         let hashes = keys.clone().map(|(hash, _)| (&state.shard, hash.slot_hash()));
@@ -146,7 +147,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
                         for ((&found, (hash, _)), position) in found.iter().zip(keys).zip(positions)
                         {
                             let live = found.filter(|&id| !self.is_due(&state, id, now));
-                            each(position, self.record_access(&state, live, hash, now));
+                            let found = self.record_access(&state, live, hash, now);
+                            each(position, found.map(|found| found.value));
                         }
                     }
                 }

@@ -9,6 +9,7 @@ use crossbeam_utils::CachePadded;
 use super::Cache;
 use super::access_counters::AccessCounters;
 use super::inner::{CloseOnDrop, Handle, Inner, Listener, SharedClock, SharedRules};
+use super::insert_bytes::Insertions;
 use super::load::table_size::TableSize;
 use super::load::waiters::SharedLoads;
 use super::locked_shard::LockedShard;
@@ -20,7 +21,7 @@ use crate::reaper::handle::ReaperHandle;
 use crate::reaper::mode::Reaper;
 use crate::reaper::{self, ReaperThread, process_reaper};
 use crate::settings::rules::Rules;
-use crate::settings::{Settings, check_clock, common_setters};
+use crate::settings::{Plan, Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::Geometry;
@@ -43,7 +44,7 @@ use crate::time::ttl::Ttl;
 /// ```
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<K, V, S = RandomState> {
-    settings: Settings,
+    pub(super) settings: Settings,
     clock: ClockSource<SharedClock>,
     reaper: Option<Reaper>,
     hasher: S,
@@ -299,7 +300,7 @@ impl<K, V, S> Builder<K, V, S> {
         }
     }
 
-    fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+    pub(super) fn plan(&self) -> Result<Plan, BuildError> {
         check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
         self.resolve_reaper()?;
         self.settings.check_weights(self.rules.weigher.is_some())?;
@@ -308,7 +309,10 @@ impl<K, V, S> Builder<K, V, S> {
         let named_bytes = self.settings.name_bytes() + self.rules_bytes();
         let once_bytes = listener_bytes + self.clock.heap_bytes() + handle_bytes + named_bytes;
         let other_bytes = |geometry: &Geometry| {
-            once_bytes + AccessCounters::heap_bytes(geometry.capacity(), self.settings.threads)
+            let counters = AccessCounters::heap_bytes(geometry.capacity(), self.settings.threads);
+            let for_bytes =
+                self.settings.bytes.map_or(0, |_| Insertions::heap_bytes(geometry.shards));
+            once_bytes + counters + for_bytes
         };
         let limit = TableSize::LOADS_MAX;
         if let Some(requested) = self.concurrent_loads.filter(|&loads| loads > limit) {
@@ -331,7 +335,9 @@ impl<K, V, S> Builder<K, V, S> {
         match self.concurrent_loads {
             Some(loads) => TableSize::new(loads, shards),
             None => {
-                let others = Footprint { slots_bytes: 0, loads_bytes: 0, ..*footprint }.total();
+                let others =
+                    Footprint { slots_bytes: 0, loads_bytes: 0, data_bytes: 0, ..*footprint }
+                        .total();
                 TableSize::default_for(geometry.capacity(), shards, others)
             }
         }
@@ -378,13 +384,12 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'stati
         self,
         reaper: Option<&'static ReaperThread>,
     ) -> Result<Arc<Inner<K, V, S>>, BuildError> {
-        let (geometry, footprint) = self.plan()?;
+        let Plan { geometry, bounds, footprint } = self.plan()?;
         let table_size = self.table_size(&geometry, &footprint);
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution());
         let timebase = source.timebase(self.settings.resolution());
         let now = source.now(&timebase).tick;
-        let bounds = self.settings.bounds(&geometry);
         let shards = Shard::allocate(&geometry, bounds, self.settings.eviction, now, |shard| {
             let loads = SharedLoads::new(table_size)?;
             Ok(CachePadded::new(LockedShard::new(shard, now, loads, reaper.is_some())))

@@ -4,8 +4,6 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use equivalent::Equivalent;
-
 use super::inner::{Inner, SharedRules};
 use super::load::waiters::HasLoads as _;
 use super::locked_shard::{Guard, Held, State};
@@ -15,6 +13,7 @@ use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::{Deadline, Moment};
 use crate::time::ttl::Ttl;
@@ -293,7 +292,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     pub(super) fn update_by_rules<R>(
         &self,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         update: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
         let now = self.now_for_use(self.estimate());

@@ -6,9 +6,11 @@ mod all_entries;
 mod batch;
 mod builder;
 mod by_rules;
+pub(crate) mod bytes;
 mod clock;
 mod compute;
 mod inner;
+mod insert_bytes;
 pub(crate) mod load;
 #[cfg(debug_assertions)]
 mod lock_order;
@@ -194,7 +196,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
         V: Clone,
     {
-        self.inner.get_with(key, |_, value| value.clone())
+        self.inner.get_with(key, |_, found| found.value.clone())
     }
 
     /// Calls `read` with a reference to the value for `key`, without cloning it. Returns what
@@ -214,9 +216,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.inner.get_with(key, |inner, value| {
+        self.inner.get_with(key, |inner, found| {
             let _scope = inner.closure_scope();
-            read(value)
+            read(found.value)
         })
     }
 
@@ -1027,7 +1029,8 @@ impl<K, V, S> Cache<K, V, S> {
     #[doc(alias = "invalidate_entries_if")]
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         self.inner.begin_call();
-        self.inner.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
+        let mut removes = |(key, value): (&K, &V)| !keep(key, value);
+        self.inner.remove_where(RemovalCause::Removed, |shard, id| removes(shard.entry(id)));
     }
 
     /// Removes every entry, at most 64 slots at a time; what is inserted meanwhile by other

@@ -4,17 +4,16 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use equivalent::Equivalent;
-
 use super::inner::Inner;
 use super::load::waiters::HasLoads as _;
 use super::locked_shard::{Guard, Held, HeldToLook, ReadGuard, State};
 use crate::entry::new_entry::NewEntry;
 use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
-use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 use crate::shard::slot_id::SlotId;
+use crate::shard::{Found, Shard};
 use crate::time::tick::{Deadline, Moment};
 use crate::time::ttl::Ttl;
 
@@ -24,8 +23,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline(always)]
     pub(super) fn get_with<R>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, &V) -> R,
+        key: &(impl Hash + Probe<K> + ?Sized),
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R> {
         self.get_and_reap::<_, true>(key, use_value)
     }
@@ -35,8 +34,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline(always)]
     pub(super) fn get_to_load<R>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, &V) -> R,
+        key: &(impl Hash + Probe<K> + ?Sized),
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R> {
         self.get_and_reap::<_, false>(key, use_value)
     }
@@ -44,8 +43,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline(always)]
     fn get_and_reap<R, const AFTER_MISS: bool>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
-        use_value: impl FnOnce(&Self, &V) -> R,
+        key: &(impl Hash + Probe<K> + ?Sized),
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
@@ -61,9 +60,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     fn get_plain<R, const AFTER_MISS: bool>(
         &self,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: Moment,
-        use_value: impl FnOnce(&Self, &V) -> R,
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R> {
         let state = self.shards[self.shard_of(hash)].lock_plain(&self.reaper);
         self.look_up::<_, _, AFTER_MISS>(state, hash, key, now, use_value)
@@ -74,9 +73,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         &'a self,
         state: G,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: Moment,
-        use_value: impl FnOnce(&Self, &V) -> R,
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R>
     where
         K: 'a,
@@ -87,9 +86,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         if self.may_have_due(&state, tick) {
             return self.get_slow::<_, AFTER_MISS>(state.into(), hash, key, now, use_value);
         }
-        let value = state.shard.access(hash, key);
-        let value = self.accesses.count_of(state.thread(), value);
-        value.map(|value| use_value(self, value))
+        let found = state.shard.access(hash, key);
+        let found = self.accesses.count_of(state.thread(), found);
+        found.map(|found| use_value(self, found))
     }
 
     /// The second half of a look-up under a shared lock: counts a use, which postpones the end of an
@@ -101,7 +100,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         live: Option<SlotId>,
         hash: KeyHash,
         now: Moment,
-    ) -> Option<&'a V>
+    ) -> Option<Found<'a, K, V>>
     where
         K: 'a,
     {
@@ -117,9 +116,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         &self,
         state: ReadGuard<'_, K, V>,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: Moment,
-        use_value: impl FnOnce(&Self, &V) -> R,
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
     ) -> Option<R> {
         let now = self.now_for_use(now);
         let found = state.shard.find(hash.slot_hash(), key);
@@ -127,7 +126,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let tick = state.tick(now);
         let has_work = state.shard.has_work(tick);
         let result =
-            self.record_access(&state, live, hash, now).map(|value| use_value(self, value));
+            self.record_access(&state, live, hash, now).map(|found| use_value(self, found));
         if !has_work {
             return result;
         }
@@ -142,7 +141,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// refresh brings is not to replace what `update` makes of the value.
     pub(super) fn update<R>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + Probe<K> + ?Sized),
         update: impl FnOnce(&mut V) -> R,
     ) -> Option<R> {
         self.begin_call();
@@ -173,7 +172,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     #[inline]
     pub(super) fn peek_with<R>(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + Probe<K> + ?Sized),
         look: impl FnOnce(&State<K, V>, SlotId) -> R,
     ) -> Option<R> {
         self.begin_call();
@@ -188,10 +187,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// Returns the time to the deadline of a live entry; [`Duration::MAX`] without one.
-    pub(super) fn expires_in(
-        &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
-    ) -> Option<Duration> {
+    pub(super) fn expires_in(&self, key: &(impl Hash + Probe<K> + ?Sized)) -> Option<Duration> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let reading = self.now_for_ttl();
@@ -268,7 +264,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     /// Removes the entry of a key. Returns its value if it was live.
-    pub(super) fn remove(&self, key: &(impl Hash + Equivalent<K> + ?Sized)) -> Option<V> {
+    pub(super) fn remove(&self, key: &(impl Hash + Probe<K> + ?Sized)) -> Option<V> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key);
         let now = self.estimate();

@@ -1,16 +1,20 @@
 //! What the builders of both caches have in common.
 
+mod byte_setters;
 pub(crate) mod rules;
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use forkguard::Guard;
 
 use crate::error::BuildError;
 use crate::footprint::Footprint;
+use crate::shard::byte_geometry::{ByteGeometry, ByteSize};
 use crate::shard::eviction::Eviction;
 use crate::shard::geometry::{Geometry, Objective};
+use crate::shard::records::ArenaShape;
 use crate::shard::{Bounds, Shard};
 use crate::time::clock::{BootClock, ClockSource};
 use crate::time::tick::{TTL_MAX, Timebase};
@@ -27,8 +31,32 @@ const RESOLUTION: Duration = Duration::from_millis(10);
 /// that an entry of up to an eighth of it is held.
 const WEIGHED_SHARDS_MAX: usize = 8;
 
+/// How much of an arena may be live. The closer to all, the more records are moved.
+const LIVE_PERCENT: RangeInclusive<usize> = 50..=98;
+
 /// An entry outlives its TTL by a third of it at most.
 const TICKS_PER_TTL_MIN: u32 = 3;
+
+/// What a cache of bytes is asked to be, besides its budget.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByteSettings {
+    pub(crate) mean_entry_bytes: usize,
+    pub(crate) live_percent: usize,
+}
+
+impl Default for ByteSettings {
+    fn default() -> Self {
+        Self { mean_entry_bytes: 0, live_percent: 95 }
+    }
+}
+
+/// The shape of a cache, and what it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) geometry: Geometry,
+    pub(crate) bounds: Bounds,
+    pub(crate) footprint: Footprint,
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -38,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) ttl_jitter: Option<f64>,
     pub(crate) time_to_idle: Option<Duration>,
     pub(crate) max_weight: Option<u64>,
+    /// If keys and values lie in the cache's own memory.
+    pub(crate) bytes: Option<ByteSettings>,
     pub(crate) name: Option<Cow<'static, str>>,
     /// If one is asked for.
     pub(crate) resolution: Option<Duration>,
@@ -57,6 +87,7 @@ impl Default for Settings {
             ttl_jitter: None,
             time_to_idle: None,
             max_weight: None,
+            bytes: None,
             name: None,
             resolution: None,
             eviction: Eviction::default(),
@@ -125,11 +156,26 @@ impl Settings {
     }
 
     /// Returns what bounds the entries of each of so many shards.
-    pub(crate) fn bounds(&self, geometry: &Geometry) -> Bounds {
+    fn bounds(&self, geometry: &Geometry, arena: Option<ArenaShape>) -> Bounds {
         Bounds {
             by_idle_time: self.time_to_idle().is_some(),
             weight: self.max_weight.map(|most| most / geometry.shards as u64),
+            arena,
         }
+    }
+
+    /// Returns the size of a cache of bytes.
+    fn byte_size(&self, bytes: ByteSettings) -> Result<ByteSize, BuildError> {
+        let budget_bytes = self.memory_budget_bytes.ok_or(BuildError::NoMemoryBudget)?;
+        let ByteSettings { mean_entry_bytes, live_percent } = bytes;
+        if mean_entry_bytes == 0 {
+            return Err(BuildError::NoMeanEntry);
+        }
+        if !LIVE_PERCENT.contains(&live_percent) {
+            return Err(BuildError::LivePercentOutOfRange);
+        }
+        let &Self { shards, threads, .. } = self;
+        Ok(ByteSize { budget_bytes, mean_entry_bytes, live_percent, shards, threads })
     }
 
     /// Returns the bytes on the heap that the name takes.
@@ -158,20 +204,26 @@ impl Settings {
         holder_bytes: usize,
         other_bytes: impl Fn(&Geometry) -> usize,
         loads_bytes: impl Fn(&Geometry, &Footprint) -> usize,
-    ) -> Result<(Geometry, Footprint), BuildError> {
+    ) -> Result<Plan, BuildError> {
         self.check_times()?;
         // Registers three handlers with the system, once. Later it is infallible.
         let requested_bytes = 3 * size_of::<fn()>();
         Guard::try_new().map_err(|_| BuildError::OutOfMemory { requested_bytes })?;
-        let plan_for = |capacity, objective| {
-            let geometry = self.geometry(capacity, objective)?;
-            let bounds = self.bounds(&geometry);
+        let plan_of = |geometry: Geometry, arena| {
+            let bounds = self.bounds(&geometry, arena);
             let mut footprint =
                 Shard::<K, V>::footprint(&geometry, bounds, self.eviction, holder_bytes)?;
             footprint.locks_bytes = footprint.locks_bytes.saturating_add(other_bytes(&geometry));
             footprint.loads_bytes = loads_bytes(&geometry, &footprint);
-            Ok((geometry, footprint))
+            Ok(Plan { geometry, bounds, footprint })
         };
+        if let Some(bytes) = self.bytes {
+            let size = self.byte_size(bytes)?;
+            let plan_of = |shape: &ByteGeometry| plan_of(shape.geometry, Some(shape.arena));
+            let total = |shape: &ByteGeometry| Ok(plan_of(shape)?.footprint.total());
+            return plan_of(&ByteGeometry::new(size, total)?);
+        }
+        let plan_for = |capacity, objective| plan_of(self.geometry(capacity, objective)?, None);
         match (self.capacity, self.memory_budget_bytes) {
             (Some(_), Some(_)) => Err(BuildError::CapacityAndBudget),
             (None, None) => Err(BuildError::NoCapacity),
@@ -206,8 +258,8 @@ pub(crate) fn check_clock<D: ?Sized>(
 /// So a larger capacity is looked for from above, too.
 fn largest_within(
     budget_bytes: usize,
-    plan: impl Fn(usize) -> Result<(Geometry, Footprint), BuildError>,
-) -> Result<(Geometry, Footprint), BuildError> {
+    plan: impl Fn(usize) -> Result<Plan, BuildError>,
+) -> Result<Plan, BuildError> {
     /// It is close enough to be below the largest by this part of the capacity.
     const CLOSE: usize = 200;
     /// The other searches begin so far above, and take so many steps.
@@ -215,9 +267,9 @@ fn largest_within(
     const STEPS: usize = 10;
 
     // What cannot be planned takes more than any budget.
-    let total = |capacity| plan(capacity).map_or(usize::MAX, |(_, footprint)| footprint.total());
+    let total = |capacity| plan(capacity).map_or(usize::MAX, |plan| plan.footprint.total());
     let fits = |bytes| bytes <= budget_bytes && bytes < usize::MAX;
-    let needed_bytes = plan(1)?.1.total();
+    let needed_bytes = plan(1)?.footprint.total();
     if !fits(needed_bytes) {
         return Err(BuildError::BudgetTooSmall { budget_bytes, needed_bytes });
     }
@@ -535,10 +587,11 @@ macro_rules! common_setters {
         ///
         /// Those of [`build`](Self::build).
         pub fn footprint(&self) -> Result<Footprint, BuildError> {
-            Ok(self.plan()?.1)
+            Ok(self.plan()?.footprint)
         }
     };
 }
+pub(crate) use byte_setters::byte_setters;
 pub(crate) use common_setters;
 
 #[cfg(test)]
@@ -574,9 +627,10 @@ mod tests {
     fn largest(budget_bytes: usize, cost: impl Fn(usize) -> usize) -> usize {
         let plan = |capacity| {
             let geometry = Geometry { shards: 1, slots_per_shard: capacity, buckets_log2: 2 };
-            Ok((geometry, Footprint { slots_bytes: cost(capacity), ..Footprint::default() }))
+            let footprint = Footprint { slots_bytes: cost(capacity), ..Footprint::default() };
+            Ok(Plan { geometry, bounds: Bounds::default(), footprint })
         };
-        largest_within(budget_bytes, plan).unwrap().0.capacity()
+        largest_within(budget_bytes, plan).unwrap().geometry.capacity()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::slot_id::SlotId;
 use super::wheel::Timers;
 
 impl<K, V> Shard<K, V> {
-    /// Checks invariants 1 to 6, and that the statistics add up.
+    /// Checks invariants 1 to 7, and that the statistics add up.
     pub(crate) fn check(&self) {
         let occupied: BTreeSet<_> = self.slots.ids().map(SlotId::index).collect();
         assert!(occupied.len() <= self.slots.capacity(), "invariant 4");
@@ -33,8 +33,8 @@ impl<K, V> Shard<K, V> {
                 assert!(in_time || end == u64::MAX, "invariant 5: {id:?} ends at {end}");
             }
         }
-        if let Some(weights) = &self.weights {
-            weights.check(&occupied);
+        if let Some(sizes) = &self.sizes {
+            sizes.check(&occupied);
         }
         let stats = self.stats();
         assert_eq!(

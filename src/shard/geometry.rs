@@ -59,7 +59,7 @@ const BYTES_MORE: f64 = 350_000.0;
 
 /// Shards for each thread that may run at once, where the capacity allows: with four, at
 /// worst one in four calls finds its lock taken.
-const SHARDS_PER_THREAD: usize = 4;
+pub(super) const SHARDS_PER_THREAD: usize = 4;
 
 /// By which the bytes of a shape are estimated: those of a slot of a `u64 → u64` cache, and those
 /// of a shard besides what its slots need.

@@ -21,11 +21,13 @@
 //! 5. Where entries expire if nobody uses them, each has a deadline, which is not after its
 //!    [end](IdleEnds).
 //! 6. The entries' [weights](Weights) are within the limit whenever a call returns.
+//! 7. Where keys and values lie in an [arena](arena), a slot has a [record](Records) if and only if
+//!    it is occupied; one more, of no slot, may be that of an insertion in progress.
 
-#[cfg(any(test, fuzzing))]
-#[allow(dead_code, reason = "no cache uses it yet")]
 pub(crate) mod arena;
 pub(crate) mod batch;
+pub(crate) mod byte_geometry;
+pub(crate) mod bytes;
 #[cfg(any(test, fuzzing))]
 mod check;
 pub(crate) mod eviction;
@@ -33,7 +35,10 @@ pub(crate) mod geometry;
 mod idle;
 pub(crate) mod index;
 pub(crate) mod key_hash;
+pub(crate) mod probe;
+pub(crate) mod records;
 mod removals;
+pub(crate) mod sizes;
 pub(crate) mod slot_id;
 pub(crate) mod slots;
 mod weighing;
@@ -42,21 +47,22 @@ pub(crate) mod wheel;
 
 use std::ops::Range;
 
-use arrayvec::ArrayVec;
-use equivalent::Equivalent;
-
 use crate::entry::removal::{RemovalCause, Removed};
 use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::panic::DropGuard;
 use crate::stats::Stats;
 use crate::time::tick::Deadline;
+use arrayvec::ArrayVec;
 use eviction::counts::Counts;
 use eviction::{Access, Eviction, Policy, PolicyFactory, Sampler};
 use geometry::Geometry;
 use idle::IdleEnds;
 use index::Index;
 use key_hash::{KeyHash, SlotHash};
+use probe::Probe;
+use records::{ArenaShape, Records};
+use sizes::Sizes;
 use slot_id::SlotId;
 use slots::Slots;
 use weights::Weights;
@@ -75,7 +81,7 @@ pub(crate) struct Shard<K, V> {
     counters: Counters,
     policy: Policy,
     idle: Option<Box<IdleEnds>>,
-    weights: Option<Box<Weights>>,
+    sizes: Option<Box<Sizes>>,
 }
 
 /// What bounds the entries of each shard besides their number and their TTLs.
@@ -85,18 +91,36 @@ pub(crate) struct Bounds {
     pub(crate) by_idle_time: bool,
     /// They weigh so much at most.
     pub(crate) weight: Option<u64>,
+    /// Their keys and values lie in an arena of that shape.
+    pub(crate) arena: Option<ArenaShape>,
 }
 
 impl Bounds {
-    /// Returns the bytes that idle times and weights of so many slots request from the allocator.
-    fn heap_bytes(self, slots: usize) -> (usize, usize) {
-        let idle_bytes = IdleEnds::heap_bytes(slots).saturating_add(size_of::<IdleEnds>());
-        let weights_bytes = Weights::heap_bytes(slots).saturating_add(size_of::<Weights>());
-        (
-            if self.by_idle_time { idle_bytes } else { 0 },
-            if self.weight.is_some() { weights_bytes } else { 0 },
-        )
+    /// Returns the bytes that the idle times of so many slots request from the allocator.
+    fn idle_bytes(self, slots: usize) -> usize {
+        let bytes = IdleEnds::heap_bytes(slots).saturating_add(size_of::<IdleEnds>());
+        if self.by_idle_time { bytes } else { 0 }
     }
+
+    /// Returns the bytes that the weights of so many slots request.
+    fn weights_bytes(self, slots: usize) -> usize {
+        let bytes = Weights::heap_bytes(slots).saturating_add(size_of::<Sizes>());
+        if self.weight.is_some() { bytes } else { 0 }
+    }
+
+    /// Returns the bytes that the arena requests, with places for so many slots.
+    fn arena_bytes(self, slots: usize) -> usize {
+        let bytes = |shape| Records::heap_bytes(shape, slots).saturating_add(size_of::<Sizes>());
+        self.arena.map_or(0, bytes)
+    }
+}
+
+/// An entry that was looked up.
+#[derive(Debug)]
+pub(crate) struct Found<'a, K, V> {
+    shard: &'a Shard<K, V>,
+    id: SlotId,
+    pub(crate) value: &'a V,
 }
 
 /// What [`Stats`] counts of a shard: all but hits and misses, which threads that share the shard
@@ -123,7 +147,11 @@ impl<K, V> Shard<K, V> {
         let slots = geometry.slots_per_shard;
         let policy = factory.policy(slots)?;
         let idle = bounds.by_idle_time.then(|| IdleEnds::new(slots)).transpose()?;
-        let weights = bounds.weight.map(|limit| Weights::new(slots, limit)).transpose()?;
+        let sizes = match (bounds.weight, bounds.arena) {
+            (Some(limit), _) => Some(Sizes::Weights(Weights::new(slots, limit)?)),
+            (None, Some(shape)) => Some(Sizes::Records(Records::new(shape, slots)?)),
+            (None, None) => None,
+        };
         // The wheel aborts where there is no memory, so try first.
         BuildError::probe(Wheel::heap_bytes(slots))?;
         let wheel = Wheel::new(slots, now);
@@ -135,7 +163,7 @@ impl<K, V> Shard<K, V> {
             policy,
             counters: Counters::default(),
             idle: idle.map(Box::new),
-            weights: weights.map(Box::new),
+            sizes: sizes.map(Box::new),
         })
     }
 
@@ -168,8 +196,8 @@ impl<K, V> Shard<K, V> {
     ) -> Result<Footprint, BuildError> {
         let index_bytes = Index::heap_bytes(geometry.buckets_log2)?;
         let slots = geometry.slots_per_shard;
-        let (idle_bytes, weights_bytes) = bounds.heap_bytes(slots);
-        let wheel_bytes = Wheel::heap_bytes(slots).saturating_add(idle_bytes);
+        let wheel_bytes = Wheel::heap_bytes(slots).saturating_add(bounds.idle_bytes(slots));
+        let weights_bytes = bounds.weights_bytes(slots);
         let policies_bytes = PolicyFactory::heap_bytes(eviction, geometry.shards, slots);
         Ok(Footprint {
             slots_bytes: geometry.capacity().saturating_mul(Slots::<K, V>::SLOT_BYTES),
@@ -179,7 +207,18 @@ impl<K, V> Shard<K, V> {
                 .saturating_add(geometry.shards.saturating_mul(weights_bytes)),
             locks_bytes: geometry.shards.saturating_mul(holder_bytes),
             loads_bytes: 0,
+            data_bytes: geometry.shards.saturating_mul(bounds.arena_bytes(slots)),
         })
+    }
+
+    #[inline]
+    fn weights(&self) -> Option<&Weights> {
+        self.sizes.as_deref().and_then(Sizes::weights)
+    }
+
+    #[inline]
+    fn records(&self) -> Option<&Records> {
+        self.sizes.as_deref().and_then(Sizes::records)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -194,8 +233,9 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn stats(&self) -> Stats {
         let &Counters { inserts, expired, evicted, removed, replaced, .. } = &self.counters;
         let &Counters { live_peak, rebuilds, .. } = &self.counters;
-        let (weight, weight_peak) =
-            self.weights.as_ref().map_or((0, 0), |weights| weights.sum_and_peak());
+        let (weight, weight_peak) = self.weights().map_or((0, 0), Weights::sum_and_peak);
+        let records = self.records();
+        let of_records = |figure: fn(&Records) -> u64| records.map_or(0, figure);
         Stats {
             inserts,
             expired,
@@ -207,6 +247,9 @@ impl<K, V> Shard<K, V> {
             rebuilds,
             weight,
             weight_peak,
+            live_bytes: of_records(Records::live_bytes),
+            live_bytes_peak: of_records(Records::live_bytes_peak),
+            bytes_moved: of_records(Records::moved_bytes),
             ..Stats::default()
         }
     }
@@ -214,11 +257,12 @@ impl<K, V> Shard<K, V> {
     /// Returns the slot of a key, due or not. Runs the key's `Eq`, and no other callers'
     /// code.
     #[inline]
-    pub(crate) fn find<Q>(&self, slot_hash: SlotHash, key: &Q) -> Option<SlotId>
-    where
-        Q: Equivalent<K> + ?Sized,
-    {
-        self.index.find(slot_hash, |id| key.equivalent(self.slots.key(id)))
+    pub(crate) fn find(
+        &self,
+        slot_hash: SlotHash,
+        key: &(impl Probe<K> + ?Sized),
+    ) -> Option<SlotId> {
+        self.index.find(slot_hash, |id| key.is_key(self.slots.key(id), id, &self.sizes))
     }
 
     /// Returns the slot of a key that is not due.
@@ -226,7 +270,7 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn find_live(
         &self,
         slot_hash: SlotHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<SlotId> {
         self.find(slot_hash, key).filter(|&id| !self.is_due(id, now))
@@ -237,32 +281,47 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn get(
         &mut self,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<(SlotId, &mut V)> {
         let live = self.find_live(hash.slot_hash(), key, now);
         self.record_access_mut(live, hash)
     }
 
-    /// Returns the value of a key, due or not, which counts as a use; perhaps beside other threads.
+    /// Returns the entry of a key, due or not, which counts as a use; perhaps beside other threads.
     #[inline(always)]
-    pub(crate) fn access(&self, hash: KeyHash, key: &(impl Equivalent<K> + ?Sized)) -> Option<&V> {
+    pub(crate) fn access(
+        &self,
+        hash: KeyHash,
+        key: &(impl Probe<K> + ?Sized),
+    ) -> Option<Found<'_, K, V>> {
         // In one: the slot is looked up once.
-        let mut value = None;
+        let mut found = None;
         self.index.find(hash.slot_hash(), |id| {
-            value = self.slots.access_if(id, |other| key.equivalent(other));
-            value.is_some()
+            let is_key = |other: &K| key.is_key(other, id, &self.sizes);
+            found = self.slots.access_if(id, is_key).map(|value| Found { shard: self, id, value });
+            found.is_some()
         });
         if self.sampler.picks(hash) {
-            self.policy.observe(hash, if value.is_some() { Access::Hit } else { Access::Miss });
+            self.policy.observe(hash, if found.is_some() { Access::Hit } else { Access::Miss });
         }
-        value
+        found
+    }
+
+    /// Returns an entry that has been looked up.
+    #[inline]
+    pub(crate) fn found(&self, id: SlotId) -> Found<'_, K, V> {
+        Found { shard: self, id, value: self.slots.value(id) }
     }
 
     /// The second half of a look-up: `live` is the slot of the key, if it has one and is not due.
     /// Counts a use, perhaps beside other threads.
     #[inline(always)]
-    pub(crate) fn record_access(&self, live: Option<SlotId>, hash: KeyHash) -> Option<&V> {
+    pub(crate) fn record_access(
+        &self,
+        live: Option<SlotId>,
+        hash: KeyHash,
+    ) -> Option<Found<'_, K, V>> {
         // Hit and miss return separately: no shared tail, one branch fewer on a hit.
         let Some(id) = live else {
             if self.sampler.picks(hash) {
@@ -274,7 +333,7 @@ impl<K, V> Shard<K, V> {
         if self.sampler.picks(hash) {
             self.policy.observe(hash, Access::Hit);
         }
-        Some(value)
+        Some(Found { shard: self, id, value })
     }
 
     /// [`record_access`](Self::record_access) with the shard held alone.
@@ -528,7 +587,7 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn remove_key(
         &mut self,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<Removed<K, V>> {
         let id = self.find(hash.slot_hash(), key)?;
@@ -552,7 +611,7 @@ impl<K, V> Shard<K, V> {
         slots: Range<usize>,
         now: u64,
         cause: RemovalCause,
-        mut predicate: impl FnMut(&K, &V) -> bool,
+        mut predicate: impl FnMut(&Self, SlotId) -> bool,
         mut each_picked: impl FnMut(SlotHash),
         batch: &mut ArrayVec<Removed<K, V>, N>,
     ) -> Range<usize> {
@@ -565,9 +624,8 @@ impl<K, V> Shard<K, V> {
             // insertions fill the slab from its low end again, in order.
             let Some(index) = unvisited.next_back() else { break };
             let Some(id) = self.slots.get_occupied(index) else { continue };
-            let (key, value) = self.slots.entry(id);
             // A due entry is invisible to callers' code, so the predicate does not see it.
-            if self.is_due(id, now) || predicate(key, value) {
+            if self.is_due(id, now) || predicate(self, id) {
                 // Into the caller's batch at once: should the predicate panic at the next
                 // entry, this one is still delivered.
                 let slot_hash = self.slots.slot_hash(id);

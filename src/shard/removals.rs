@@ -3,11 +3,10 @@
 //! A removal takes an entry out of the wheel and the policy first, then out of the index and its
 //! slot. It returns key and value: none is dropped here.
 
-use equivalent::Equivalent;
-
 use super::Shard;
 use super::eviction::counts::Counts;
 use super::key_hash::{KeyHash, SlotHash};
+use super::probe::Probe;
 use super::slot_id::SlotId;
 use crate::entry::removal::{RemovalCause, Removed};
 
@@ -39,7 +38,7 @@ impl<K, V> Shard<K, V> {
     pub(crate) fn expire_key(
         &mut self,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<Removed<K, V>> {
         let id = self.find(hash.slot_hash(), key)?;
@@ -140,8 +139,8 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn finish_removal(&mut self, id: SlotId, cause: RemovalCause) -> Removed<K, V> {
         self.count_removal(cause);
-        if self.weights.is_some() {
-            self.clear_weight(id);
+        if let Some(sizes) = self.sizes.as_deref_mut() {
+            sizes.forget(id);
         }
         self.index.remove(id, self.slots.slot_hash(id));
         let (key, value) = self.slots.remove(id);

@@ -7,6 +7,7 @@
 use super::Shard;
 use super::eviction::counts::Counts;
 use super::key_hash::SlotHash;
+use super::sizes::Sizes;
 use super::slot_id::SlotId;
 use super::slots::Slots;
 use super::weights::Weights;
@@ -35,31 +36,25 @@ impl<K, V> Counts for WeighedCounts<'_, K, V> {
 impl<K, V> Shard<K, V> {
     /// Returns whether an entry of that weight is held at all.
     pub(crate) fn can_hold(&self, weight: u64) -> bool {
-        self.weights.as_ref().is_none_or(|weights| weight <= weights.limit())
+        self.weights().is_none_or(|weights| weight <= weights.limit())
     }
 
     /// Returns whether there is room for an entry of that weight, in place of `found`.
     pub(crate) fn has_room(&self, found: Option<SlotId>, weight: u64) -> bool {
-        self.weights.as_ref().is_none_or(|weights| weights.have_room(found, weight))
+        self.weights().is_none_or(|weights| weights.have_room(found, weight))
     }
 
     /// Sets the weight of an entry that is held.
     pub(crate) fn set_weight(&mut self, id: SlotId, weight: u64) {
-        if let Some(weights) = &mut self.weights {
+        if let Some(Sizes::Weights(weights)) = self.sizes.as_deref_mut() {
             weights.set(id, weight);
         }
-    }
-
-    /// Forgets the weight of an entry that leaves its slot.
-    #[cold]
-    pub(super) fn clear_weight(&mut self, id: SlotId) {
-        self.set_weight(id, 0);
     }
 
     /// Returns whether an entry has grown beyond the room that there was, and something has to be
     /// evicted for it.
     pub(crate) fn is_too_heavy(&self) -> bool {
-        self.weights.as_ref().is_some_and(|weights| weights.exceed_limit())
+        self.weights().is_some_and(Weights::exceed_limit)
     }
 
     /// Returns a slot if a live entry of that slot hash is still there, for all that can be told
@@ -100,12 +95,12 @@ impl<K, V> Shard<K, V> {
             return (id, true);
         }
         let entries = self.slots.len();
-        let id = match &self.weights {
-            Some(weights) => {
+        let id = match self.sizes.as_deref() {
+            Some(Sizes::Weights(weights)) => {
                 let mut counts = WeighedCounts { slots: &mut self.slots, weights, entries };
                 self.policy.evict_early(entries, &mut counts)
             }
-            None => self.policy.evict_early(entries, &mut self.slots),
+            _ => self.policy.evict_early(entries, &mut self.slots),
         };
         // The budget may have run out before it surfaced.
         (id, self.is_due(id, now))

@@ -11,10 +11,9 @@ use crate::error::BuildError;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
 use crate::settings::rules::Rules;
-use crate::settings::{Settings, check_clock, common_setters};
+use crate::settings::{Plan, Settings, check_clock, common_setters};
 use crate::shard::Shard;
 use crate::shard::eviction::Eviction;
-use crate::shard::geometry::Geometry;
 use crate::time::HAS_SYSTEM_CLOCK;
 use crate::time::clock::{Clock, ClockSource};
 use crate::time::ttl::Ttl;
@@ -33,7 +32,7 @@ use crate::time::ttl::Ttl;
 /// ```
 #[must_use = "nothing is built before `build`"]
 pub struct Builder<K, V, S = RandomState> {
-    settings: Settings,
+    pub(super) settings: Settings,
     clock: ClockSource<dyn Clock>,
     hasher: S,
     listener: Option<Listener<K, V>>,
@@ -215,14 +214,13 @@ impl<K, V, S> Builder<K, V, S> {
     /// A [`BuildError`] that says what to change, if the configuration is
     /// impossible, the memory cannot be allocated or the system has no clock.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
-        let (geometry, footprint) = self.plan()?;
+        let Plan { geometry, bounds, footprint } = self.plan()?;
         BuildError::probe(footprint.total())?;
         let source = self.clock.for_resolution(self.settings.resolution());
         let timebase = source.timebase(self.settings.resolution());
         let is_cached = self.settings.time_to_idle().is_none();
         let clock = MonotonicClock::new(source, timebase, is_cached);
         let now = clock.peek().tick;
-        let bounds = self.settings.bounds(&geometry);
         let shards = Shard::allocate(&geometry, bounds, self.settings.eviction, now, Ok)?;
         Ok(Cache {
             shards,
@@ -244,7 +242,7 @@ impl<K, V, S> Builder<K, V, S> {
         })
     }
 
-    fn plan(&self) -> Result<(Geometry, Footprint), BuildError> {
+    pub(super) fn plan(&self) -> Result<Plan, BuildError> {
         check_clock(&self.clock, HAS_SYSTEM_CLOCK)?;
         self.settings.check_weights(self.rules.weigher.is_some())?;
         let listener_bytes = self.listener.as_deref().map_or(0, size_of_val);

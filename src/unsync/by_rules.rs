@@ -4,14 +4,13 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use equivalent::Equivalent;
-
 use super::Cache;
 use super::ops::Location;
 use crate::entry::new_entry::NewEntry;
 use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Deadline;
 use crate::time::ttl::Ttl;
@@ -135,7 +134,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         &mut self,
         shard: usize,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<(Location, &mut V)> {
         let live = self.shards[shard].find_live(hash.slot_hash(), key, now);

@@ -19,6 +19,7 @@ mod accesses;
 mod batch;
 mod builder;
 mod by_rules;
+mod bytes;
 mod clock;
 mod compute;
 mod iter;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use equivalent::Equivalent;
 
 pub use builder::Builder;
+pub use bytes::{ByteBuilder, ByteCache};
 pub use iter::Iter;
 
 use crate::entry::entry_ref::EntryRef;
@@ -278,10 +280,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        // By the clock that TTLs count from: the other one may lag.
-        let now = self.clock.peek_for_ttl();
-        let (shard, id) = self.peek_entry(key, now.tick)?;
-        Some(self.clock.timebase.ttl_left(self.shards[shard].deadline_min(id), now))
+        self.time_left(key)
     }
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
@@ -620,7 +619,8 @@ impl<K, V, S> Cache<K, V, S> {
     /// assert_eq!(cache.len(), 5);
     /// ```
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.remove_where(RemovalCause::Removed, |key, value| !keep(key, value));
+        let mut removes = |(key, value): (&K, &V)| !keep(key, value);
+        self.remove_where(RemovalCause::Removed, |shard, id| removes(shard.entry(id)));
     }
 
     /// Removes every entry.

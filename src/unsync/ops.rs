@@ -16,6 +16,7 @@ use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Deadline;
 use crate::time::ttl::Ttl;
@@ -105,7 +106,7 @@ impl<K, V, S> Cache<K, V, S> {
     pub(super) fn remove_where(
         &mut self,
         cause: RemovalCause,
-        mut predicate: impl FnMut(&K, &V) -> bool,
+        mut predicate: impl FnMut(&Shard<K, V>, SlotId) -> bool,
     ) {
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);
@@ -154,7 +155,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     #[inline(always)]
     pub(super) fn get_entry(
         &mut self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + Probe<K> + ?Sized),
     ) -> Option<(Location, &mut V)> {
         let hash = KeyHash::new(&self.hasher, key);
         let Some(now) = self.clock.cached_tick() else {
@@ -171,7 +172,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// what is due, and one call must not do so twice.
     fn get_entry_to_load(
         &mut self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + Probe<K> + ?Sized),
     ) -> Option<(Location, &mut V)> {
         let hash = KeyHash::new(&self.hasher, key);
         let number = self.shard_of(hash);
@@ -193,7 +194,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     #[inline(never)]
     fn get_entry_slow(
         &mut self,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         hash: KeyHash,
     ) -> Option<(Location, &mut V)> {
         let number = self.shard_of(hash);
@@ -210,7 +211,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         &mut self,
         number: usize,
         hash: KeyHash,
-        key: &(impl Equivalent<K> + ?Sized),
+        key: &(impl Probe<K> + ?Sized),
         now: u64,
     ) -> Option<(Location, &mut V)> {
         let found = self.accesses.count(self.shards[number].get(hash, key, now));
@@ -220,13 +221,35 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Finds a live entry, for a call that changes nothing.
     pub(super) fn peek_entry(
         &self,
-        key: &(impl Hash + Equivalent<K> + ?Sized),
+        key: &(impl Hash + Probe<K> + ?Sized),
         now: u64,
     ) -> Option<Location> {
         let hash = KeyHash::new(&self.hasher, key);
         let number = self.shard_of(hash);
         let id = self.shards[number].find_live(hash.slot_hash(), key, now)?;
         Some((number, id))
+    }
+
+    /// Returns the time to the deadline of a live entry; [`Duration::MAX`] without one.
+    pub(super) fn time_left(&self, key: &(impl Hash + Probe<K> + ?Sized)) -> Option<Duration> {
+        // By the clock that TTLs count from: the other one may lag.
+        let now = self.clock.peek_for_ttl();
+        let (shard, id) = self.peek_entry(key, now.tick)?;
+        Some(self.clock.timebase.ttl_left(self.shards[shard].deadline_min(id), now))
+    }
+
+    /// Runs a loader, and counts it.
+    pub(super) fn time_load<T, E>(&mut self, load: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.loads += 1;
+        // Until it has brought a value: it may panic.
+        self.loads_failed += 1;
+        let began = self.clock.peek();
+        // Guarded while the clock is read.
+        let loaded = DropGuard::new(load());
+        let took_nanos = self.clock.timebase.nanos_between(began, self.clock.peek());
+        self.load_nanos = self.load_nanos.saturating_add(took_nanos);
+        self.loads_failed -= u64::from(loaded.get().is_ok());
+        loaded.into_inner()
     }
 
     /// Returns the value of a key; where there is none, the one that `load` makes.
@@ -238,16 +261,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         if let Some(((shard, id), _)) = self.get_entry_to_load(key) {
             return Ok(self.shards[shard].value(id));
         }
-        self.loads += 1;
-        // Until it has brought a value: it may panic.
-        self.loads_failed += 1;
-        let began = self.clock.peek();
-        // Guarded while clocks are read, what is due is freed, and the key is cloned, hashed and
-        // compared.
-        let loaded = DropGuard::new(load());
-        let took_nanos = self.clock.timebase.nanos_between(began, self.clock.peek());
-        self.load_nanos = self.load_nanos.saturating_add(took_nanos);
-        let (value, ttl) = match loaded.into_inner() {
+        // Guarded while what is due is freed, and the key is cloned, hashed and compared.
+        let (value, ttl) = match self.time_load(load) {
             Ok((value, ttl)) => (DropGuard::new(value), ttl),
             Err(error) => {
                 let error = DropGuard::new(error);
@@ -255,7 +270,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 return Err(error.into_inner());
             }
         };
-        self.loads_failed -= 1;
         if ttl == Ttl::After(Duration::ZERO) {
             self.reap_after_load(key);
             return Ok(self.lend_uncached(value.into_inner()));
@@ -346,7 +360,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Removes the entry of a key. Returns its value if it was live.
-    pub(super) fn remove_key(&mut self, key: &(impl Hash + Equivalent<K> + ?Sized)) -> Option<V> {
+    pub(super) fn remove_key(&mut self, key: &(impl Hash + Probe<K> + ?Sized)) -> Option<V> {
         let hash = KeyHash::new(&self.hasher, key);
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);

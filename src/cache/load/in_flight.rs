@@ -255,6 +255,13 @@ impl InFlight {
         self.writes.is_unwritten(load.start, hash.slot_hash())
     }
 
+    /// Returns whether the value of a load in the table is to be stored: not if it was overruled, or
+    /// if a forked child has abandoned it.
+    pub(crate) fn is_valid_shared(&self, id: LoadId) -> bool {
+        let load = &self.loads[usize::from(id.position)];
+        load.generation == id.generation && load.state == State::Running
+    }
+
     /// Returns whether a thread waits for a load that it runs itself.
     pub(crate) fn is_own(&self, id: LoadId, thread: NonZeroU32) -> bool {
         let load = &self.loads[usize::from(id.position)];

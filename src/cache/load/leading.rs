@@ -11,6 +11,7 @@ use crate::cache::locked_shard::Held as _;
 use crate::entry::new_entry::NewEntry;
 use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 
 /// Whether others wait for a load.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Leading<H: Deref<Target: HasLoads>> {
     pub(super) cache: H,
     pub(super) hash: KeyHash,
     pub(super) sharing: Sharing,
-    began_nanos: u64,
+    pub(super) began_nanos: u64,
     pub(super) if_dropped: IfDropped,
 }
 
@@ -91,7 +92,7 @@ impl<H: Deref<Target: HasLoads>> Leading<H> {
     }
 
     /// Wakes the futures that wait.
-    fn wake(&self, ended: Ended, panics: &mut FirstPanic) {
+    pub(super) fn wake(&self, ended: Ended, panics: &mut FirstPanic) {
         if let Some(load) = ended.shared {
             self.cache.loads_of(self.hash).wake_futures(load, panics);
         }
@@ -99,7 +100,7 @@ impl<H: Deref<Target: HasLoads>> Leading<H> {
 }
 
 #[derive(Clone, Copy)]
-struct Ended {
+pub(super) struct Ended {
     /// Whether it was shared and not overruled.
     is_valid: bool,
     /// The load whose futures are to be woken.
@@ -108,7 +109,7 @@ struct Ended {
 
 impl Sharing {
     /// Ends a load that took so long, and wakes the threads that wait.
-    fn end(self, loads: &SharedLoads, end: End, nanos: u64) -> Ended {
+    pub(super) fn end(self, loads: &SharedLoads, end: End, nanos: u64) -> Ended {
         match self {
             Self::Shared(load) => {
                 Ended { is_valid: loads.end(load, end, nanos), shared: Some(load) }
@@ -220,7 +221,11 @@ impl<K: Hash + Eq, V, S: BuildHasher, H: Deref<Target = Inner<K, V, S>>> Leading
 
     /// Ends the load with a TTL of zero: an entry that was to be refreshed leaves as expired.
     /// Returns whether the key was not set or removed meanwhile.
-    pub(super) fn store_expired(&mut self, key: &K, panics: &mut FirstPanic) -> bool {
+    pub(super) fn store_expired(
+        &mut self,
+        key: &(impl Probe<K> + ?Sized),
+        panics: &mut FirstPanic,
+    ) -> bool {
         self.cache.begin_call();
         let reading = self.cache.now_for_ttl();
         let (inner, hash) = (&*self.cache, self.hash);

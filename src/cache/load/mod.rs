@@ -1,5 +1,7 @@
 //! Loads: single flight, its table, tickets, and the callers that wait.
 
+pub(crate) mod byte_ticket;
+mod bytes;
 pub(crate) mod error;
 #[cfg(feature = "async")]
 mod future;

@@ -14,7 +14,9 @@ use crate::cache::inner::Handle;
 use crate::cache::locked_shard::Held as _;
 use crate::hasher::RandomState;
 use crate::panic::{DropGuard, FirstPanic};
+use crate::shard::Found;
 use crate::shard::key_hash::KeyHash;
+use crate::shard::probe::Probe;
 use crate::time::ttl::Ttl;
 
 /// What [`Cache::lookup`](crate::Cache::lookup) has found.
@@ -172,32 +174,8 @@ where
     ) -> Lookup<K, V, S> {
         self.begin_call();
         let hash = KeyHash::new(&self.hasher, key.query());
-        let reading = self.now_for_ttl();
-        let (shard, began_nanos) = (self.shard_of(hash), self.timebase.nanos_of(reading));
-        let mut state = self.lock_for_read(shard);
-        let tick = state.tick(reading);
-        if state.shard.has_work(tick) {
-            drop(state);
-            // First of all: a listener may ask for this key, and must not wait for this caller.
-            self.reap_after_look(shard, reading, ());
-            state = self.lock_for_read(shard);
-        }
-        let now = state.time(reading);
-        let id = state.shard.find_live(hash.slot_hash(), key.query(), now.tick);
-        let value = self.record_access(&state, id, hash, now).cloned();
-        let claimed = match id {
-            None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
-            Some(id) => state
-                .shard
-                .ttl_deadline_min(id)
-                .filter(|&deadline| self.timebase.ttl_left_min(deadline, now) < refresh_before)
-                .and_then(|_| self.loads_of(hash).claim_refresh(hash))
-                .map(|load| {
-                    let sharing = Sharing::Shared(load);
-                    Claimed::Leader(Leading::new(self.clone(), hash, sharing, began_nanos))
-                }),
-        };
-        drop(state);
+        let copy = |found: Found<'_, K, V>| found.value.clone();
+        let (value, claimed) = self.look_up_to_load(hash, key.query(), refresh_before, copy);
         // Callers' code may panic: value and ticket are dropped then.
         let value = value.map(DropGuard::new);
         let ticket = |mut leading: Leading<_>, key: DropGuard<K>| {
@@ -219,5 +197,44 @@ where
             }
             (None, None) => unreachable!("without a value there is a load"),
         }
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Handle<K, V, S> {
+    /// Looks a key up, and claims its load if there is no live value, or one that has less than
+    /// `refresh_before` of its TTL left, and nobody else loads it.
+    pub(super) fn look_up_to_load<R>(
+        &self,
+        hash: KeyHash,
+        key: &(impl Probe<K> + ?Sized),
+        refresh_before: Duration,
+        copy: impl FnOnce(Found<'_, K, V>) -> R,
+    ) -> (Option<R>, Option<Claimed<Self>>) {
+        let reading = self.now_for_ttl();
+        let (shard, began_nanos) = (self.shard_of(hash), self.timebase.nanos_of(reading));
+        let mut state = self.lock_for_read(shard);
+        let tick = state.tick(reading);
+        if state.shard.has_work(tick) {
+            drop(state);
+            // First of all: a listener may ask for this key, and must not wait for this caller.
+            self.reap_after_look(shard, reading, ());
+            state = self.lock_for_read(shard);
+        }
+        let now = state.time(reading);
+        let id = state.shard.find_live(hash.slot_hash(), key, now.tick);
+        let value = self.record_access(&state, id, hash, now).map(copy);
+        let claimed = match id {
+            None => Some(Leading::claim(self.clone(), hash, Some(Loader::Anywhere), began_nanos)),
+            Some(id) => state
+                .shard
+                .ttl_deadline_min(id)
+                .filter(|&deadline| self.timebase.ttl_left_min(deadline, now) < refresh_before)
+                .and_then(|_| self.loads_of(hash).claim_refresh(hash))
+                .map(|load| {
+                    let sharing = Sharing::Shared(load);
+                    Claimed::Leader(Leading::new(self.clone(), hash, sharing, began_nanos))
+                }),
+        };
+        (value, claimed)
     }
 }

@@ -197,6 +197,11 @@ impl SharedLoads {
         self.lock().loads.is_valid(load, hash)
     }
 
+    /// Returns whether a shared load is to be stored. The caller holds the shard's lock.
+    pub(in crate::cache) fn is_valid_shared(&self, load: LoadId) -> bool {
+        self.lock().loads.is_valid_shared(load)
+    }
+
     #[inline]
     fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::Relaxed)

@@ -82,11 +82,13 @@ impl Bins {
     }
 
     /// Returns the first hole of the last bin that is not empty.
+    #[cfg(any(test, fuzzing))]
     pub(super) fn first_of_last(&self) -> Option<u32> {
         let word = self.occupied.iter().rposition(|&bits| bits != 0)?;
         Some(self.heads[word * WORD_BITS + self.occupied[word].ilog2() as usize])
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(super) fn clear(&mut self) {
         self.heads.fill(NOWHERE);
         self.occupied = Default::default();

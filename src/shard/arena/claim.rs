@@ -65,6 +65,7 @@ impl Claim {
         Self::STEP_BYTES + Self::BUDGET_FACTOR * (lengths.key() + lengths.value())
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn lengths(&self) -> Lengths {
         self.lengths
     }

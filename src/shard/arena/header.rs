@@ -57,6 +57,7 @@ impl Lengths {
 
     /// Returns the bytes that the record takes in the arena, header and padding included.
     #[inline]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn record_bytes(self) -> usize {
         self.grains() as usize * GRAIN_BYTES
     }

@@ -50,6 +50,7 @@ impl Holes {
     }
 
     /// Returns the size of the largest hole. O(holes of its bin).
+    #[cfg(any(test, fuzzing))]
     pub(super) fn largest(&self, memory: &Memory) -> u32 {
         let mut largest = 0;
         let mut at = self.bins.first_of_last().unwrap_or(NOWHERE);
@@ -140,6 +141,7 @@ impl Holes {
         memory.set_header(at + 1, memory.header(at + 1).with_link(previous));
     }
 
+    #[cfg(any(test, fuzzing))]
     pub(super) fn clear(&mut self) {
         self.bins.clear();
     }

@@ -131,6 +131,16 @@ impl Arena {
         .fold(0, usize::saturating_add)
     }
 
+    /// Returns a number of bytes rounded down to grains.
+    pub(crate) fn floor(bytes: usize) -> usize {
+        bytes / GRAIN_BYTES * GRAIN_BYTES
+    }
+
+    /// Returns the most bytes of key and value of a record that is live alone.
+    pub(crate) fn payload_bytes_max(live_bytes_max: usize) -> usize {
+        (to_grains(live_bytes_max) as usize * GRAIN_BYTES).saturating_sub(GRAIN_BYTES)
+    }
+
     /// Returns the bytes of all blocks.
     pub(crate) fn capacity_bytes(&self) -> usize {
         (self.memory.end() - FIRST) as usize * GRAIN_BYTES
@@ -142,11 +152,13 @@ impl Arena {
     }
 
     /// Returns the most that [`live_bytes`](Self::live_bytes) may be.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn live_bytes_max(&self) -> usize {
         self.live_max as usize * GRAIN_BYTES
     }
 
     /// Returns the bytes of the largest hole. O(holes of about that size).
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn largest_hole_bytes(&self) -> usize {
         self.holes.largest(&self.memory) as usize * GRAIN_BYTES
     }
@@ -181,7 +193,7 @@ impl Arena {
         self.record(owner).0
     }
 
-    #[inline]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn value(&self, owner: OwnerId) -> &[u8] {
         self.record(owner).1
     }
@@ -211,6 +223,7 @@ impl Arena {
 
     /// Makes a record for an owner that has none, if there is room at once. What is in it means
     /// nothing until it is [filled](Self::fill).
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn reserve(&mut self, owner: OwnerId, lengths: Lengths) -> Result<(), NoRoom> {
         self.place_record(owner, lengths).map(|_| ())
     }
@@ -281,6 +294,7 @@ impl Arena {
     }
 
     /// Frees every record. There must be no claim. O(owners).
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn clear(&mut self) {
         assert!(self.promised == 0, "{} grains are promised to claims", self.promised);
         self.places.fill(NOWHERE);
