@@ -12,6 +12,7 @@ use std::time::Duration;
 use scene::{Outcome, Policy, Scene, Step, TicketEnd};
 
 use super::Cache;
+use super::inner::Inner;
 use super::load::error::LoadError;
 use super::load::ticket::{LoadTicket, Lookup};
 use crate::entry::removal::RemovalCause;
@@ -77,16 +78,23 @@ struct Actor<'a> {
 impl<K, V, S> Cache<K, V, S> {
     /// Compares all structures of all shards, one after the other.
     pub(crate) fn check(&self) {
-        for shard in 0..self.inner.shards.len() {
-            self.inner.lock(shard).shard.check();
-            self.inner.shards[shard].loads.check();
-        }
+        self.inner.check();
     }
 
     /// Holds that no load is recorded as in flight.
     pub(crate) fn check_idle(&self) {
         for shard in 0..self.inner.shards.len() {
             self.inner.shards[shard].loads.assert_idle();
+        }
+    }
+}
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Compares all structures of all shards, one after the other.
+    pub(crate) fn check(&self) {
+        for shard in 0..self.shards.len() {
+            self.lock(shard).shard.check();
+            self.shards[shard].loads.check();
         }
     }
 }

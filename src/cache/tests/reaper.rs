@@ -308,9 +308,10 @@ fn rounds_until_freed(capacity: usize, entries: u64, origin: u64, ttl: u64) -> u
     let is_far = ttl >= 1 << 42;
     let due = if is_far { (origin + ttl).next_multiple_of(2_048) } else { origin + ttl };
     let settings = Settings { capacity: Some(capacity), ..Settings::default() };
-    let (geometry, _) = settings
+    let geometry = settings
         .plan::<u64, u64>(Inner::<u64, u64, RandomState>::SHARD_BYTES, |_| 0, |_, _| 0)
-        .unwrap();
+        .unwrap()
+        .geometry;
     let shards = Shard::allocate(&geometry, Bounds::default(), Eviction::default(), origin, Ok);
     let mut shard = shards.unwrap().into_vec().pop().expect("one shard");
     for key in 0..entries {
