@@ -11,11 +11,12 @@ use crate::report::{mebibytes, thousands};
 const ORIGINAL: Style = Style(Colour::Vermilion, Stroke::Solid);
 const PUNCTUAL: Style = Style(Colour::Blue, Stroke::Dashed);
 const RECOMMENDED: Style = Style(Colour::Green, Stroke::Dotted);
+const BYTES: Style = Style(Colour::Purple, Stroke::Solid);
 const LIVE: Style = Style(Colour::Black, Stroke::Dotted);
 
 /// The whole picture as SVG text.
 pub(crate) fn svg(comparison: &Comparison) -> Result<String, Box<dyn Error>> {
-    let Comparison { scenario, original, punctual, recommended } = comparison;
+    let Comparison { scenario, original, punctual, recommended, bytes } = comparison;
     let hours = |sample: &Sample| sample.at_seconds as f64 / 3_600.0;
     let series = |name: &str, style, samples: &[Sample], value: fn(&Sample) -> f64| {
         let points = samples.iter().map(|sample| (hours(sample), value(sample)).into()).collect();
@@ -46,6 +47,9 @@ pub(crate) fn svg(comparison: &Comparison) -> Result<String, Box<dyn Error>> {
                     recommended.capacity,
                     &recommended.samples,
                 ),
+                series("ByteCache, as recommended", BYTES, &bytes.samples, |sample| {
+                    mebibytes(sample.bytes_held)
+                }),
             ],
         },
         Chart {

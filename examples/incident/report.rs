@@ -123,7 +123,7 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
 
 /// The end of each replay, for all workers, beside what the article says.
 pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let Comparison { scenario, original, punctual, recommended } = comparison;
+    let Comparison { scenario, original, punctual, recommended, bytes } = comparison;
     writeln!(out, "{:<36} | {:^17} | {:^19} |", "", "bytes an entry", "MiB")?;
     let mut row = |name: &str, [held, live, cache, host, hits]: [&str; 5]| {
         writeln!(out, "{name:<36} | {held:>8} {live:>8} | {cache:>9} {host:>9} | {hits:>6}")
@@ -135,14 +135,15 @@ pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Resul
     row(&"-".repeat(36), [8, 8, 9, 9, 6].map(|width| &"---------"[..width]))?;
     row("article, Python: estimated", ["100", "", "47.6", "380", ""])?;
     row("article, Python: measured", ["700-800", "", "334", "2,670", ""])?;
-    for (name, capacity, samples) in [
-        ("original in Rust", scenario.capacity, original),
-        ("punctual", punctual.capacity, &punctual.samples),
-        ("punctual, as recommended", recommended.capacity, &recommended.samples),
+    for (name, size, samples) in [
+        ("original in Rust", thousands(scenario.capacity), original),
+        ("punctual", thousands(punctual.capacity), &punctual.samples),
+        ("punctual, as recommended", thousands(recommended.capacity), &recommended.samples),
+        ("ByteCache, as recommended", kibibytes(bytes.budget_bytes), &bytes.samples),
     ] {
         let end = end_of(samples);
         row(
-            &format!("{name}: {}", thousands(capacity)),
+            &format!("{name}: {size}"),
             [
                 &thousands(end.bytes_held / end.held.max(1)),
                 &thousands(end.bytes_held / end.live.max(1)),
@@ -157,7 +158,7 @@ pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Resul
 
 /// Rule 1 as numbers: what the cache says of its own size, and what following it saves.
 pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let Comparison { original, punctual, recommended, .. } = comparison;
+    let Comparison { original, punctual, recommended, bytes, .. } = comparison;
     writeln!(out, "What punctual says of itself (of two caches, the larger figure):\n")?;
     let mut fact = |name: &str, value: String| writeln!(out, "  {name:<34}{value}");
     fact("most entries live at once", thousands(punctual.live_peak))?;
@@ -174,6 +175,17 @@ pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> i
         &format!("evicted at {}", thousands(recommended.capacity)),
         thousands(recommended.evicted),
     )?;
+    fact(
+        &format!("recommended_budget({HEADROOM})"),
+        format!("{} bytes", thousands(bytes.budget_bytes)),
+    )?;
+    let counted = bytes.samples.first().map_or(0, |start| start.bytes_held);
+    let (name, counted) = ("footprint of a ByteCache", thousands(counted));
+    let footprint = thousands(bytes.footprint_bytes);
+    fact(name, format!("{footprint} bytes a cache; building two took {counted}"))?;
+    fact("evicted, moved by the ByteCaches", {
+        format!("{}, {} bytes", thousands(bytes.evicted), thousands(bytes.bytes_moved))
+    })?;
     let saved = |samples: &[Sample]| {
         host_mebibytes(&end_of(samples)) - host_mebibytes(&end_of(&recommended.samples))
     };
@@ -186,6 +198,11 @@ pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> i
         thousands(punctual.capacity),
         saved(original),
     )
+}
+
+/// As in `9,612 KiB`.
+fn kibibytes(bytes: usize) -> String {
+    format!("{} KiB", thousands(bytes.div_ceil(1 << 10)))
 }
 
 fn end_of(samples: &[Sample]) -> Sample {
