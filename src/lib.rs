@@ -120,6 +120,7 @@ mod doctests {
         Readme: "../README.md",
         Design: "../docs/design.md",
         Eviction: "../docs/eviction.md",
+        Bytes: "../docs/bytes.md",
         Expiry: "../docs/expiry.md",
         Loading: "../docs/loading.md",
         Migrating: "../docs/migrating.md",
