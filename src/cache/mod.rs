@@ -10,7 +10,7 @@ pub(crate) mod bytes;
 mod clock;
 mod compute;
 mod inner;
-mod insert_bytes;
+pub(crate) mod insert_bytes;
 pub(crate) mod load;
 #[cfg(debug_assertions)]
 mod lock_order;
