@@ -66,6 +66,8 @@
 //! runtime. It is off by default, adds no
 //! dependency, and changes no footprint.
 #![deny(unsafe_code)]
+// On docs.rs, what needs a feature says so.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
 mod entry;

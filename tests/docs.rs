@@ -11,10 +11,14 @@ use punctual::{StatKind, Stats};
 use walkdir::WalkDir;
 
 /// Hosts that links may lead to.
-const HOSTS: [&str; 5] = ["docs.rs", "github.com", "redis.io", "semver.org", "www.usenix.org"];
+const HOSTS: [&str; 6] =
+    ["docs.rs", "github.com", "keepachangelog.com", "redis.io", "semver.org", "www.usenix.org"];
 
 /// What a page may have of words, without figures and blocks of code: ten minutes.
 const WORDS_MAX: usize = 2_000;
+
+/// What README and `docs` may have together.
+const ALL_WORDS_MAX: usize = 18_000;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -132,7 +136,10 @@ impl Page {
         let all = self.code_spans.iter().map(String::as_str).chain(lines);
         all.filter_map(|line| {
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            let start = words.iter().position(|word| word == "cargo")?;
+            let mut start = words.iter().position(|word| word == "cargo")?;
+            if words.get(start + 1).is_some_and(|word| word.starts_with('+')) {
+                start += 1; // a toolchain
+            }
             let end = words.iter().position(|word| word == "#").unwrap_or(words.len());
             (start + 1 < end).then(|| words[start + 1..end].to_vec())
         })
@@ -145,8 +152,8 @@ fn pages() -> Vec<Page> {
         let name = path.strip_prefix(root()).expect("it is in the repository");
         name.to_str().expect("names are plain").replace('\\', "/")
     });
-    let names = ["README.md".to_owned(), "CHANGELOG.md".to_owned()].into_iter().chain(documents);
-    names.map(Page::read).collect()
+    let names = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    names.map(str::to_owned).into_iter().chain(documents).map(Page::read).collect()
 }
 
 /// Runs a check on every page and shows all that it finds.
@@ -230,7 +237,7 @@ fn is_placeholder(word: &str) -> bool {
 #[test]
 fn commands_name_what_is_there() {
     let (sources, manifest) = (sources(), read("Cargo.toml"));
-    let comparison = read("benches/src/comparison.rs");
+    let (comparison, aliases) = (read("benches/src/comparison.rs"), read(".cargo/config.toml"));
     let exists = |path: String| root().join(path).is_file();
     check_pages(|page, fault| {
         for command in page.commands() {
@@ -252,8 +259,11 @@ fn commands_name_what_is_there() {
                 }
             };
             // Those below are programs of their own.
-            let known = "run test bench doc check clippy fmt build tree metadata deny hack mutants semver-checks";
-            demand(known.split(' ').any(|name| name == own[0]), "no such subcommand");
+            let known = "run test bench doc check clippy fmt build package tree metadata deny hack \
+                         mutants semver-checks";
+            let is_alias = aliases.lines().any(|line| line.starts_with(&format!("{} = ", own[0])));
+            let is_known = known.split(' ').any(|name| name == own[0]);
+            demand(is_known || is_alias, "no such subcommand");
             if let Some(name) = value_of("--example") {
                 let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));
                 let text: String = if exists(file.clone()) {
@@ -450,13 +460,46 @@ fn tests_of_known_faults_are_ignored() {
     }
 }
 
+impl Page {
+    fn words(&self) -> usize {
+        let words = self.prose.split_whitespace();
+        words.filter(|word| word.contains(char::is_alphabetic)).count()
+    }
+}
+
 #[test]
 fn a_page_takes_less_than_ten_minutes() {
     check_pages(|page, fault| {
-        let words = page.prose.split_whitespace();
-        let words = words.filter(|word| word.contains(char::is_alphabetic)).count();
+        let words = page.words();
         if words > WORDS_MAX {
             fault(format!("{words} words"));
         }
     });
+}
+
+#[test]
+fn all_pages_together_are_short() {
+    let pages = pages().into_iter();
+    let pages = pages.filter(|page| page.name == "README.md" || page.name.starts_with("docs/"));
+    let words: Vec<_> = pages.map(|page| (page.words(), page.name)).collect();
+    let sum: usize = words.iter().map(|(words, _)| words).sum();
+    assert!(sum <= ALL_WORDS_MAX, "{sum} words in all: {words:#?}");
+}
+
+/// The figures of speed in README are rows of the table that is made of the record.
+#[test]
+fn rows_of_speed_are_those_of_the_benchmarks() {
+    let rows = |name: &str, heading: &str| -> Vec<String> {
+        let page = Page::read(name.to_owned());
+        let section = page.prose.split(&format!("\n## {heading}\n")).nth(1).expect("it is there");
+        let section = section.split("\n## ").next().expect("there is text");
+        let rows = section.lines().filter(|line| line.starts_with("| "));
+        rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let measured = rows("docs/benchmarks.md", "Speed");
+    let shown = rows("README.md", "Speed");
+    assert!(shown.len() > 4, "{shown:#?}");
+    for row in shown {
+        assert!(measured.contains(&row), "docs/benchmarks.md has no row {row}");
+    }
 }
