@@ -503,3 +503,22 @@ fn rows_of_speed_are_those_of_the_benchmarks() {
         assert!(measured.contains(&row), "docs/benchmarks.md has no row {row}");
     }
 }
+
+/// The table of costs in README is what the builders predict.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn costs_are_those_that_the_builders_predict() {
+    let page = Page::read("README.md".to_owned());
+    let rows = [10_000, 50_000, 500_000, 1_000_000, 10_000_000].map(|entries| {
+        let own = punctual::unsync::Cache::<u64, u64>::builder().capacity(entries).footprint();
+        let shared = punctual::Cache::<u64, u64>::builder().capacity(entries).processors(2);
+        let (own, shared) = (own.expect("it is possible"), shared.footprint());
+        let each = |bytes: usize| format!("{:.2}", bytes as f64 / entries as f64);
+        let parts = [own.slots(), own.index(), own.wheel(), own.eviction(), own.locks()];
+        let totals = [own.total(), shared.expect("it is possible").total()];
+        let (parts, [total, shared]) = (parts.map(each).join(" | "), totals.map(each));
+        format!("| {} | {parts} | **{total}** | {shared} |", punctual_figures::grouped(entries))
+    });
+    let missing: Vec<_> = rows.iter().filter(|&row| !page.prose.contains(row)).collect();
+    assert!(missing.is_empty(), "not in README:\n{missing:#?}");
+}
