@@ -522,3 +522,31 @@ fn costs_are_those_that_the_builders_predict() {
     let missing: Vec<_> = rows.iter().filter(|&row| !page.prose.contains(row)).collect();
     assert!(missing.is_empty(), "not in README:\n{missing:#?}");
 }
+
+/// The first table of the page on performance has columns and ends of the one that is made of the
+/// record: of its threads the first and the last.
+#[test]
+fn throughput_is_that_of_the_benchmarks() {
+    let table = |name: &str, heading: &str| -> Vec<Vec<String>> {
+        let page = Page::read(name.to_owned());
+        let section = page.prose.split(heading).nth(1).expect("it is there").to_owned();
+        let lines = section.lines().skip_while(|line| !line.starts_with("| "));
+        let rows = lines.take_while(|line| line.starts_with('|'));
+        let cells =
+            |row: &str| row.trim_matches('|').split('|').map(|it| it.trim().to_owned()).collect();
+        rows.map(cells).collect()
+    };
+    let measured = table("docs/benchmarks.md", "\n## Cores\n");
+    let shown = table("docs/performance.md", "\n# Performance\n".trim_start());
+    assert!(shown.len() > 5, "{shown:#?}");
+    for row in &shown[2..] {
+        let of = measured.iter().find(|it| it[0] == row[0]);
+        let of = of.unwrap_or_else(|| panic!("docs/benchmarks.md has no row {}", row[0]));
+        for (subject, cell) in shown[0].iter().zip(row).skip(1) {
+            let column = measured[0].iter().position(|it| it == subject).expect("a subject");
+            let by_threads: Vec<&str> = of[column].split(" / ").collect();
+            let ends = [by_threads[0], by_threads[by_threads.len() - 1]].join(" / ");
+            assert_eq!(*cell, ends, "{subject}, {}", row[0]);
+        }
+    }
+}

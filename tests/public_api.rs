@@ -105,7 +105,9 @@ impl Api {
                     self.read(module, items);
                 }
             }
-            Item::Use(item) if is_public(&item.vis) && !is_hidden(&item.attrs) && module == "" => {
+            Item::Use(item)
+                if is_public(&item.vis) && !is_hidden(&item.attrs) && module.is_empty() =>
+            {
                 self.add("use".to_owned(), tidy(&item.tree));
             }
             Item::Struct(mut item) if is_public(&item.vis) && !is_hidden(&item.attrs) => {
