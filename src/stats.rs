@@ -128,13 +128,12 @@ stats! {
         /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
         /// a TTL of zero, or had left already: then those that waited load side by side.
         Counter loads_unshared,
-        /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
+        /// The nanoseconds that the loads which have ended took together, by the cache's clock.
         Counter load_nanos,
-        /// The weights of the entries held now, in sum; zero without a
+        /// The sum of the weights of the entries held now; zero without a
         /// [`weigher`](crate::Builder::weigher).
         Gauge weight,
-        /// The most that the entries ever weighed, as the sum over the shards of what each of them ever
-        /// held.
+        /// The most that the entries ever weighed: the sum of the shards' own peaks.
         Gauge weight_peak,
         /// The bytes of all keys and values that a [`ByteCache`](crate::ByteCache) holds now; zero for
         /// other caches.
@@ -151,8 +150,8 @@ impl Stats {
     /// Returns the capacity that this load needs: `headroom` times the most entries ever held
     /// at once, rounded up. A headroom below 1, or NaN, counts as 1.
     ///
-    /// `None` once anything was evicted: with more room, more entries would have been live, and
-    /// nobody knows how many. Try a larger capacity.
+    /// Returns `None` once anything was evicted: with more room, an unknown number of entries more
+    /// would have been live. Try a larger capacity.
     ///
     /// ```
     /// use punctual::unsync::Cache;

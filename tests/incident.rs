@@ -281,7 +281,8 @@ fn large_numbers_are_grouped() {
     }
 }
 
-/// The trace with real TTLs, where it is at hand: it is not this project's to ship.
+/// The trace with real TTLs, where it is at hand: it is not this project's to ship. The figures of
+/// `docs/original.md` are those of its replay.
 #[test]
 fn the_dns_trace_favours_punctual() {
     let folder = env::var_os("PUNCTUAL_TRACES").map_or_else(
@@ -294,9 +295,20 @@ fn the_dns_trace_favours_punctual() {
         return;
     }
     let requests = trace::read(&path).expect("the trace is well formed");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/original.md");
+    let page = fs::read_to_string(page).expect("the page can be read");
     for capacity in [100, 200, 400, 800, 2_000] {
         let row = TraceRow::replay(&requests, capacity).expect("the capacity is possible");
         let (original, punctual) = (row.original, row.punctual);
+        let published = format!(
+            "| {} | {:.2} % | {:.2} % | {:.2} % | 0 | {} |",
+            thousands(capacity),
+            100.0 * original.hit_ratio(),
+            100.0 * original.dead_share(),
+            100.0 * punctual.hit_ratio(),
+            row.recommended_capacity.map_or("none".to_owned(), thousands),
+        );
+        assert!(page.contains(&published), "docs/original.md lacks {published}");
         assert!(punctual.hit_ratio() >= original.hit_ratio(), "{capacity}: {row:?}");
         assert_eq!(punctual.dead_share(), 0.0, "{capacity}: {row:?}");
         assert!(punctual.occupancy() <= 1.0, "{capacity}: {row:?}");
