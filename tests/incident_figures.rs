@@ -43,13 +43,14 @@ fn expired(end: &Sample) -> String {
 fn the_incidents_figures_are_those_of_its_replay() {
     let comparison =
         Comparison::run(Scenario::INCIDENT, |_, _| {}).expect("the capacities are possible");
-    let Comparison { original, punctual, recommended, .. } = &comparison;
-    let ends = [original, &punctual.samples, &recommended.samples]
+    let Comparison { original, punctual, recommended, bytes, .. } = &comparison;
+    let ends = [original, &punctual.samples, &recommended.samples, &bytes.samples]
         .map(|samples| *samples.last().expect("there is a sample at the end"));
     let names = [
         "the original, in Rust",
         "`punctual`, same capacity",
         "`punctual`, at the capacity that it recommends",
+        "`ByteCache`, with the budget that it recommends",
     ];
 
     let mut rows: Vec<(&str, String)> = names
