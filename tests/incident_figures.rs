@@ -83,7 +83,7 @@ fn the_incidents_figures_are_those_of_its_replay() {
             ));
         }
     }
-    let [of_original, of_punctual, of_recommended] =
+    let [of_original, of_punctual, of_recommended, of_bytes] =
         ends.map(|end| mebibytes(WORKERS * end.bytes_held));
     rows.push((
         "docs/original.md",
@@ -101,6 +101,14 @@ fn the_incidents_figures_are_those_of_its_replay() {
         ),
     ));
     assert_eq!(recommended.evicted, 0);
+    let budget = grouped(bytes.budget_bytes);
+    rows.push((
+        "docs/original.md",
+        format!(
+            "A `ByteCache` recommends {budget} bytes, ids included: {of_bytes} MiB for eight of them."
+        ),
+    ));
+    assert_eq!(bytes.evicted, 0);
     rows.push((
         "docs/tradeoffs.md",
         format!("{} of the entries that it held were expired", expired(&ends[0])),
