@@ -61,6 +61,8 @@ pub(crate) struct PunctualRun {
 }
 
 impl Comparison {
+    pub(crate) const REPLAYS: u64 = 3;
+
     /// `on_hour` hears of each simulated hour completed, and of which replay.
     pub(crate) fn run(
         scenario: Scenario,
