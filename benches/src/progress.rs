@@ -1,7 +1,7 @@
 //! How far the run is, by the time that its parts take.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use punctual_figures::progress::Progress;
 
@@ -19,7 +19,7 @@ struct Run {
 
 /// Begins a run that should take so long.
 pub(crate) fn start(seconds: u64) {
-    let progress = Progress::new(seconds);
+    let progress = Progress::new(seconds, Some(Duration::from_secs(seconds)));
     let run = Run { progress, seconds_done: 0, seconds_of_part: 0, began: Instant::now() };
     *RUN.lock().expect("nobody panics with it") = Some(run);
 }

@@ -147,7 +147,7 @@ fn run_incident(out: &mut impl Write) -> Result<(), Failure> {
     report::scenario(out, &scenario)?;
     out.flush()?;
 
-    let progress = Progress::new(Comparison::REPLAYS * scenario.hours);
+    let progress = Progress::new(Comparison::REPLAYS * scenario.hours, None);
     let mut hours_replayed = 0;
     let comparison = Comparison::run(scenario, |name, hour| {
         hours_replayed += 1;

@@ -75,8 +75,7 @@ fn pictures(record: &Record) -> Pictures {
         let last = sizes().next_back()?;
         let own = last.result("punctual")?.median();
         let others = last.results.iter().filter(|result| result.subject != "punctual");
-        let others =
-            others.map(|it| format!("{:.1} times as long as {}", own / it.median(), it.subject));
+        let others = others.map(|it| format!("{:.0} in {}", it.median(), it.subject));
         let others: Vec<String> = others.collect();
         let picture = Picture {
             finding: format!(
