@@ -36,7 +36,7 @@ fn percent(part: usize, whole: usize) -> String {
 }
 
 fn expired(end: &Sample) -> String {
-    if end.dead() == 0 { "0".to_owned() } else { percent(end.dead(), end.held) }
+    if end.expired() == 0 { "0".to_owned() } else { percent(end.expired(), end.held) }
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn the_incidents_figures_are_those_of_its_replay() {
                     seconds / 60 % 60,
                     grouped(sample.held),
                     grouped(sample.live),
-                    grouped(sample.dead()),
+                    grouped(sample.expired()),
                     mebibytes(sample.bytes_held),
                     grouped(beside.held),
-                    grouped(beside.dead()),
+                    grouped(beside.expired()),
                     mebibytes(beside.bytes_held),
                 ),
             ));

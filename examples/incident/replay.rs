@@ -35,7 +35,7 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn dead(&self) -> usize {
+    pub(crate) fn expired(&self) -> usize {
         self.held - self.live
     }
 }
@@ -77,6 +77,8 @@ pub(crate) struct PunctualRun {
 }
 
 impl Comparison {
+    pub(crate) const REPLAYS: u64 = 3;
+
     /// `on_hour` hears of each simulated hour completed, and of which replay.
     pub(crate) fn run(
         scenario: Scenario,

@@ -16,13 +16,13 @@ const WORKERS: usize = 4;
 const CACHES_PER_WORKER: usize = 2;
 
 const OVER_TIME_LEGEND: &str = "
-  time  simulated, hours:minutes
-  held  entries in memory
-  live  of those, what a lookup finds
-  dead  of those, what has passed its TTL and is still held
-  MiB   allocated and not given back, ids included; counted in the allocator, pages that
-        nobody has touched too. The original's map and queue grow by doubling: its steps
-  hits  of the lookups since the row above
+  time     simulated, hours:minutes
+  held     entries in memory
+  live     of those, what a lookup finds
+  expired  of those, what has passed its TTL and is still held
+  MiB      allocated and not given back, ids included; counted in the allocator, pages that
+           nobody has touched too. The original's map and queue grow by doubling: its steps
+  hits     of the lookups since the row above
 ";
 
 const TOTALS_LEGEND: &str = r#"
@@ -36,8 +36,8 @@ Rust rows with one another; not Rust with Python.
 
 const TRACE_LEGEND: &str = "
   hits       requests answered from the cache
-  dead       of the entries in memory, those that no lookup would find
-  occupancy  of the capacity, the entries in memory, live or dead
+  expired    of the entries in memory, those that no lookup would find
+  occupancy  of the capacity, the entries in memory, live or expired
 
 ";
 
@@ -79,7 +79,7 @@ pub(crate) fn scenario(out: &mut impl Write, scenario: &Scenario) -> io::Result<
 
 /// The original and punctual side by side.
 pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let columns = format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "dead", "MiB", "hits");
+    let columns = format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "expired", "MiB", "hits");
     writeln!(out, "Both caches of the worker together:\n")?;
     writeln!(out, "{:>5} | {:^44} | {:^44}", "", "original", "punctual")?;
     writeln!(out, "{:>5} | {columns} | {columns}", "time")?;
@@ -96,7 +96,7 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
                     "{:>9} {:>9} {:>9} {:>7.1} {:>6}",
                     thousands(now.held),
                     thousands(now.live),
-                    thousands(now.dead()),
+                    thousands(now.expired()),
                     mebibytes(now.bytes_held),
                     percent(now.hits - before.hits, now.lookups - before.lookups),
                 )
@@ -112,10 +112,10 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
         let end = end_of(samples);
         writeln!(
             out,
-            "At the end {} of the {} entries that {name} holds are dead ({}).",
-            thousands(end.dead()),
+            "At the end {} of the {} entries that {name} holds are expired ({}).",
+            thousands(end.expired()),
             thousands(end.held),
-            percent(end.dead() as u64, end.held as u64),
+            percent(end.expired() as u64, end.held as u64),
         )?;
     }
     writeln!(out)
@@ -228,7 +228,7 @@ pub(crate) fn trace_table(
         thousands(requests),
         thousands(keys),
     )?;
-    let columns = format!("{:>8} {:>8} {:>9}", "hits", "dead", "occupancy");
+    let columns = format!("{:>8} {:>8} {:>9}", "hits", "expired", "occupancy");
     writeln!(out, "{:>13} | {:^27} | {:^27} |", "", "original", "punctual")?;
     writeln!(out, "{:>13} | {columns} | {columns} | recommended", "capacity")?;
     writeln!(out, "{0:-<13}-+-{0:-<27}-+-{0:-<27}-+-{0:-<12}", "")?;
@@ -237,7 +237,7 @@ pub(crate) fn trace_table(
             format!(
                 "{:>7.2}% {:>7.2}% {:>8.2}%",
                 100.0 * outcome.hit_ratio(),
-                100.0 * outcome.dead_share(),
+                100.0 * outcome.expired_share(),
                 100.0 * outcome.occupancy(),
             )
         });
@@ -251,7 +251,7 @@ pub(crate) fn trace_table(
     write!(out, "{TRACE_LEGEND}")?;
     writeln!(
         out,
-        "dead and occupancy: means over the moments of all requests, {} of them at most.\n\
+        "expired and occupancy: means over the moments of all requests, {} of them at most.\n\
          recommended: recommended_capacity({HEADROOM}); none if it had to evict.",
         thousands(MOMENTS_MAX),
     )
