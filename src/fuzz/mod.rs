@@ -66,6 +66,13 @@ pub fn arena(bytes: &[u8]) {
     crate::shard::arena::fuzz::play(Unstructured::new(bytes), STEPS_MAX);
 }
 
+/// Compares a shard of bytes, hold by hold of its lock, with a map.
+pub fn bytes(bytes: &[u8]) {
+    const HOLDS_MAX: usize = 2_000;
+
+    crate::shard::fuzz::play(Unstructured::new(bytes), HOLDS_MAX);
+}
+
 /// Compares `unsync::Cache` with the model.
 pub fn unsync(bytes: &[u8]) {
     model::play_input::<unsync::Cache<u32, u64>>(Unstructured::new(bytes));
@@ -112,6 +119,11 @@ mod tests {
     #[test]
     fn any_bytes_are_a_run_of_the_arena() {
         property(arena, if cfg!(miri) { 10 } else { 3_000 }, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_shard_of_bytes() {
+        property(bytes, if cfg!(miri) { 10 } else { 3_000 }, 2_048);
     }
 
     #[test]
