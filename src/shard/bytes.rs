@@ -323,7 +323,10 @@ impl Shard<(), ()> {
                 Step::FreeAtHand(_) if work.evictions_left == 0 => return false,
                 Step::FreeAtHand(id) => {
                     work.evictions_left -= 1;
-                    self.remove(id, now, RemovalCause::Evicted);
+                    // Due ones first: their room may do.
+                    if self.reap_one(now, &mut work.reap_budget).is_none() {
+                        self.remove(id, now, RemovalCause::Evicted);
+                    }
                 }
             }
         }

@@ -508,4 +508,27 @@ mod tests {
         }
         assert!(run.find(3).is_some());
     }
+
+    #[test]
+    fn what_is_due_leaves_before_a_live_record_that_is_in_the_way() {
+        let mut run = Run::new(715_000, 98, 16, Eviction::S3Clock);
+        run.part_bytes = 200_000;
+        let put = |run: &mut Run, key, bytes, deadline| {
+            run.insert(key, vec![key; bytes], deadline, false, false);
+        };
+        // Too large to be moved for a small one, and what lies between them is too small for it.
+        for large in 1..=4 {
+            let deadline = if large == 3 { Deadline::At(10) } else { Deadline::Never };
+            put(&mut run, large, 170_000, deadline);
+            put(&mut run, 10 + large, 8_000, Deadline::Never);
+        }
+        (11..=14).for_each(|small| run.remove(small));
+        run.now = 10;
+        put(&mut run, 5, 12_000, Deadline::Never);
+        while run.in_progress.is_some() {
+            run.go_on();
+        }
+        assert!(run.find(5).is_some() && run.find(3).is_none());
+        assert_eq!(run.shard.stats().evicted, 0);
+    }
 }
