@@ -41,7 +41,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// The most entries that are evicted under one hold of the lock.
+    /// The most entries that are evicted under one hold of the lock, one of them for a slot.
     const EVICTIONS: usize = 64;
 
     /// Returns the work of an insertion that gives the lock away from time to time.
@@ -69,7 +69,8 @@ impl Work {
 
     /// The lock was given away in between.
     pub(crate) fn begin_hold(&mut self) {
-        self.evictions_left = Self::EVICTIONS;
+        // The last one is kept for a slot.
+        self.evictions_left = Self::EVICTIONS - 1;
     }
 }
 
@@ -164,8 +165,7 @@ impl Shard<(), ()> {
             self.finish_replacement(id, hash, deadline, now, work);
             return id;
         }
-        // Others may have used up what one hold may evict.
-        work.begin_hold();
+        work.evictions_left = 1;
         let id = self.take_slot(hash, now, work).expect("the entry of a full shard can be evicted");
         self.hand_over(id);
         self.finish_insertion(id, hash, deadline, now, work);
