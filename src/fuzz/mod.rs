@@ -7,6 +7,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use crate::{Cache, Compute, EntryRef, LoadError, Stats, Ttl, unsync};
 
+mod bytes;
 pub(crate) mod model;
 pub(crate) mod subject;
 
@@ -66,11 +67,16 @@ pub fn arena(bytes: &[u8]) {
     crate::shard::arena::fuzz::play(Unstructured::new(bytes), STEPS_MAX);
 }
 
-/// Compares a shard of bytes, hold by hold of its lock, with a map.
+/// Compares the caches of bytes, or a shard of theirs hold by hold of its lock, with a map.
 pub fn bytes(bytes: &[u8]) {
     const HOLDS_MAX: usize = 2_000;
 
-    crate::shard::fuzz::play(Unstructured::new(bytes), HOLDS_MAX);
+    let mut choices = Unstructured::new(bytes);
+    if Choose::bool(&mut choices) {
+        crate::shard::fuzz::play(choices, HOLDS_MAX);
+    } else {
+        bytes::play(choices);
+    }
 }
 
 /// Compares `unsync::Cache` with the model.
@@ -122,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_are_a_run_of_the_shard_of_bytes() {
+    fn any_bytes_are_a_run_of_the_caches_of_bytes() {
         property(bytes, if cfg!(miri) { 10 } else { 3_000 }, 2_048);
     }
 
