@@ -338,7 +338,10 @@ impl<C: Played> Player<C> {
             _ => self.cache.insert_with_ttl(&bytes, &value, ttl),
         };
         if self.check_result(&bytes, &value, result.err()) {
-            assert_eq!(result, Ok(was_live));
+            // What it is to replace may be evicted for it, where that takes several holds.
+            let evicted = self.cache.stats().evicted - self.before.evicted;
+            let may_be_gone = was_live && evicted > 0 && value.len() > 64 << 10;
+            assert!(result == Ok(was_live) || may_be_gone);
             self.was_inserted(key, value, ttl);
         }
     }
