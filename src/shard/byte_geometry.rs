@@ -122,8 +122,8 @@ impl ByteSize {
             }
         }
         // Of the smallest caches one slot more may be too much.
-        let fewer = || self.with_slots(shards, too_few, total_bytes).filter(|_| too_few > 0);
-        self.with_slots(shards, enough, total_bytes).or_else(fewer)
+        let mut candidates = [enough, too_few].into_iter().filter(|&slots| slots > 0);
+        candidates.find_map(|slots| self.with_slots(shards, slots, total_bytes))
     }
 
     /// Returns how many slots an arena is to have.
