@@ -458,7 +458,11 @@ impl<C: Played> Player<C> {
             return;
         };
         let first = entry.ends().map(|(first, _)| first).min().expect("there is one");
-        assert!(self.now + left <= last, "{left:?} of {entry:?} at {:?}", self.now);
+        assert!(
+            left.is_zero() || self.now + left <= last,
+            "{left:?} of {entry:?} at {:?}",
+            self.now
+        );
         assert!(self.now + left + RESOLUTION >= first, "{left:?} of {entry:?} at {:?}", self.now);
     }
 
