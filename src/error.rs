@@ -47,11 +47,11 @@ pub enum BuildError {
     NoMemoryBudget,
     /// A cache of bytes was not told how large an entry is in the mean.
     NoMeanEntry,
-    /// An entry of the mean size is larger than any shard can be.
+    /// An entry of the mean size is larger than any entry can be.
     MeanEntryTooLarge {
         /// The mean size given, in bytes.
         bytes: usize,
-        /// The most that a shard can be.
+        /// The most that key and value can take together.
         limit: usize,
     },
     /// The part of the data area that may be live was not from 50 to 98 percent.
@@ -163,7 +163,7 @@ impl fmt::Display for BuildError {
             ),
             Self::MeanEntryTooLarge { bytes, limit } => write!(
                 f,
-                "a mean entry of {bytes} bytes: a shard takes {limit} bytes at most"
+                "a mean entry of {bytes} bytes: key and value take {limit} bytes at most"
             ),
             Self::LivePercentOutOfRange => f.write_str(
                 "a part of the memory that may be live which is not from 50 to 98 percent: give 95, \

@@ -7,6 +7,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use crate::{Cache, Compute, EntryRef, LoadError, Stats, Ttl, unsync};
 
+mod bytes;
 pub(crate) mod model;
 pub(crate) mod subject;
 
@@ -66,6 +67,18 @@ pub fn arena(bytes: &[u8]) {
     crate::shard::arena::fuzz::play(Unstructured::new(bytes), STEPS_MAX);
 }
 
+/// Compares the caches of bytes, or a shard of theirs hold by hold of its lock, with a map.
+pub fn bytes(bytes: &[u8]) {
+    const HOLDS_MAX: usize = 2_000;
+
+    let mut choices = Unstructured::new(bytes);
+    if Choose::bool(&mut choices) {
+        crate::shard::fuzz::play(choices, HOLDS_MAX);
+    } else {
+        bytes::play(choices);
+    }
+}
+
 /// Compares `unsync::Cache` with the model.
 pub fn unsync(bytes: &[u8]) {
     model::play_input::<unsync::Cache<u32, u64>>(Unstructured::new(bytes));
@@ -112,6 +125,11 @@ mod tests {
     #[test]
     fn any_bytes_are_a_run_of_the_arena() {
         property(arena, if cfg!(miri) { 10 } else { 3_000 }, 1_024);
+    }
+
+    #[test]
+    fn any_bytes_are_a_run_of_the_caches_of_bytes() {
+        property(bytes, if cfg!(miri) { 10 } else { 3_000 }, 2_048);
     }
 
     #[test]

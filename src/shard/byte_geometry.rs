@@ -6,7 +6,8 @@
 //! one is taken that leaves most for the arenas: tables double, and some numbers fill them better.
 
 use super::arena::Arena;
-use super::geometry::{Geometry, SHARDS_PER_THREAD};
+use super::arena::header::Lengths;
+use super::geometry::{Geometry, SHARDS_MAX, SHARDS_PER_THREAD};
 use super::index::buckets_log2_for;
 use super::records::ArenaShape;
 use super::slot_id::SlotId;
@@ -59,6 +60,10 @@ impl ByteGeometry {
         size: ByteSize,
         total_bytes: impl Fn(&Self) -> Result<usize, BuildError>,
     ) -> Result<Self, BuildError> {
+        let limit = Lengths::KEY_MAX + Lengths::VALUE_MAX;
+        if size.mean_entry_bytes > limit {
+            return Err(BuildError::MeanEntryTooLarge { bytes: size.mean_entry_bytes, limit });
+        }
         let (fewest, most) = size.shards_range()?;
         let step = ((most - fewest) / TRIALS).max(1);
         let shapes = (fewest..=most).step_by(step);
@@ -78,7 +83,7 @@ impl ByteSize {
     /// Returns the fewest and the most shards that are tried.
     fn shards_range(&self) -> Result<(usize, usize), BuildError> {
         if let Some(shards) = self.shards {
-            let shards_max = (self.budget_bytes / (Arena::BYTES_MIN * 2)).max(1);
+            let shards_max = (self.budget_bytes / (Arena::BYTES_MIN * 2)).clamp(1, SHARDS_MAX);
             return match shards.min(shards_max) {
                 0 => Err(BuildError::ZeroShards),
                 shards => Ok((shards, shards)),
@@ -117,8 +122,8 @@ impl ByteSize {
             }
         }
         // Of the smallest caches one slot more may be too much.
-        let fewer = || self.with_slots(shards, too_few, total_bytes).filter(|_| too_few > 0);
-        self.with_slots(shards, enough, total_bytes).or_else(fewer)
+        let mut candidates = [enough, too_few].into_iter().filter(|&slots| slots > 0);
+        candidates.find_map(|slots| self.with_slots(shards, slots, total_bytes))
     }
 
     /// Returns how many slots an arena is to have.
@@ -170,7 +175,7 @@ impl ByteSize {
         &self,
         total_bytes: &impl Fn(&ByteGeometry) -> Result<usize, BuildError>,
     ) -> BuildError {
-        let shards = self.shards.unwrap_or(1).max(1);
+        let shards = self.shards.unwrap_or(1).clamp(1, SHARDS_MAX);
         let geometry = Geometry {
             shards,
             slots_per_shard: 1,
@@ -178,10 +183,6 @@ impl ByteSize {
         };
         let record_bytes = self.mean_entry_bytes.saturating_add(2 * Arena::BYTES_MIN);
         let bytes = record_bytes.saturating_mul(100) / self.live_percent.max(1) + Arena::BYTES_MIN;
-        if bytes > Arena::BYTES_MAX {
-            let limit = Arena::BYTES_MAX;
-            return BuildError::MeanEntryTooLarge { bytes: self.mean_entry_bytes, limit };
-        }
         match total_bytes(&ByteGeometry { geometry, arena: self.arena(bytes) }) {
             Ok(needed_bytes) => {
                 BuildError::BudgetTooSmall { budget_bytes: self.budget_bytes, needed_bytes }

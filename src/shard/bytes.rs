@@ -41,7 +41,7 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// The most entries that are evicted under one hold of the lock.
+    /// The most entries that are evicted under one hold of the lock, one of them for a slot.
     const EVICTIONS: usize = 64;
 
     /// Returns the work of an insertion that gives the lock away from time to time.
@@ -62,9 +62,15 @@ impl Work {
         }
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_at_once(&self) -> bool {
+        self.step_bytes == usize::MAX
+    }
+
     /// The lock was given away in between.
     pub(crate) fn begin_hold(&mut self) {
-        self.evictions_left = Self::EVICTIONS;
+        // The last one is kept for a slot.
+        self.evictions_left = Self::EVICTIONS - 1;
     }
 }
 
@@ -159,8 +165,7 @@ impl Shard<(), ()> {
             self.finish_replacement(id, hash, deadline, now, work);
             return id;
         }
-        // Others may have used up what one hold may evict.
-        work.begin_hold();
+        work.evictions_left = 1;
         let id = self.take_slot(hash, now, work).expect("the entry of a full shard can be evicted");
         self.hand_over(id);
         self.finish_insertion(id, hash, deadline, now, work);
@@ -296,22 +301,32 @@ impl Shard<(), ()> {
         now: u64,
         work: &mut Work,
     ) -> bool {
+        let mut has_passed = false;
         loop {
             let records = self.records_mut();
             let in_progress = records.in_progress();
-            match records.arena.step(claim, Claim::STEP_BYTES) {
+            let step = records.arena.step(claim, Claim::STEP_BYTES);
+            // To look for room is no move.
+            let has_moved = records.moved_bytes() > moved_before && work.step_bytes < usize::MAX;
+            match step {
                 Step::Done => return true,
-                // To look for room is no move.
-                Step::Again if records.moved_bytes() == moved_before => {}
-                Step::Again if work.step_bytes == usize::MAX => {}
-                Step::Again => return false,
+                Step::Again | Step::Free | Step::FreeAtHand(_) if has_moved => return false,
+                Step::Again => {}
                 Step::Free if self.evict_for(kept, evictable(self), now, work) => {}
                 Step::Free => return false,
-                Step::FreeAtHand(id) if id == in_progress => self.records_mut().arena.pass(claim),
+                // Once round: if all the rest is not enough, it takes what is being filled now.
+                Step::FreeAtHand(id) if id == in_progress && has_passed => return false,
+                Step::FreeAtHand(id) if id == in_progress => {
+                    has_passed = true;
+                    self.records_mut().arena.pass(claim);
+                }
                 Step::FreeAtHand(_) if work.evictions_left == 0 => return false,
                 Step::FreeAtHand(id) => {
                     work.evictions_left -= 1;
-                    self.remove(id, now, RemovalCause::Evicted);
+                    // Due ones first: their room may do.
+                    if self.reap_one(now, &mut work.reap_budget).is_none() {
+                        self.remove(id, now, RemovalCause::Evicted);
+                    }
                 }
             }
         }

@@ -30,7 +30,7 @@ const CAPACITY_MAX: usize = 1 << if usize::BITS < 64 { 25 } else { 35 };
 
 /// Of the hash, 32 bits choose the shard: up to here each shard gets 256 of their values or
 /// more.
-const SHARDS_MAX: usize = 1 << 24;
+pub(super) const SHARDS_MAX: usize = 1 << 24;
 
 /// The usual sizes of the tables of several shards. The largest, 16,384 buckets, takes some
 /// 50 µs to rebuild. Larger ones are used from a million entries only, where smaller ones

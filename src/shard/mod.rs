@@ -31,6 +31,8 @@ pub(crate) mod bytes;
 #[cfg(any(test, fuzzing))]
 mod check;
 pub(crate) mod eviction;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod geometry;
 mod idle;
 pub(crate) mod index;

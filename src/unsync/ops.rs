@@ -170,7 +170,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 
     /// [`get_entry`](Self::get_entry) for a call that inserts what it does not find: that frees
     /// what is due, and one call must not do so twice.
-    fn get_entry_to_load(
+    pub(super) fn get_entry_to_load(
         &mut self,
         key: &(impl Hash + Probe<K> + ?Sized),
     ) -> Option<(Location, &mut V)> {
@@ -290,7 +290,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Frees what is due in the shard of a key that is not inserted, which would have freed it.
-    fn reap_after_load(&mut self, key: &(impl Hash + ?Sized)) {
+    pub(super) fn reap_after_load(&mut self, key: &(impl Hash + ?Sized)) {
         let shard = self.shard_of(KeyHash::new(&self.hasher, key));
         let mut panics = FirstPanic::default();
         let now = self.start_write(&mut panics);

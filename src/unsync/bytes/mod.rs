@@ -13,7 +13,7 @@ use crate::entry::removal::RemovalCause;
 use crate::error::TooLarge;
 use crate::footprint::Footprint;
 use crate::hasher::RandomState;
-use crate::panic::FirstPanic;
+use crate::panic::{DropGuard, FirstPanic};
 use crate::shard::bytes::{NewRecord, Work};
 use crate::shard::key_hash::KeyHash;
 use crate::shard::probe::ByteKey;
@@ -207,22 +207,30 @@ impl<S: BuildHasher> ByteCache<S> {
     where
         T: Into<Ttl>,
     {
-        let key = key.as_ref();
-        let found = self.typed.get_entry(&ByteKey(key)).map(|(location, _)| location);
+        let query = &ByteKey(key.as_ref());
+        self.unstored = Vec::new();
+        let found = self.typed.get_entry_to_load(query).map(|(location, _)| location);
         if let Some((shard, id)) = found {
             return Ok(self.typed.shards[shard].record(id).1);
         }
-        let (value, ttl) = self.typed.time_load(load)?;
-        let stored = self.store(key, &value, ttl.into(), false);
-        let now = self.typed.clock.latest_tick();
-        let location = stored.ok().and_then(|_| self.typed.peek_entry(&ByteKey(key), now));
-        match location {
-            Some((shard, id)) => Ok(self.typed.shards[shard].record(id).1),
-            None => {
-                self.unstored = value;
-                Ok(&self.unstored)
+        let (value, ttl) = match self.typed.time_load(load) {
+            Ok((value, ttl)) => (value, ttl.into()),
+            Err(error) => {
+                // Guarded while what is due is freed.
+                let error = DropGuard::new(error);
+                self.typed.reap_after_load(query);
+                return Err(error.into_inner());
             }
+        };
+        let is_zero = ttl == Ttl::After(Duration::ZERO);
+        if is_zero || self.store(query.0, &value, ttl, false).is_err() {
+            self.typed.reap_after_load(query);
+            self.unstored = value;
+            return Ok(&self.unstored);
         }
+        let location = self.typed.peek_entry(query, self.typed.clock.latest_tick());
+        let (shard, id) = location.expect("a TTL above zero inserts the value");
+        Ok(self.typed.shards[shard].record(id).1)
     }
 
     fn store(
