@@ -77,7 +77,7 @@ impl Beside {
             let x = self.x.scale(values(), left, right);
             let own = x.at(self.own);
             let better = if self.is_better_left { left } else { right };
-            canvas.area(&[(own, top), (better, top), (better, bottom), (own, bottom)], "#d55e00");
+            canvas.area(&[(own, top), (better, top), (better, bottom), (own, bottom)], PALE);
             for (row, name) in self.rows.iter().enumerate() {
                 let y = top + ROW * (row as f64 + 0.5);
                 canvas.rule((left, y), (right, y));

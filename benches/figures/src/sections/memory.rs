@@ -179,7 +179,7 @@ fn resident_picture(record: &Record) -> Option<(String, Picture)> {
     let stages = ["empty", "a tenth full", "full"].into_iter().enumerate();
     let picture = Picture {
         finding: format!(
-            "Resident memory: less than punctual takes {} when full, {} when empty",
+            "Resident memory: {} take less than punctual when full, {} when empty",
             of_others(below[1], count),
             of_others(below[0], count),
         ),

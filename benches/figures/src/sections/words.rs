@@ -38,8 +38,11 @@ pub(super) fn unless_lowest<'a>(
 
 /// As in `none of 9 others`.
 pub(super) fn of_others(count: usize, others: usize) -> String {
-    let count = if count == 0 { "none".to_owned() } else { count.to_string() };
-    format!("{count} of {others} others")
+    format!("{} of {others} others", count_or_none(count))
+}
+
+pub(super) fn count_or_none(count: usize) -> String {
+    if count == 0 { "none".to_owned() } else { count.to_string() }
 }
 
 /// With a capital letter.
