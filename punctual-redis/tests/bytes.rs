@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use punctual_redis::{Error, NearCache};
 use support::server::Server;
-use support::{Form, block_on, near, until, with_servers};
+use support::{Form, SOON, block_on, near, until, with_servers};
 use tokio::task::JoinSet;
 
 async fn start(server: &Server) -> NearCache<Vec<u8>> {
@@ -60,6 +60,51 @@ fn absent_keys_are_held() {
         until("it is heard of", || near.stats().invalidations == 2).await;
         assert_eq!(near.get("key").await.unwrap(), None);
         assert_eq!((near.stats().loads, near.stats().held), (3, 1));
+    });
+}
+
+/// Such values are stored in parts, between which the key may be invalidated.
+#[test]
+fn large_values_are_whole_and_not_stale_at_rest() {
+    with_servers(|program| async move {
+        let server = Server::start(&program, &[]);
+        let builder = Form::Bytes.near(server.url()).memory_budget(16 << 20).mean_entry(100_000);
+        let near = builder.response_timeout(SOON).build().await.unwrap();
+        let key = || format!("key:{}", fastrand::u32(..4));
+        let end = Instant::now() + Duration::from_secs(2);
+        let mut tasks = JoinSet::new();
+        for _ in 0..8 {
+            let near = near.clone();
+            tasks.spawn(async move {
+                while Instant::now() < end {
+                    if let Some(value) = near.get(&key()).await.unwrap() {
+                        assert!(value.iter().all(|byte| *byte == value[0]), "of two values");
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let client = server.client();
+        tasks.spawn(async move {
+            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+            while Instant::now() < end {
+                let value = vec![fastrand::u8(..); fastrand::usize(100_000..400_000)];
+                redis::cmd("SET").arg(key()).arg(value).exec_async(&mut connection).await.unwrap();
+            }
+        });
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        // What was written last has been heard of, or is within that time.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let stats = near.stats();
+        for id in 0..4 {
+            let key = format!("key:{id}");
+            let there: Option<Vec<u8>> =
+                redis::cmd("GET").arg(&key).query(&mut server.connection()).unwrap();
+            assert!(near.get(&key).await.unwrap() == there, "{stats:?}");
+        }
+        assert!(stats.hits > 0 && stats.loads > 10 && stats.too_large == 0, "{stats:?}");
     });
 }
 

@@ -17,7 +17,7 @@ const ROUNDS: usize = 6;
 const TASKS: usize = 8;
 
 /// Buffers of the connection and of tokio, which grow with the largest reply.
-const BESIDE: usize = 512 << 10;
+const BESIDE: usize = 256 << 10;
 
 /// Values of changing sizes go through, of three times the budget at each time.
 #[test]
