@@ -18,12 +18,12 @@ const VALUE_BYTES_MAX: usize = (8 << 20) - 1;
 
 /// A `V` that is bytes; there is none for another `V`. So all that is generic can hold either form.
 pub(crate) struct AsIs<V> {
-    value: fn(Vec<u8>) -> V,
+    value: fn(&[u8]) -> V,
     bytes: fn(&V) -> &[u8],
 }
 
 impl AsIs<Vec<u8>> {
-    pub(crate) const BYTES: Self = Self { value: |bytes| bytes, bytes: |value| value };
+    pub(crate) const BYTES: Self = Self { value: <[u8]>::to_vec, bytes: |value| value };
 }
 
 impl<V> Clone for AsIs<V> {
@@ -67,17 +67,20 @@ impl<V> Bytes<V> {
 
     #[inline(always)]
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<V>> {
-        Some(self.value(self.cache.get(key)?))
+        self.cache.read(key, |held| self.value(held))
     }
 
     #[inline(always)]
-    fn value(&self, mut held: Vec<u8>) -> Option<V> {
-        (held.pop() == Some(PRESENT)).then(|| (self.as_is.value)(held))
+    fn value(&self, held: &[u8]) -> Option<V> {
+        match held {
+            [bytes @ .., PRESENT] => Some((self.as_is.value)(bytes)),
+            _ => None,
+        }
     }
 
     pub(super) fn lookup(&self, key: &[u8]) -> Found<V> {
         match self.cache.lookup(key, Duration::ZERO) {
-            ByteLookup::Hit(held) | ByteLookup::Refresh(held, _) => Found::Hit(self.value(held)),
+            ByteLookup::Hit(held) | ByteLookup::Refresh(held, _) => Found::Hit(self.value(&held)),
             ByteLookup::Miss(ticket) => {
                 let entry_bytes_max = self.cache.entry_bytes_max();
                 let ticket = BytesTicket { ticket, as_is: self.as_is, entry_bytes_max };
