@@ -169,11 +169,10 @@ fn draw(seconds: u64, samples: &[Sample], warm: usize) -> String {
         }
     };
     let mebibytes = |it: &Sample| it.resident_kib as f64 / 1_024.0;
-    let full = samples[warm..].iter().map(mebibytes);
-    let (least, most) =
-        full.fold((f64::MAX, 0.0_f64), |(least, most), it| (least.min(it), most.max(it)));
+    let full = || samples[warm..].iter().map(|it| it.resident_kib);
+    let [least, most] = [full().min(), full().max()].map(|kib| grouped(kib.unwrap_or(0)));
     Picture {
-        finding: format!("Memory stays flat: {least:.1} to {most:.1} MiB once the cache is full"),
+        finding: format!("Memory stays flat: {least} to {most} KiB once the cache is full"),
         caption: format!(
             "{THREADS} threads with all kinds of calls at full speed, most entries with TTLs of \
              less than 5 s, room for {} entries.",
@@ -267,11 +266,11 @@ fn soak() {
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
     let warm = warm.expect("the cache has been all but full: give it longer");
+    let full: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();
+    assert!(full.len() >= 10, "full for {} samples only: give it longer", full.len());
+    let (least, most) = (full.iter().min().unwrap(), full.iter().max().unwrap());
+    assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
     if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
         std::fs::write(path, draw(seconds, &samples, warm)).unwrap();
     }
-    let warm: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();
-    assert!(warm.len() >= 10, "full for {} samples only: give it longer", warm.len());
-    let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());
-    assert!(most - least <= least / 20, "{least} to {most} KiB after warm-up: not flat");
 }
