@@ -108,8 +108,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Inner<K, V, S> {
         let state = self.lock_for_read(self.shard_of(hash));
         let now = state.tick(reading);
         if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
-            self.renew(&state, Some(id), reading);
-            return Found::Hit(state.shard.value(id).clone());
+            let value = match self.idle_end(state.time(reading)) {
+                Some(end) => state.shard.access_until(id, end),
+                None => state.shard.value(id),
+            };
+            return Found::Hit(value.clone());
         }
         if matches!(loader, Some(Loader::Thread(_))) {
             assert_not_nested(self.loads_of(hash).address(), hash);
