@@ -4,17 +4,17 @@
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::inner::{Inner, SharedRules};
+use super::inner::Inner;
 use super::load::waiters::HasLoads as _;
-use super::locked_shard::{Guard, Held, State};
+use super::locked_shard::{Guard, Held, HeldToLook, ReadGuard, State};
 use super::reap::{Batch, batched};
 use crate::entry::new_entry::NewEntry;
 use crate::entry::removal::{RemovalCause, Removed};
 use crate::panic::{DropGuard, FirstPanic};
-use crate::shard::Shard;
 use crate::shard::key_hash::KeyHash;
 use crate::shard::probe::Probe;
 use crate::shard::slot_id::SlotId;
+use crate::shard::{Found, Shard};
 use crate::time::tick::{Deadline, Moment};
 use crate::time::ttl::Ttl;
 
@@ -64,35 +64,52 @@ impl<K, V, S> Inner<K, V, S> {
     #[inline]
     pub(super) fn now_for_use(&self, estimate: Moment) -> Moment {
         match &self.rules {
-            Some(rules) if rules.time_to_idle.is_some() => self.refine(estimate),
+            Some(rules) if rules.time_to_idle.is_some() => {
+                self.reaper.tsc_now().unwrap_or_else(|| self.refine(estimate))
+            }
             _ => estimate,
         }
     }
 
     /// Of a caller's clock, the estimate is the time.
+    #[cold]
     #[inline(never)]
     fn refine(&self, estimate: Moment) -> Moment {
         if self.source.timescale().is_some() { self.now_for_ttl() } else { estimate }
     }
 
-    /// Returns when an entry expires that nobody uses from now on.
-    fn idle_end(&self, rules: &SharedRules<K, V>, time: Moment) -> Deadline {
-        self.timebase.deadline(time, rules.time_to_idle)
+    /// Returns when an entry expires that nobody uses from now on; `None` if that makes no
+    /// difference.
+    #[inline]
+    pub(super) fn idle_end(&self, time: Moment) -> Option<u64> {
+        let time_to_idle = self.rules.as_ref().and_then(|rules| rules.time_to_idle);
+        time_to_idle.map(|time_to_idle| self.timebase.end_after(time, time_to_idle))
     }
 
-    /// Postpones the end of an entry that is used, if it is not for its TTL.
+    /// [`record_access`](Self::record_access)es an entry by the rules.
     #[inline(never)]
-    pub(super) fn renew(&self, state: &impl Held<K, V>, live: Option<SlotId>, now: Moment) {
-        if let Some(id) = live {
-            self.renew_in(&state.shard, id, state.time(now));
-        }
+    pub(super) fn record_access_by_rules<'a>(
+        &self,
+        state: &'a impl Held<K, V>,
+        live: Option<SlotId>,
+        hash: KeyHash,
+        now: Moment,
+    ) -> Option<Found<'a, K, V>>
+    where
+        K: 'a,
+    {
+        let found = match self.idle_end(state.time(now)) {
+            Some(end) => state.shard.record_access_until(live, hash, end),
+            None => state.shard.record_access(live, hash),
+        };
+        self.accesses.count(found)
     }
 
-    /// [`renew`](Self::renew)s an entry of a shard that is held alone.
+    /// Postpones the end of an entry that is used, unless its TTL ends before.
     #[inline(never)]
-    pub(super) fn renew_in(&self, shard: &Shard<K, V>, id: SlotId, time: Moment) {
-        if let Some(rules) = self.rules.as_ref().filter(|rules| rules.time_to_idle.is_some()) {
-            shard.renew(id, self.idle_end(rules, time));
+    pub(super) fn renew(&self, shard: &mut Shard<K, V>, id: SlotId, time: Moment) {
+        if let Some(end) = self.idle_end(time) {
+            shard.renew(id, end, time.tick);
         }
     }
 
@@ -105,9 +122,8 @@ impl<K, V, S> Inner<K, V, S> {
         time: Moment,
         weight: u64,
     ) {
-        let Some(rules) = &self.rules else { return };
-        if rules.time_to_idle.is_some() {
-            state.shard.start_idle(id, ttl, self.idle_end(rules, time), time.tick);
+        if let Some(end) = self.idle_end(time) {
+            state.shard.start_idle(id, ttl, end, time.tick);
         }
         state.shard.set_weight(id, weight);
     }
@@ -286,6 +302,38 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         replaced
     }
 
+    /// Finds an entry and gives it to `use_value`: the short way for uses that postpone the end, where
+    /// nothing is due in the shard.
+    #[inline(never)]
+    pub(super) fn get_by_rules<'a, G, R, const AFTER_MISS: bool>(
+        &'a self,
+        state: G,
+        hash: KeyHash,
+        key: &(impl Probe<K> + ?Sized),
+        estimate: Moment,
+        use_value: impl FnOnce(&Self, Found<'_, K, V>) -> R,
+    ) -> Option<R>
+    where
+        K: 'a,
+        V: 'a,
+        G: HeldToLook<K, V> + Into<ReadGuard<'a, K, V>>,
+    {
+        let renewing =
+            self.rules.as_ref().and_then(|rules| rules.time_to_idle).map(|time_to_idle| {
+                let time =
+                    state.time(self.reaper.tsc_now().unwrap_or_else(|| self.refine(estimate)));
+                (time.tick, self.timebase.end_after(time, time_to_idle))
+            });
+        let renewing = renewing.filter(|&(tick, _)| !state.shard.has_work(tick));
+        let Some((_, end)) = renewing else {
+            return self.get_slow::<_, AFTER_MISS>(state.into(), hash, key, estimate, use_value);
+        };
+        let live = state.shard.find(hash.slot_hash(), key);
+        let found = state.shard.record_access_until(live, hash, end);
+        let found = self.accesses.count_of(state.thread(), found);
+        found.map(|found| use_value(self, found))
+    }
+
     /// [`update`](Self::update)s an entry by the rules.
     #[cold]
     #[inline(never)]
@@ -324,7 +372,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         mut panics: FirstPanic,
     ) {
         let time = state.time(now);
-        self.renew(&state, live, now);
+        if let Some(id) = live {
+            self.renew(&mut state.shard, id, time);
+        }
         let weighed = panics.catch(|| self.weigh_again(&mut state, live)).flatten();
         let is_too_heavy = state.shard.is_too_heavy();
         let has_work = state.shard.has_work(time.tick);

@@ -367,7 +367,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
             let found = self.inner.accesses.count(shard.get(hash, key, now.tick));
             let (id, value) = found.map(|(id, value)| (id, value.clone()))?;
             if self.inner.rules.is_some() {
-                self.inner.renew_in(shard, id, now);
+                self.inner.renew(shard, id, now);
             }
             Some((id, value))
         })

@@ -84,6 +84,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     {
         let tick = state.tick(now);
         if self.may_have_due(&state, tick) {
+            if self.rules.is_some() {
+                return self.get_by_rules::<_, _, AFTER_MISS>(state, hash, key, now, use_value);
+            }
             return self.get_slow::<_, AFTER_MISS>(state.into(), hash, key, now, use_value);
         }
         let found = state.shard.access(hash, key);
@@ -105,14 +108,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         K: 'a,
     {
         if self.rules.is_some() {
-            self.renew(state, live, now);
+            return self.record_access_by_rules(state, live, hash, now);
         }
         self.accesses.count(state.shard.record_access(live, hash))
     }
 
     /// Out of line: keeps the fast path free of what looks at deadlines.
     #[inline(never)]
-    fn get_slow<R, const AFTER_MISS: bool>(
+    pub(super) fn get_slow<R, const AFTER_MISS: bool>(
         &self,
         state: ReadGuard<'_, K, V>,
         hash: KeyHash,

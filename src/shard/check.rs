@@ -25,12 +25,12 @@ impl<K, V> Shard<K, V> {
         self.policy.check(&occupied);
         if let Some(idle) = &self.idle {
             for id in self.slots.ids() {
-                let end = idle.end(id);
-                let is_linked = self.slots.is_linked(id);
+                let end = idle.ttl_end(id);
                 // A timer that is due becomes due now when the wheel catches up.
                 let latest = end.max(self.wheel.elapsed());
-                let in_time = is_linked && self.wheel.deadline_min(&self.slots, id) <= latest;
-                assert!(in_time || end == u64::MAX, "invariant 5: {id:?} ends at {end}");
+                let in_time = linked.contains(&id.index())
+                    && self.wheel.deadline_min(&self.slots, id) <= latest;
+                assert!(in_time, "invariant 5: the TTL of {id:?} ends at {end}");
             }
         }
         if let Some(sizes) = &self.sizes {

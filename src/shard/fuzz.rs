@@ -333,7 +333,7 @@ impl Run {
         before: Before,
     ) {
         let idle = self.idle_deadline();
-        self.shard.start_idle(id, deadline, idle, self.now);
+        self.shard.start_idle(id, deadline, idle.tick(), self.now);
         let entry = Entry { value, ttl_end: end_of(deadline), idle_end: end_of(idle) };
         let replaced = self.entries.insert(key, entry);
         assert_eq!(self.find(key), Some(id), "what was just inserted is there");
@@ -378,7 +378,7 @@ impl Run {
         let live = self.find(key).filter(|&id| !self.shard.is_due(id, self.now));
         let idle = self.idle_deadline();
         if let Some(id) = live {
-            self.shard.renew(id, idle);
+            self.shard.renew(id, idle.tick(), self.now);
             let entry = self.entries.get_mut(&key).unwrap();
             entry.idle_end = entry.idle_end.max(end_of(idle));
         }

@@ -1,8 +1,9 @@
-//! When entries end that expire if nobody uses them: two ticks a slot, beside the slots.
+//! What is known of entries that expire if nobody uses them, besides their deadline: two ticks a slot,
+//! beside the slots.
 //!
-//! The timing wheel has the earlier one, as it was when the entry was linked. A use only moves the
-//! end here, which threads that share the shard may do; where the wheel's deadline comes first, the
-//! entry is linked again for the later one.
+//! An entry's deadline, which is in its slot, is the earlier of two ends: that of its TTL, and that
+//! of the idle time after its last use. A use postpones the deadline. Only where it is the TTL's end,
+//! the other one is noted here.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,20 +17,23 @@ use crate::time::tick::Deadline;
 struct Ends {
     /// The end of its TTL; `u64::MAX` for never.
     ttl: u64,
-    /// So long after its last use.
+    /// So long after its last use, where that is not before the end of the TTL. Else it is the
+    /// deadline, and this is not after it.
     idle: AtomicU64,
 }
 
 /// The ends of all entries of a shard.
 #[derive(Debug)]
 pub(crate) struct IdleEnds {
+    /// No entry's TTL ends before this tick.
+    ttl_min: u64,
     of_slots: Box<[Ends]>,
 }
 
 impl IdleEnds {
     pub(super) fn new(slots: usize) -> Result<Self, BuildError> {
-        let none = || Ends { ttl: u64::MAX, idle: AtomicU64::new(u64::MAX) };
-        Ok(Self { of_slots: allocate_with(slots, none)? })
+        let none = || Ends { ttl: u64::MAX, idle: AtomicU64::new(0) };
+        Ok(Self { ttl_min: u64::MAX, of_slots: allocate_with(slots, none)? })
     }
 
     /// Returns the bytes that the ends of so many slots request from the allocator.
@@ -37,47 +41,45 @@ impl IdleEnds {
         slots.saturating_mul(size_of::<Ends>())
     }
 
-    /// Returns the tick from which an entry is due.
-    #[inline]
-    pub(super) fn end(&self, id: SlotId) -> u64 {
-        let ends = &self.of_slots[id.index()];
-        ends.ttl.min(ends.idle.load(Relaxed))
-    }
-
     /// Returns the tick at which its TTL ends; `u64::MAX` for never.
     pub(super) fn ttl_end(&self, id: SlotId) -> u64 {
         self.of_slots[id.index()].ttl
     }
 
-    /// Sets both ends of a new entry.
-    pub(super) fn set(&mut self, id: SlotId, ttl: Deadline, idle: Deadline) {
-        let ends = &mut self.of_slots[id.index()];
-        *ends = Ends { ttl: tick(ttl), idle: AtomicU64::new(tick(idle)) };
+    /// Sets both ends of a new entry. Returns its deadline.
+    pub(super) fn start(&mut self, id: SlotId, ttl: Deadline, idle_end: u64) -> u64 {
+        let ttl = ttl.tick();
+        self.ttl_min = self.ttl_min.min(ttl);
+        self.of_slots[id.index()] = Ends { ttl, idle: AtomicU64::new(idle_end) };
+        ttl.min(idle_end)
     }
 
-    /// Sets the end of the TTL. Returns the tick from which the entry is due.
-    pub(super) fn set_ttl(&mut self, id: SlotId, ttl: Deadline) -> u64 {
-        self.of_slots[id.index()].ttl = tick(ttl);
-        self.end(id)
+    /// Sets the end of the TTL of an entry with that deadline. Returns the new deadline.
+    pub(super) fn set_ttl(&mut self, id: SlotId, ttl: Deadline, deadline: u64) -> u64 {
+        let idle_end = deadline.max(*self.of_slots[id.index()].idle.get_mut());
+        self.start(id, ttl, idle_end)
     }
 
-    /// Postpones the end of an entry that is used, perhaps beside other threads. It never comes
-    /// closer: of several uses at a time, the latest counts.
+    /// Returns the deadline of an entry that is used, perhaps beside other threads.
     #[inline]
-    pub(super) fn renew(&self, id: SlotId, idle: Deadline) {
-        let end = &self.of_slots[id.index()].idle;
-        let renewed = tick(idle);
-        // The line of an entry that is used often stays clean within a tick.
-        if end.load(Relaxed) < renewed {
-            end.fetch_max(renewed, Relaxed);
+    pub(super) fn renewed(&self, id: SlotId, idle_end: u64) -> u64 {
+        // Mostly, the entry's own line of memory need not be fetched.
+        if idle_end <= self.ttl_min {
+            return idle_end;
         }
+        self.renewed_before(id, idle_end)
     }
-}
 
-fn tick(deadline: Deadline) -> u64 {
-    match deadline {
-        Deadline::Now => 0,
-        Deadline::At(tick) => tick,
-        Deadline::Never => u64::MAX,
+    #[inline(never)]
+    fn renewed_before(&self, id: SlotId, idle_end: u64) -> u64 {
+        let Ends { ttl, idle } = &self.of_slots[id.index()];
+        if *ttl < idle_end {
+            // Of several uses at a time, the latest counts. Within a tick, the line stays clean.
+            if idle.load(Relaxed) < idle_end {
+                idle.fetch_max(idle_end, Relaxed);
+            }
+            return *ttl;
+        }
+        idle_end
     }
 }

@@ -18,8 +18,8 @@
 //! 2. A slot is in the wheel if and only if its entry has a deadline.
 //! 3. Every occupied slot is in exactly one segment of the policy.
 //! 4. At most `capacity` slots are occupied, and the index has room for as many.
-//! 5. Where entries expire if nobody uses them, each has a deadline, which is not after its
-//!    [end](IdleEnds).
+//! 5. Where entries expire if nobody uses them, each has a deadline, which is not after the end of
+//!    its TTL.
 //! 6. The entries' [weights](Weights) are within the limit whenever a call returns.
 //! 7. Where keys and values lie in an [arena](arena), a slot has a [record](Records) if and only if
 //!    it is occupied; one more, of no slot, may be that of an insertion in progress.
@@ -338,6 +338,20 @@ impl<K, V> Shard<K, V> {
         Some(Found { shard: self, id, value })
     }
 
+    /// [`record_access`](Self::record_access) where that [postpones](Self::access_until) the end.
+    #[inline(always)]
+    pub(crate) fn record_access_until(
+        &self,
+        live: Option<SlotId>,
+        hash: KeyHash,
+        idle_end: u64,
+    ) -> Option<Found<'_, K, V>> {
+        if self.sampler.picks(hash) {
+            self.policy.observe(hash, if live.is_some() { Access::Hit } else { Access::Miss });
+        }
+        live.map(|id| self.access_until(id, idle_end))
+    }
+
     /// [`record_access`](Self::record_access) with the shard held alone.
     #[inline(always)]
     pub(crate) fn record_access_mut(
@@ -367,14 +381,7 @@ impl<K, V> Shard<K, V> {
     /// Out of line, so that callers of [`is_due`](Self::is_due) are inlined.
     #[cold]
     fn is_past(&self, id: SlotId, now: u64) -> bool {
-        self.wheel.is_due(&self.slots, id, now) && !self.is_renewed(id, now)
-    }
-
-    /// Returns whether an entry whose deadline in the wheel has passed was used since, so that it is
-    /// not due.
-    #[inline]
-    fn is_renewed(&self, id: SlotId, now: u64) -> bool {
-        self.idle.as_ref().is_some_and(|idle| idle.end(id) > now)
+        self.wheel.is_due(&self.slots, id, now)
     }
 
     /// See [`Wheel::may_be_due_by`]; also true of some entries that are never due.
@@ -397,15 +404,7 @@ impl<K, V> Shard<K, V> {
     /// never. It is due then, or a little later where the deadline was rounded up.
     #[inline(always)]
     pub(crate) fn deadline_min(&self, id: SlotId) -> Option<u64> {
-        if self.idle.is_some() {
-            return self.end_min(id);
-        }
         self.slots.is_linked(id).then(|| self.wheel.deadline_min(&self.slots, id))
-    }
-
-    #[cold]
-    fn end_min(&self, id: SlotId) -> Option<u64> {
-        self.idle.as_ref().map(|idle| idle.end(id)).filter(|&end| end < u64::MAX)
     }
 
     /// [`deadline_min`](Self::deadline_min) by its TTL alone, whenever it was used.
@@ -438,30 +437,39 @@ impl<K, V> Shard<K, V> {
     #[cold]
     fn set_ttl_end(&mut self, id: SlotId, deadline: Deadline, now: u64) {
         if let Some(idle) = &mut self.idle {
-            let end = idle.set_ttl(id, deadline);
-            self.reschedule_to(id, end, now);
+            let end = idle.set_ttl(id, deadline, self.wheel.deadline(&self.slots, id));
+            self.reschedule(id, Deadline::At(end), now);
         }
     }
 
     /// Has a new entry, which has its TTL's deadline, expire if nobody uses it.
-    pub(crate) fn start_idle(&mut self, id: SlotId, ttl: Deadline, idle_end: Deadline, now: u64) {
+    pub(crate) fn start_idle(&mut self, id: SlotId, ttl: Deadline, idle_end: u64, now: u64) {
         let Some(idle) = &mut self.idle else { return };
-        idle.set(id, ttl, idle_end);
-        let end = idle.end(id);
-        self.reschedule_to(id, end, now);
+        let end = idle.start(id, ttl, idle_end);
+        self.reschedule(id, Deadline::At(end), now);
     }
 
-    /// Postpones the end of an entry that is used, perhaps beside other threads.
-    #[inline]
-    pub(crate) fn renew(&self, id: SlotId, idle_end: Deadline) {
-        if let Some(idle) = &self.idle {
-            idle.renew(id, idle_end);
+    /// Postpones the end of an entry that is used.
+    pub(crate) fn renew(&mut self, id: SlotId, idle_end: u64, now: u64) {
+        let Some(idle) = &self.idle else { return };
+        let end = idle.renewed(id, idle_end);
+        if self.wheel.deadline(&self.slots, id) < end {
+            self.reschedule(id, Deadline::At(end), now);
         }
     }
 
-    fn reschedule_to(&mut self, id: SlotId, end: u64, now: u64) {
-        let deadline = if end == u64::MAX { Deadline::Never } else { Deadline::At(end) };
-        self.reschedule(id, deadline, now);
+    /// Counts a use of an entry and postpones its end, perhaps beside other threads.
+    #[inline(always)]
+    pub(crate) fn access_until(&self, id: SlotId, idle_end: u64) -> Found<'_, K, V> {
+        let value = match &self.idle {
+            None => self.slots.access(id),
+            Some(idle) => {
+                let end = idle.renewed(id, idle_end);
+                let postponed = |list, deadline| self.wheel.postponed(list, deadline, end);
+                self.slots.access_until(id, postponed)
+            }
+        };
+        Found { shard: self, id, value }
     }
 
     #[inline]

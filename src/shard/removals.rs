@@ -107,30 +107,6 @@ impl<K, V> Shard<K, V> {
     #[inline]
     pub(super) fn pop_expired(&mut self, now: u64, budget: &mut usize) -> Option<SlotId> {
         let id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
-        if self.is_renewed(id, now) {
-            return self.pop_expired_unused(id, now, budget);
-        }
-        self.policy.expire(id, &self.slots);
-        Some(id)
-    }
-
-    /// [`pop_expired`](Self::pop_expired) from an entry on that was popped and turns out to have been
-    /// used: it and its like are linked again.
-    #[cold]
-    #[inline(never)]
-    fn pop_expired_unused(
-        &mut self,
-        mut id: SlotId,
-        now: u64,
-        budget: &mut usize,
-    ) -> Option<SlotId> {
-        while self.is_renewed(id, now) {
-            let end = self.deadline_min(id);
-            if let Some(end) = end {
-                self.wheel.insert(&mut self.slots, id, end, now);
-            }
-            id = self.wheel.pop_expired(&mut self.slots, now, budget)?;
-        }
         self.policy.expire(id, &self.slots);
         Some(id)
     }

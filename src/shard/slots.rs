@@ -19,6 +19,7 @@
 //! - `count`: recent uses of the entry, saturating, for the eviction policy. Threads that share the
 //!   shard count at the same time, so `timing` is atomic. Nothing else of the word changes
 //!   meanwhile, and of two uses at the same moment one may be lost: a load and a store will do.
+//!   Where uses also [postpone](Slots::access_until) the deadline, all of them compare and swap.
 //! - `hash`: the bits that the index and the policy need ([`SlotHash`]).
 //! - `deadline`: relative to the list ([`PackedDeadline`]).
 //! - `list`: which list of the wheel ([`ListId`]).
@@ -241,6 +242,35 @@ impl<K, V> Slots<K, V> {
         Some(&slot.value)
     }
 
+    /// [`access`](Self::access)es an entry and changes its deadline, perhaps beside other threads, all
+    /// of which do the same. `postponed` returns the later deadline, unless the one it is given is
+    /// late enough.
+    #[inline(always)]
+    pub(crate) fn access_until(
+        &self,
+        id: SlotId,
+        postponed: impl Fn(ListId, PackedDeadline) -> Option<PackedDeadline>,
+    ) -> &V {
+        let slot = &self.slab[id.index()];
+        let mut timing = slot.timing();
+        loop {
+            let mut renewed = timing + u64::from(timing & COUNT_MASK != COUNT_MASK);
+            let list = ListId::from_bits((timing & LIST_MASK) >> LIST_SHIFT);
+            let deadline = PackedDeadline::from_bits(timing >> DEADLINE_SHIFT);
+            if let Some(deadline) = postponed(list, deadline) {
+                renewed = renewed & !DEADLINE_MASK | deadline.bits() << DEADLINE_SHIFT;
+            }
+            // Where nothing changes, the line stays clean.
+            if renewed == timing {
+                return &slot.value;
+            }
+            match slot.timing.compare_exchange_weak(timing, renewed, Relaxed, Relaxed) {
+                Ok(_) => return &slot.value,
+                Err(other) => timing = other,
+            }
+        }
+    }
+
     /// [`access`](Self::access) with the shard held alone.
     #[inline]
     pub(crate) fn access_mut(&mut self, id: SlotId) -> &mut V {
@@ -379,6 +409,38 @@ mod tests {
         assert_eq!(Slots::<u32, u32>::SLOT_BYTES, 24);
         assert_eq!(Slots::<(), ()>::SLOT_BYTES, 16);
         assert_eq!(Slots::<[u8; 20], [u8; 19]>::SLOT_BYTES, 56);
+    }
+
+    /// Of several threads that postpone a deadline, the latest counts, and so do their uses.
+    #[test]
+    fn threads_postpone_a_deadline_and_count() {
+        const ROUNDS: u64 = 5_000;
+        let packed = |deadline: u64| PackedDeadline::from_bits(deadline << 1);
+        let mut slots = Slots::<u64, u64>::new(1).unwrap();
+        let id = slots.insert(1, 7, SlotHash::from_bits(0xff_ffff));
+        slots.set_links(id, None, None);
+        slots.set_list(id, ListId::from_bits(703));
+        slots.set_packed_deadline(id, packed(0));
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let slots = &slots;
+                scope.spawn(move || {
+                    for round in 1..=ROUNDS {
+                        let deadline = packed(3 * round + thread);
+                        let value = slots.access_until(id, |list, other| {
+                            assert_eq!(list, ListId::from_bits(703));
+                            (other.bits() < deadline.bits()).then_some(deadline)
+                        });
+                        assert_eq!(*value, 7);
+                        assert!(slots.packed_deadline(id).bits() >= deadline.bits());
+                    }
+                });
+            }
+        });
+        assert_eq!(slots.packed_deadline(id), packed(3 * ROUNDS + 2));
+        assert_eq!(slots.count(id), COUNT_MAX);
+        assert_eq!(slots.slot_hash(id).bits(), 0xff_ffff);
+        assert_eq!(slots.list(id), ListId::from_bits(703));
     }
 
     #[test]

@@ -39,6 +39,18 @@ pub(crate) enum Deadline {
     Never,
 }
 
+impl Deadline {
+    /// Returns the tick from which the entry is due; `u64::MAX` for never.
+    #[inline]
+    pub(crate) fn tick(self) -> u64 {
+        match self {
+            Self::Now => 0,
+            Self::At(tick) => tick,
+            Self::Never => u64::MAX,
+        }
+    }
+}
+
 /// The length of a tick, a power of two nanoseconds so that a reading becomes a tick by a
 /// shift, and the lag to add to deadlines.
 #[derive(Clone, Copy, Debug)]
@@ -104,9 +116,20 @@ impl Timebase {
         if ttl_nanos == 0 {
             return Deadline::Now;
         }
+        Deadline::At(self.end_after_nanos(now, ttl_nanos))
+    }
+
+    /// Returns the [`deadline`](Self::deadline) of a TTL above zero and not above [`TTL_MAX`].
+    #[inline]
+    pub(crate) fn end_after(&self, now: Moment, ttl: Duration) -> u64 {
+        self.end_after_nanos(now, nanos(ttl))
+    }
+
+    #[inline]
+    fn end_after_nanos(&self, now: Moment, ttl_nanos: u64) -> u64 {
         let nanos = now.nanos_into_tick + self.lag_nanos + ttl_nanos;
         // Rounds up: the tick that starts at or after that moment.
-        Deadline::At(now.tick + ((nanos + self.tick_mask) >> self.tick_nanos_log2))
+        now.tick + ((nanos + self.tick_mask) >> self.tick_nanos_log2)
     }
 
     /// Returns the start of a tick in nanoseconds, saturating at `u64::MAX`.

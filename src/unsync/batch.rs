@@ -52,7 +52,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
                 let now = self.read_for_use();
                 let shard = self.shard_of(hash);
                 let live = found.filter(|&id| !self.shards[shard].is_due(id, now));
-                self.renew(shard, live);
+                self.renew(shard, live, now);
                 let live = self.shards[shard].record_access_mut(live, hash);
                 let live = self.accesses.count(live);
                 each(position, live.map(|(_, value)| &*value));

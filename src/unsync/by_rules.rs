@@ -44,9 +44,9 @@ impl<K, V, S> Cache<K, V, S> {
     /// Postpones the end of an entry that is used, if it is not for its TTL. The clock has been [read
     /// for a use](Self::read_for_use).
     #[inline]
-    pub(super) fn renew(&self, shard: usize, live: Option<SlotId>) {
+    pub(super) fn renew(&mut self, shard: usize, live: Option<SlotId>, now: u64) {
         if let (Some(id), Some(time)) = (live, self.time_to_idle()) {
-            self.shards[shard].renew(id, self.clock.deadline(Some(time)));
+            self.shards[shard].renew(id, self.clock.deadline(Some(time)).tick(), now);
         }
     }
 
@@ -138,7 +138,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         now: u64,
     ) -> Option<(Location, &mut V)> {
         let live = self.shards[shard].find_live(hash.slot_hash(), key, now);
-        self.renew(shard, live);
+        self.renew(shard, live, now);
         let found = self.accesses.count(self.shards[shard].record_access_mut(live, hash));
         found.map(|(id, value)| ((shard, id), value))
     }
@@ -179,7 +179,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let shard = &mut self.shards[number];
         let (id, displaced) =
             shard.upsert_found(found, new.hash, entry, deadline, now, &mut budget);
-        shard.start_idle(id, deadline, idle_end, now);
+        shard.start_idle(id, deadline, idle_end.tick(), now);
         shard.set_weight(id, new.weight);
         self.len += 1;
         let replaced = displaced.and_then(|removed| self.deliver(removed, panics));

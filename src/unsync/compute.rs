@@ -111,7 +111,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let number = self.shard_of(hash);
         let found = self.shards[number].find(hash.slot_hash(), key.get());
         let live = found.filter(|&id| !self.shards[number].is_due(id, now));
-        self.renew(number, live);
+        self.renew(number, live, now);
         let seen = self.accesses.count(self.shards[number].record_access_mut(live, hash));
         let mut panics = FirstPanic::default();
         let Some(decided) = panics.catch(|| decide(seen.map(|(_, value)| value))) else {

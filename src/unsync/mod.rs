@@ -326,7 +326,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         let idle_end = self.clock.peek_deadline(time_to_idle);
         let find = |shard: &mut Shard<K, V>, hash, now| {
             let (id, _) = shard.get(hash, key, now)?;
-            shard.renew(id, idle_end);
+            shard.renew(id, idle_end.tick(), now);
             Some(id)
         };
         let found = self.reschedule(key, ttl.into(), find);

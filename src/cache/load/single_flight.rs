@@ -131,8 +131,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         let state = self.lock_for_read(self.shard_of(hash));
         let now = state.tick(reading);
         if let Some(id) = state.shard.find_live(hash.slot_hash(), key, now) {
-            self.renew(&state, Some(id), reading);
-            return LookedUp::Hit(copy(state.shard.found(id)));
+            let found = match self.idle_end(state.time(reading)) {
+                Some(end) => state.shard.access_until(id, end),
+                None => state.shard.found(id),
+            };
+            return LookedUp::Hit(copy(found));
         }
         if matches!(loader, Some(Loader::Thread(_))) {
             assert_not_nested(self.loads_of(hash).address(), hash);

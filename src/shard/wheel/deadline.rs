@@ -65,6 +65,20 @@ impl PackedDeadline {
         self.0 & 1 == 0 && ahead.wrapping_sub(1) < Self::COUNT_MASK / 2
     }
 
+    /// Returns the later deadline, or `None` if this one is not before it; `Err` if that depends on the
+    /// list, whose start is not before `start_min`.
+    #[inline]
+    pub(super) fn postponed(self, deadline: u64, start_min: u64) -> Result<Option<Self>, ()> {
+        let is_near = deadline.wrapping_sub(start_min) <= Self::COUNT_MASK / 2;
+        if !is_near || self.0 & 1 == 1 {
+            return Err(());
+        }
+        let count = deadline & Self::COUNT_MASK;
+        let by = count.wrapping_sub(self.0 >> 1) & Self::COUNT_MASK;
+        let is_later = by.wrapping_sub(1) < Self::COUNT_MASK / 2;
+        Ok(is_later.then_some(Self(count << 1)))
+    }
+
     /// Returns by how many ticks, at most, the deadline was rounded up.
     pub(super) fn rounding(self) -> u64 {
         if self.0 & 1 == 0 { 0 } else { Self::COARSE_TICKS - 1 }
@@ -80,5 +94,36 @@ impl PackedDeadline {
             // Saturates: of the last units of time, rounding up would overflow.
             after(start >> Self::COARSE_TICKS_LOG2).saturating_mul(Self::COARSE_TICKS)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without knowing the list: the same as with it, or it cannot be told.
+    #[test]
+    fn a_deadline_is_postponed_wherever_its_list_starts() {
+        let mut random = fastrand::Rng::with_seed(17);
+        let mut told = 0;
+        for _ in 0..200_000 {
+            let ticks = |random: &mut fastrand::Rng| random.u64(..) >> random.u32(12..64);
+            let elapsed = ticks(&mut random);
+            let start = elapsed + ticks(&mut random) % (1 << 40);
+            let before = start + ticks(&mut random) % (1 << 40);
+            let deadline = before + ticks(&mut random);
+            for (before, deadline) in [(before, deadline), (deadline, before), (before, before)] {
+                let packed = PackedDeadline::new(before, start);
+                let Ok(postponed) = packed.postponed(deadline, elapsed) else { continue };
+                // One that is further ahead than any idle time is not asked about.
+                if before - elapsed > PackedDeadline::COUNT_MASK / 2 {
+                    continue;
+                }
+                told += 1;
+                let expected = (before < deadline).then(|| PackedDeadline::new(deadline, start));
+                assert_eq!(postponed, expected, "{before} to {deadline}, from {elapsed}");
+            }
+        }
+        assert!(told > 100_000, "{told}");
     }
 }

@@ -263,6 +263,34 @@ impl Wheel {
         self.insert(timers, id, deadline, now);
     }
 
+    /// Returns what to store for a timer in this list to postpone its deadline; `None` if it is not
+    /// before the new one. That changes nothing else, so the wheel may be shared.
+    #[inline]
+    pub(crate) fn postponed(
+        &self,
+        list: ListId,
+        packed_deadline: PackedDeadline,
+        deadline: u64,
+    ) -> Option<PackedDeadline> {
+        // No list starts before `elapsed`: mostly, it need not be known which one it is.
+        match packed_deadline.postponed(deadline, self.elapsed) {
+            Ok(postponed) => postponed,
+            Err(()) => self.postponed_in(list, packed_deadline, deadline),
+        }
+    }
+
+    #[cold]
+    fn postponed_in(
+        &self,
+        list: ListId,
+        packed_deadline: PackedDeadline,
+        deadline: u64,
+    ) -> Option<PackedDeadline> {
+        let start = self.start(list);
+        let is_later = packed_deadline.deadline(start) < deadline;
+        is_later.then(|| PackedDeadline::new(deadline, start))
+    }
+
     /// Unlinks a timer if it is linked. O(1).
     #[inline]
     pub(crate) fn remove(&mut self, timers: &mut impl Timers, id: TimerId) {

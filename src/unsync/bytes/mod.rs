@@ -250,7 +250,7 @@ impl<S: BuildHasher> ByteCache<S> {
         let mut panics = FirstPanic::default();
         let now = cache.start_write_with_ttl(&mut panics);
         let deadline = cache.clock.deadline(ttl);
-        let idle_end = cache.time_to_idle().map(|time| cache.clock.deadline(Some(time)));
+        let idle_end = cache.time_to_idle().map(|time| cache.clock.deadline(Some(time)).tick());
         let number = cache.shard_of(hash);
         let shard = &mut cache.shards[number];
         let held_before = shard.len();
