@@ -216,7 +216,9 @@ impl Run {
     }
 
     fn idle_deadline(&self) -> Deadline {
-        self.idle_ticks.map_or(Deadline::Never, |ticks| Deadline::At(self.now + ticks))
+        /// Which never comes.
+        const FAR: u64 = 1 << 30;
+        Deadline::At(self.now + self.idle_ticks.unwrap_or(FAR))
     }
 
     /// Inserts under one hold, or begins an insertion in several.

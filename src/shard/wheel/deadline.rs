@@ -96,34 +96,3 @@ impl PackedDeadline {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Without knowing the list: the same as with it, or it cannot be told.
-    #[test]
-    fn a_deadline_is_postponed_wherever_its_list_starts() {
-        let mut random = fastrand::Rng::with_seed(17);
-        let mut told = 0;
-        for _ in 0..200_000 {
-            let ticks = |random: &mut fastrand::Rng| random.u64(..) >> random.u32(12..64);
-            let elapsed = ticks(&mut random);
-            let start = elapsed + ticks(&mut random) % (1 << 40);
-            let before = start + ticks(&mut random) % (1 << 40);
-            let deadline = before + ticks(&mut random);
-            for (before, deadline) in [(before, deadline), (deadline, before), (before, before)] {
-                let packed = PackedDeadline::new(before, start);
-                let Ok(postponed) = packed.postponed(deadline, elapsed) else { continue };
-                // One that is further ahead than any idle time is not asked about.
-                if before - elapsed > PackedDeadline::COUNT_MASK / 2 {
-                    continue;
-                }
-                told += 1;
-                let expected = (before < deadline).then(|| PackedDeadline::new(deadline, start));
-                assert_eq!(postponed, expected, "{before} to {deadline}, from {elapsed}");
-            }
-        }
-        assert!(told > 100_000, "{told}");
-    }
-}
