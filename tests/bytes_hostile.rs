@@ -33,7 +33,7 @@ impl Total {
     }
 }
 
-/// Inserts entries of these sizes, each under a new key, and holds what one insertion does against
+/// Inserts entries of these sizes, under 15,000 keys, and holds what one insertion does against
 /// what is promised.
 fn insert(
     name: &str,
@@ -55,7 +55,7 @@ fn insert(
     for step in 0..INSERTIONS {
         let bytes = sizes(step, &mut random).max(KEY_BYTES);
         let mut key = [0; KEY_BYTES];
-        key[..8].copy_from_slice(&(step as u64 + 1).to_le_bytes());
+        key[..8].copy_from_slice(&(step as u64 % 15_000 + 1).to_le_bytes());
         let before = cache.stats();
         cache.insert(key, &value[..bytes - KEY_BYTES]).unwrap();
         let stats = cache.stats();
@@ -88,35 +88,35 @@ fn every_other_small_entry_is_removed_then_larger_ones_come() {
         }
     };
     let total = insert("10 kB between small ones", 100, 95, before, |_, _| 10_000);
-    assert!(total.evicted_max <= 200, "{total:?}");
-    assert!(total.moved_bytes <= total.inserted_bytes, "{total:?}");
+    assert!(total.evicted_max <= 120, "{total:?}");
+    assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
 }
 
 #[test]
 fn one_of_two_hundred_thousand_bytes_among_fifty_small_ones() {
     let sizes = |step, _: &mut Rng| if step % 50 == 0 { 200_000 } else { 100 };
     let total = insert("200 kB among fifty of 100 B", 100, 95, |_| (), sizes);
-    assert!(total.evicted_max <= 4_000, "{total:?}");
-    assert!(total.moved_bytes <= total.inserted_bytes, "{total:?}");
+    assert!(total.evicted_max <= 400, "{total:?}");
+    assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
 }
 
 #[test]
 fn growing() {
-    for (live_percent, moved_a_byte_max) in [(95, 1), (97, 2), (98, 4)] {
+    for live_percent in [95, 97, 98] {
         let sizes = |step, _: &mut Rng| 100 + step * 49 / 200;
         let name = format!("growing, {live_percent} % live");
-        let total = insert(&name, 1_000, live_percent, |_| (), sizes);
-        assert!(total.evicted_max <= 80, "{total:?}");
-        assert!(total.moved_bytes <= moved_a_byte_max * total.inserted_bytes, "{total:?}");
+        let total = insert(&name, 130, live_percent, |_| (), sizes);
+        assert!(total.evicted_max <= 30, "{total:?}");
+        assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
     }
 }
 
 #[test]
 fn small_or_large_at_random() {
     let sizes = |_, random: &mut Rng| if random.bool() { 60 } else { 3_000 };
-    let total = insert("60 or 3,000 at random", 1_000, 95, |_| (), sizes);
-    assert!(total.evicted_max <= 60, "{total:?}");
-    assert!(total.moved_bytes <= total.inserted_bytes, "{total:?}");
+    let total = insert("60 or 3,000 at random", 130, 95, |_| (), sizes);
+    assert!(total.evicted_max <= 30, "{total:?}");
+    assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
 }
 
 /// The mixture of the study: one key in ten thousand has a megabyte, the others hundreds of bytes.
@@ -124,5 +124,5 @@ fn small_or_large_at_random() {
 fn a_megabyte_among_hundreds_of_bytes() {
     let sizes = |step, _: &mut Rng| if step % 2_000 == 0 { 1 << 20 } else { 130 };
     let total = insert("1 MiB among 130 B", 130, 95, |_| (), sizes);
-    assert!(total.evicted_max <= 16_000, "{total:?}");
+    assert!(total.evicted_max <= 2_500, "{total:?}");
 }
