@@ -64,11 +64,11 @@ pub enum BuildError {
     ZeroTimeToIdle,
     /// The jitter of the TTL was not from 0 to 0.5.
     JitterOutOfRange,
-    /// The most weight was zero.
+    /// The `max_weight` was zero.
     ZeroMaxWeight,
-    /// A weigher was given without the most that the entries may weigh.
+    /// A weigher was given without a `max_weight`.
     WeigherWithoutMaxWeight,
-    /// A most weight was given without a weigher.
+    /// A `max_weight` was given without a weigher.
     MaxWeightWithoutWeigher,
     /// The resolution was zero.
     ZeroResolution,
@@ -83,8 +83,8 @@ pub enum BuildError {
     },
     /// This system has no clock for [`BootClock`](crate::BootClock).
     NoBootClock,
-    /// The cache was to go by [`SystemClock`](crate::SystemClock), as it does unless another
-    /// clock is given, on a target where the system has none: wasm32-unknown-unknown.
+    /// No clock other than [`SystemClock`](crate::SystemClock), the default, was given, on a
+    /// target that has no system clock: wasm32-unknown-unknown.
     NoSystemClock,
     /// [`Reaper::Thread`](crate::Reaper::Thread) was asked for with a clock that is neither
     /// [`SystemClock`](crate::SystemClock) nor [`BootClock`](crate::BootClock): the thread could not
@@ -92,7 +92,7 @@ pub enum BuildError {
     ReaperNeedsSystemClock,
     /// The reaper's thread could not be started.
     ThreadNotStarted {
-        /// What the system said.
+        /// The system's error.
         reason: std::io::ErrorKind,
     },
     /// The memory could not be allocated.

@@ -1,10 +1,10 @@
-//! A fixed-memory in-process cache that frees entries as soon as their TTL expires.
+//! A concurrent in-process cache with fixed memory, which frees entries as soon as their TTL
+//! expires.
 //!
-//! Most caches with a TTL stop *returning* an entry when its TTL has passed, and keep it in
-//! memory until a call looks it up or newer entries push it out. So they fill with expired
-//! entries, and you learn their size when the host runs out of memory. This one frees an
-//! entry when its TTL has passed, whether or not any call touches the cache. And its memory is
-//! computed to the byte before it is built, allocated when it is built, and never grows.
+//! Most caches with a TTL stop *returning* an entry when its TTL has passed, and keep it in memory
+//! until a call looks it up, a later call does housekeeping, or newer entries push it out. This one
+//! frees the entry then, whether or not any call touches the cache. Its memory is known to the byte
+//! before the cache is built, allocated when it is built, and never grows.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,55 +17,67 @@
 //!
 //! cache.insert("Ada".to_owned(), 1815);
 //! assert_eq!(cache.get("Ada"), Some(1815));
-//! assert_eq!(cache.get_or_insert_with("Grace", || 1906), 1906);
+//! assert_eq!(cache.get_or_insert_with("Grace", || 1906), 1906); // one caller loads, others wait
 //! println!("{} bytes, and never more", cache.footprint().total());
 //! # Ok::<(), punctual::BuildError>(())
 //! ```
 //!
 //! A key's hash chooses a shard. There an index maps it to one of a fixed number of slots; a
-//! timing wheel links the slots by deadline, and an eviction policy chooses which entry is
-//! evicted when all are taken. One thread of the process sleeps until something falls due.
+//! hierarchical timing wheel links the slots by deadline, and a policy of the S3-FIFO family
+//! ([`Eviction`]) chooses which entry is evicted when all are taken. One thread of the process, the
+//! [reaper](Reaper), sleeps until something falls due.
 //!
-//! # Where to look
+//! # Where to start
 //!
-//! - [`Cache`], for many threads: shards behind locks, a [`Reaper`], loaders with single
-//!   flight.
-//! - [`unsync::Cache`], the same for one thread: references instead of clones.
-//! - [`Cache::lookup`]: loads without a closure, to refresh entries before they expire.
-//! - [`Builder`]: capacity or memory budget, TTL, resolution, eviction, clock, listener. An
-//!   impossible configuration is a [`BuildError`] that says what to change.
-//! - [`Builder::footprint`] returns the bytes before anything is built, and
-//!   [`Stats::recommended_capacity`] the capacity that your load needs.
+//! - [`Cache`] is thread-safe: shards behind locks that readers share, and loaders with single flight,
+//!   which prevent cache stampedes. [`unsync::Cache`] is the same for one thread, and returns references
+//!   instead of clones.
+//! - [`Builder`] sets the capacity or a memory budget, TTL and time to idle, weigher, resolution, eviction
+//!   policy, clock and listener. It returns a descriptive [`BuildError`] for an invalid configuration, and
+//!   the [`footprint`](Builder::footprint) before anything is built.
+//! - [`Cache::lookup`] loads without a closure, and refreshes entries before they expire.
+//! - [`Stats::recommended_capacity`] returns the capacity that your load needs.
 //! - [`ManualClock`] moves time in tests; implement [`Clock`] for one of your own.
-//! - [`Eviction`]: which entry is evicted when the cache is full.
-//! - [`original::LocalCache`]: the cache that this one replaces, with its fault.
+//! - [`original::LocalCache`] is the cache that this one replaces, with its fault.
 //!
-//! The folder `docs` of the repository has the rest: `recipes.md` (twelve common tasks),
-//! `pitfalls.md` (what goes wrong easily), `design.md`, `tradeoffs.md` (and when to
-//! use another cache), `expiry.md`, `eviction.md`, `sizing.md`, `migrating.md`, `testing.md`
-//! (which test holds which promise).
-//!
-//! # What it promises
+//! # Guarantees
 //!
 //! - Once built, the cache allocates nothing. It holds at most `capacity()` entries.
-//! - No entry expires before its TTL has passed, and no call returns one later than one
-//!   resolution after, plus one step of the system's coarse clock.
-//! - No call frees more than `reap_limit` entries besides its own work.
+//! - No entry expires before its TTL has passed, and no call returns one later than one resolution
+//!   after, plus one step of the system's coarse clock. [`Cache`](Cache#time) has the exception.
+//! - No call frees more than [`reap_limit`](Builder::reap_limit) entries besides its own work.
 //! - Listeners, loaders and `Drop` run with no lock held and may call the cache. A panic in
 //!   any code of yours leaves the cache consistent.
 //!
-//! # What it does not do
+//! # Limits
 //!
-//! It does not grow. It bounds the number of entries; the bytes that they own on the heap it bounds
-//! only with a [`weigher`](Builder::weigher). Loaders of different threads that ask for each other's
+//! The cache does not grow. It bounds the number of entries; the bytes that they own on the heap it
+//! bounds only with a [`weigher`](Builder::weigher). Loaders of different threads that ask for each other's
 //! keys deadlock.
 //!
 //! # Features
 //!
 //! `async` adds the loaders' forms with a future, such as `Cache::get_or_load_async`, for any
-//! runtime. It is off by default, adds no
-//! dependency, and changes no footprint.
+//! runtime. It is off by default, adds no dependency, and changes no footprint.
+//!
+//! # More
+//!
+//! [Recipes], [pitfalls], [sizing], [loading], [expiry], [eviction], [trade-offs] and when to use another
+//! cache, [migrating], [design], and [which test holds which promise][testing].
+//!
+//! [Recipes]: https://docs.rs/crate/punctual/latest/source/docs/recipes.md
+//! [pitfalls]: https://docs.rs/crate/punctual/latest/source/docs/pitfalls.md
+//! [sizing]: https://docs.rs/crate/punctual/latest/source/docs/sizing.md
+//! [loading]: https://docs.rs/crate/punctual/latest/source/docs/loading.md
+//! [expiry]: https://docs.rs/crate/punctual/latest/source/docs/expiry.md
+//! [eviction]: https://docs.rs/crate/punctual/latest/source/docs/eviction.md
+//! [trade-offs]: https://docs.rs/crate/punctual/latest/source/docs/tradeoffs.md
+//! [migrating]: https://docs.rs/crate/punctual/latest/source/docs/migrating.md
+//! [design]: https://docs.rs/crate/punctual/latest/source/docs/design.md
+//! [testing]: https://docs.rs/crate/punctual/latest/source/docs/testing.md
 #![deny(unsafe_code)]
+// On docs.rs, what needs a feature says so.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
 mod entry;
@@ -120,6 +132,7 @@ mod doctests {
         Readme: "../README.md",
         Design: "../docs/design.md",
         Eviction: "../docs/eviction.md",
+        Bytes: "../docs/bytes.md",
         Expiry: "../docs/expiry.md",
         Loading: "../docs/loading.md",
         Migrating: "../docs/migrating.md",

@@ -128,13 +128,12 @@ stats! {
         /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
         /// a TTL of zero, or had left already: then those that waited load side by side.
         Counter loads_unshared,
-        /// The nanoseconds that the loads took which have ended, in sum, by the cache's clock.
+        /// The nanoseconds that the loads which have ended took together, by the cache's clock.
         Counter load_nanos,
-        /// The weights of the entries held now, in sum; zero without a
+        /// The sum of the weights of the entries held now; zero without a
         /// [`weigher`](crate::Builder::weigher).
         Gauge weight,
-        /// The most that the entries ever weighed, as the sum over the shards of what each of them ever
-        /// held.
+        /// The most that the entries ever weighed: the sum of the shards' own peaks.
         Gauge weight_peak,
         /// The bytes of all keys and values that a [`ByteCache`](crate::ByteCache) holds now; zero for
         /// other caches.
@@ -151,8 +150,8 @@ impl Stats {
     /// Returns the capacity that this load needs: `headroom` times the most entries ever held
     /// at once, rounded up. A headroom below 1, or NaN, counts as 1.
     ///
-    /// `None` once anything was evicted: with more room, more entries would have been live, and
-    /// nobody knows how many. Try a larger capacity.
+    /// Returns `None` once anything was evicted: with more room, an unknown number of entries more
+    /// would have been live. Try a larger capacity.
     ///
     /// ```
     /// use punctual::unsync::Cache;
@@ -169,6 +168,62 @@ impl Stats {
         let entries = self.live_peak as f64 * headroom.max(1.0);
         // Not negative, and a cast of too large a float saturates.
         (self.evicted == 0).then_some(entries.ceil() as usize)
+    }
+
+    /// Returns the [memory budget](crate::ByteBuilder::memory_budget) that this load needs in a
+    /// [`ByteCache`](crate::ByteCache): for `headroom` times the most entries and the most bytes ever
+    /// held. Give it together with the [`mean_entry`](Self::mean_entry). A headroom below 1, or NaN,
+    /// counts as 1.
+    ///
+    /// It is an estimate from above for the default share of live memory: by a few hundredths for
+    /// 100,000 entries, and more for few, whose shards are small. `None` once anything was evicted, and
+    /// of other caches.
+    ///
+    /// ```
+    /// use punctual::unsync::ByteCache;
+    ///
+    /// let mut cache = ByteCache::builder().memory_budget(64 << 20).mean_entry(100).build()?;
+    /// for id in 0..50_000_u32 {
+    ///     cache.insert(id.to_ne_bytes(), &[0; 100])?;
+    /// }
+    /// let budget = cache.stats().recommended_budget(1.2).unwrap();
+    /// assert!((60_000 * 130..60_000 * 180).contains(&budget));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recommended_budget(&self, headroom: f64) -> Option<usize> {
+        /// Of a record: header and padding. Of a slot: itself, its place, policy and index, for a
+        /// quarter more slots than entries. Of a shard: lock, wheel and counters.
+        const RECORD_BYTES: f64 = 11.5;
+        const SLOT_BYTES: f64 = 1.25 * 31.0;
+        const SHARD_BYTES: f64 = 6_000.0;
+        const LIVE: f64 = 0.95;
+        let entries = self.recommended_capacity(headroom)? as f64;
+        if self.live_bytes_peak == 0 {
+            return None;
+        }
+        let bytes = self.live_bytes_peak as f64 * headroom.max(1.0);
+        let shards = (entries / 200.0).min(16f64.max(entries / 22_000.0)) + 1.0;
+        // The keys do not spread evenly over the shards.
+        let spread = 1.0 + 3.0 * (shards / (entries + 1.0)).sqrt();
+        let records = (bytes + entries * RECORD_BYTES) / LIVE;
+        let budget = (records + entries * SLOT_BYTES) * spread + shards * SHARD_BYTES;
+        Some(budget.ceil() as usize)
+    }
+
+    /// Returns the mean size of the entries that a [`ByteCache`](crate::ByteCache) holds now, key and
+    /// value together, in bytes; `None` if it holds none, and of other caches.
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.stats().mean_entry(), Some(8));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn mean_entry(&self) -> Option<usize> {
+        let mean = self.live_bytes.checked_div(self.held)?;
+        usize::try_from(mean).ok().filter(|&mean| mean > 0)
     }
 
     /// Returns the share of look-ups that were hits, from 0 to 1; `None` before the first.

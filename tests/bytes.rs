@@ -99,3 +99,35 @@ fn a_senseless_size_is_an_error() {
     cache.insert([1; 50], &[2; 50]).unwrap();
     assert!(matches!(build(MIB, MIB, 95), BuildError::BudgetTooSmall { .. }));
 }
+
+/// What a generous cache recommends holds the same load, and is not much more than is needed.
+#[test]
+fn a_recommended_budget_is_enough_and_little_more() {
+    for processors in [1, 2, 16] {
+        for (entries, length) in [
+            (1_000, 35),
+            (1_000, 3_000),
+            (10_000, 35),
+            (10_000, 300),
+            (100_000, 35),
+            (100_000, 300),
+        ] {
+            let fill = |budget: usize, mean: usize| {
+                let builder = ByteCache::builder().memory_budget(budget).mean_entry(mean);
+                let cache = builder.processors(processors).build().unwrap();
+                for key in 0..entries {
+                    cache.insert((key as u32).to_ne_bytes(), &vec![7; length]).unwrap();
+                }
+                cache.stats()
+            };
+            let stats = fill(2 * entries * (length + 200), length);
+            assert_eq!(stats.mean_entry(), Some(length + 4));
+            let budget = |headroom| stats.recommended_budget(headroom).unwrap();
+            let recommended = fill(budget(1.1), length + 4);
+            let what = format!("{processors} {entries} {length}: {budget:?}", budget = budget(1.1));
+            assert_eq!(recommended.evicted, 0, "{what}: {recommended:?}");
+            let percent = [60, 70, 85][(entries.ilog10() - 3) as usize];
+            assert!(fill(budget(1.0) / 100 * percent, length + 4).evicted > 0, "{what}");
+        }
+    }
+}

@@ -11,10 +11,14 @@ use punctual::{StatKind, Stats};
 use walkdir::WalkDir;
 
 /// Hosts that links may lead to.
-const HOSTS: [&str; 5] = ["docs.rs", "github.com", "redis.io", "semver.org", "www.usenix.org"];
+const HOSTS: [&str; 6] =
+    ["docs.rs", "github.com", "keepachangelog.com", "redis.io", "semver.org", "www.usenix.org"];
 
 /// What a page may have of words, without figures and blocks of code: ten minutes.
 const WORDS_MAX: usize = 2_000;
+
+/// What README and `docs` may have together.
+const ALL_WORDS_MAX: usize = 18_000;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -132,7 +136,10 @@ impl Page {
         let all = self.code_spans.iter().map(String::as_str).chain(lines);
         all.filter_map(|line| {
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            let start = words.iter().position(|word| word == "cargo")?;
+            let mut start = words.iter().position(|word| word == "cargo")?;
+            if words.get(start + 1).is_some_and(|word| word.starts_with('+')) {
+                start += 1; // a toolchain
+            }
             let end = words.iter().position(|word| word == "#").unwrap_or(words.len());
             (start + 1 < end).then(|| words[start + 1..end].to_vec())
         })
@@ -145,8 +152,8 @@ fn pages() -> Vec<Page> {
         let name = path.strip_prefix(root()).expect("it is in the repository");
         name.to_str().expect("names are plain").replace('\\', "/")
     });
-    let names = ["README.md".to_owned(), "CHANGELOG.md".to_owned()].into_iter().chain(documents);
-    names.map(Page::read).collect()
+    let names = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"];
+    names.map(str::to_owned).into_iter().chain(documents).map(Page::read).collect()
 }
 
 /// Runs a check on every page and shows all that it finds.
@@ -230,7 +237,9 @@ fn is_placeholder(word: &str) -> bool {
 #[test]
 fn commands_name_what_is_there() {
     let (sources, manifest) = (sources(), read("Cargo.toml"));
-    let comparison = read("benches/src/comparison.rs");
+    let bench_words = ["src/parts.rs", "src/comparison.rs", "figures/src/environment.rs"];
+    let bench_words: String = bench_words.map(|file| read(format!("benches/{file}"))).concat();
+    let aliases = read(".cargo/config.toml");
     let exists = |path: String| root().join(path).is_file();
     check_pages(|page, fault| {
         for command in page.commands() {
@@ -252,8 +261,11 @@ fn commands_name_what_is_there() {
                 }
             };
             // Those below are programs of their own.
-            let known = "run test bench doc check clippy fmt build tree metadata deny hack mutants semver-checks";
-            demand(known.split(' ').any(|name| name == own[0]), "no such subcommand");
+            let known = "run test bench doc check clippy fmt build package tree metadata deny hack \
+                         mutants semver-checks";
+            let is_alias = aliases.lines().any(|line| line.starts_with(&format!("{} = ", own[0])));
+            let is_known = known.split(' ').any(|name| name == own[0]);
+            demand(is_known || is_alias, "no such subcommand");
             if let Some(name) = value_of("--example") {
                 let (file, folder) = (format!("examples/{name}.rs"), format!("examples/{name}"));
                 let text: String = if exists(file.clone()) {
@@ -282,9 +294,13 @@ fn commands_name_what_is_there() {
                 demand(manifest.contains(&format!("\n{name} = [")), "no such feature");
             }
             if own[0] == "bench" {
-                if let Some(filter) = passed_on.first().filter(|word| !is_placeholder(word)) {
-                    let part = filter.trim_matches('\'').split('/').next().expect("there is one");
-                    demand(comparison.contains(&format!("\"{part}\"")), "no such part");
+                // What follows is for one cache alone.
+                for word in passed_on.iter().take_while(|word| !is_placeholder(word)) {
+                    let part = word.trim_matches('\'').split('/').next().expect("there is one");
+                    demand(bench_words.contains(&format!("\"{part}\"")), "no such part");
+                    if word.starts_with('\'') {
+                        break;
+                    }
                 }
             }
         }
@@ -450,13 +466,93 @@ fn tests_of_known_faults_are_ignored() {
     }
 }
 
+impl Page {
+    fn words(&self) -> usize {
+        let words = self.prose.split_whitespace();
+        words.filter(|word| word.contains(char::is_alphabetic)).count()
+    }
+}
+
 #[test]
 fn a_page_takes_less_than_ten_minutes() {
     check_pages(|page, fault| {
-        let words = page.prose.split_whitespace();
-        let words = words.filter(|word| word.contains(char::is_alphabetic)).count();
+        let words = page.words();
         if words > WORDS_MAX {
             fault(format!("{words} words"));
         }
     });
+}
+
+#[test]
+fn all_pages_together_are_short() {
+    let pages = pages().into_iter();
+    let pages = pages.filter(|page| page.name == "README.md" || page.name.starts_with("docs/"));
+    let words: Vec<_> = pages.map(|page| (page.words(), page.name)).collect();
+    let sum: usize = words.iter().map(|(words, _)| words).sum();
+    assert!(sum <= ALL_WORDS_MAX, "{sum} words in all: {words:#?}");
+}
+
+/// The figures of speed in README are rows of the table that is made of the record.
+#[test]
+fn rows_of_speed_are_those_of_the_benchmarks() {
+    let rows = |name: &str, heading: &str| -> Vec<String> {
+        let page = Page::read(name.to_owned());
+        let section = page.prose.split(&format!("\n## {heading}\n")).nth(1).expect("it is there");
+        let section = section.split("\n## ").next().expect("there is text");
+        let rows = section.lines().filter(|line| line.starts_with("| "));
+        rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let measured = rows("docs/benchmarks.md", "Speed");
+    let shown = rows("README.md", "Speed");
+    assert!(shown.len() > 4, "{shown:#?}");
+    for row in shown {
+        assert!(measured.contains(&row), "docs/benchmarks.md has no row {row}");
+    }
+}
+
+/// The table of costs in README is what the builders predict.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn costs_are_those_that_the_builders_predict() {
+    let page = Page::read("README.md".to_owned());
+    let rows = [10_000, 50_000, 500_000, 1_000_000, 10_000_000].map(|entries| {
+        let own = punctual::unsync::Cache::<u64, u64>::builder().capacity(entries).footprint();
+        let shared = punctual::Cache::<u64, u64>::builder().capacity(entries).processors(2);
+        let (own, shared) = (own.expect("it is possible"), shared.footprint());
+        let each = |bytes: usize| format!("{:.2}", bytes as f64 / entries as f64);
+        let parts = [own.slots(), own.index(), own.wheel(), own.eviction(), own.locks()];
+        let totals = [own.total(), shared.expect("it is possible").total()];
+        let (parts, [total, shared]) = (parts.map(each).join(" | "), totals.map(each));
+        format!("| {} | {parts} | **{total}** | {shared} |", punctual_figures::grouped(entries))
+    });
+    let missing: Vec<_> = rows.iter().filter(|&row| !page.prose.contains(row)).collect();
+    assert!(missing.is_empty(), "not in README:\n{missing:#?}");
+}
+
+/// The first table of the page on performance has columns and ends of the one that is made of the
+/// record: of its threads the first and the last.
+#[test]
+fn throughput_is_that_of_the_benchmarks() {
+    let table = |name: &str, heading: &str| -> Vec<Vec<String>> {
+        let page = Page::read(name.to_owned());
+        let section = page.prose.split(heading).nth(1).expect("it is there").to_owned();
+        let lines = section.lines().skip_while(|line| !line.starts_with("| "));
+        let rows = lines.take_while(|line| line.starts_with('|'));
+        let cells =
+            |row: &str| row.trim_matches('|').split('|').map(|it| it.trim().to_owned()).collect();
+        rows.map(cells).collect()
+    };
+    let measured = table("docs/benchmarks.md", "\n## Cores\n");
+    let shown = table("docs/performance.md", "\n# Performance\n".trim_start());
+    assert!(shown.len() > 5, "{shown:#?}");
+    for row in &shown[2..] {
+        let of = measured.iter().find(|it| it[0] == row[0]);
+        let of = of.unwrap_or_else(|| panic!("docs/benchmarks.md has no row {}", row[0]));
+        for (subject, cell) in shown[0].iter().zip(row).skip(1) {
+            let column = measured[0].iter().position(|it| it == subject).expect("a subject");
+            let by_threads: Vec<&str> = of[column].split(" / ").collect();
+            let ends = [by_threads[0], by_threads[by_threads.len() - 1]].join(" / ");
+            assert_eq!(*cell, ends, "{subject}, {}", row[0]);
+        }
+    }
 }

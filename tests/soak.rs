@@ -12,7 +12,6 @@
 
 #![cfg(all(target_os = "linux", not(any(punctual_loom, miri))))]
 
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use punctual::{Cache, LoadError, RemovalCause};
-use punctual_figures::chart::{Axis, Chart, Series, Upwards};
-use punctual_figures::subject::{Colour, Stroke, Style};
+use punctual_figures::grouped;
+use punctual_figures::palette::Style;
+use punctual_figures::picture::{Axis, Body, Curves, Line, Picture};
 use punctual_testing::proc::kibibytes;
 
 const THREADS: u64 = 4;
@@ -152,25 +152,39 @@ struct Sample {
 }
 
 /// Draws the resident memory over the run, and the entries that are held.
-fn draw(seconds: u64, samples: &[Sample]) -> Result<String, Box<dyn Error>> {
+fn draw(seconds: u64, samples: &[Sample], warm: usize) -> String {
     let minutes = seconds as f64 / 60.0 / samples.len() as f64;
-    let series = |name: &str, style, value: fn(&Sample) -> f64| {
+    let panel = |title: &str, value: fn(&Sample) -> f64| {
         let points =
-            (1..).zip(samples).map(|(number, it)| (minutes * f64::from(number), value(it)).into());
-        Series { name: name.to_owned(), style, points: points.collect() }
+            (1..).zip(samples).map(|(number, it)| (minutes * f64::from(number), value(it)));
+        let points: Vec<_> = points.collect();
+        let end = points.last().map_or(0.0, |(_, value)| *value);
+        let name = if end < 1_000.0 { format!("{end:.1}") } else { grouped(end as u64) };
+        Curves {
+            title: title.to_owned(),
+            x: Axis::linear("minutes"),
+            y: Axis::linear("MiB"),
+            lines: vec![Line { name, style: Style::PUNCTUAL, points }],
+            areas: Vec::new(),
+        }
     };
-    let memory = Style(Colour::Blue, Stroke::Solid);
-    let entries = Style(Colour::Vermilion, Stroke::Dashed);
-    let chart = Chart {
-        title: "A long run at full speed".to_owned(),
-        x: Axis::linear("minutes"),
-        y: Upwards::Scale(Axis::linear("MiB, and entries in 10,000")),
-        series: vec![
-            series("resident memory, MiB", memory, |it| it.resident_kib as f64 / 1_024.0),
-            series("entries held, in 10,000", entries, |it| it.entries as f64 / 10_000.0),
-        ],
-    };
-    chart.svg()
+    let mebibytes = |it: &Sample| it.resident_kib as f64 / 1_024.0;
+    let full = samples[warm..].iter().map(mebibytes);
+    let (least, most) =
+        full.fold((f64::MAX, 0.0_f64), |(least, most), it| (least.min(it), most.max(it)));
+    Picture {
+        finding: format!("Memory stays flat: {least:.1} to {most:.1} MiB once the cache is full"),
+        caption: format!(
+            "{THREADS} threads with all kinds of calls at full speed, most entries with TTLs of \
+             less than 5 s, room for {} entries.",
+            grouped(CAPACITY),
+        ),
+        body: Body::Curves(vec![
+            panel("Resident memory of the process (MiB)", mebibytes),
+            panel("Entries held", |it| it.entries as f64),
+        ]),
+    }
+    .svg()
 }
 
 #[test]
@@ -252,10 +266,10 @@ fn soak() {
     drop(cache);
     assert!(told.load(Relaxed) <= gone, "who was told of more than has left?");
     assert_eq!(LIVING.load(Relaxed), 0, "values that are still there");
-    if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
-        std::fs::write(path, draw(seconds, &samples).unwrap()).unwrap();
-    }
     let warm = warm.expect("the cache has been all but full: give it longer");
+    if let Ok(path) = std::env::var("PUNCTUAL_SOAK_SVG") {
+        std::fs::write(path, draw(seconds, &samples, warm)).unwrap();
+    }
     let warm: Vec<_> = samples[warm..].iter().map(|sample| sample.resident_kib).collect();
     assert!(warm.len() >= 10, "full for {} samples only: give it longer", warm.len());
     let (least, most) = (warm.iter().min().unwrap(), warm.iter().max().unwrap());

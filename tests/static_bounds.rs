@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::sync::MutexGuard;
 
 use punctual::{
-    BuildError, Builder, Cache, DefaultHasher, Eviction, Footprint, ManualClock, RandomState,
-    Reaper, RemovalCause, Stats, SystemClock, original, unsync,
+    BuildError, Builder, ByteBuilder, ByteCache, ByteLookup, ByteTicket, Cache, DefaultHasher,
+    Eviction, Footprint, ManualClock, RandomState, Reaper, RemovalCause, Stats, SystemClock,
+    TooLarge, original, unsync,
 };
 
 /// Does not compile unless the type is all of that.
@@ -56,6 +57,13 @@ assert_is!(Cache<u64, u64>: Send + Sync);
 assert_is!(Cache<String, Vec<u8>>: Send + Sync);
 assert_is!(Cache<u64, Box<dyn Send + Sync>>: Send + Sync);
 assert_is!(Cache<u64, u64, std::hash::RandomState>: Send + Sync);
+
+assert_is!(ByteCache: Send + Sync + Clone);
+assert_is!(ByteBuilder: Send);
+assert_is!(ByteTicket: Send + Sync);
+assert_is!(ByteLookup: Send);
+assert_is!(TooLarge: Error + Copy + Send + Sync);
+assert_is_not!(unsync::ByteCache: Send, Sync);
 
 assert_is_not!(Cache<u64, Sent>: Send, Sync);
 assert_is_not!(Cache<Sent, u64>: Send, Sync);

@@ -4,6 +4,8 @@
 
 use punctual_figures::record::{BarLine, quantile};
 
+use crate::progress;
+
 /// Measures lines of a table.
 pub(crate) type Measure = fn() -> Vec<BarLine>;
 
@@ -12,7 +14,7 @@ pub(crate) fn measure(part: &str, measures: &[(&str, Measure)], filter: &str) ->
     let words: Vec<&str> = filter.split([',', ' ']).collect();
     let wanted = measures.iter().filter(|(name, _)| words.iter().all(|word| name.contains(word)));
     let lines = wanted.flat_map(|(name, measure)| {
-        eprintln!("{part}: {name} ...");
+        progress::step(&format!("{part}: {name}"));
         measure()
     });
     lines.collect()

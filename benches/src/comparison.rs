@@ -1,7 +1,8 @@
 //! What punctual gains and loses against the cache it replaces and against its peers.
 //!
-//! `cargo bench` runs a short matrix and writes a report; `cargo bench -- FILTER` runs a part.
+//! `cargo bench` runs a short matrix and writes a report; `cargo bench -- PART...` runs parts of it.
 
+mod asked;
 mod bar;
 mod baseline;
 mod cores;
@@ -10,7 +11,9 @@ mod loads;
 mod memory;
 mod operations;
 mod oracle;
+mod parts;
 mod pressure;
+mod progress;
 mod promptness;
 mod rules;
 mod speed;
@@ -34,9 +37,11 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use asked::Asked;
 use internals::{slot_id, wheel};
+use parts::Run;
 use punctual_figures::environment::Environment;
-use punctual_figures::record::{BarLine, Part, Record};
+use punctual_figures::record::Record;
 use punctual_figures::sections::SECTIONS;
 use punctual_figures::subject::Subjects;
 use punctual_figures::{paths, report};
@@ -45,22 +50,6 @@ use subjects::registry::Who;
 
 #[global_allocator]
 static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
-
-/// How to say what shall be measured.
-const USAGE: &str = "\
-cargo bench                    a short matrix of everything, and the report
-cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, cores, growth, hit, loads, memory, operations, pressure,
-                               promptness, rules, speed, storm, wheel; of bars, cores, hit, loads,
-                               operations, pressure, rules and speed only what the filter's words occur in,
-                               such as hit/oltp, bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String'
-
-cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
-                               so many rounds of 100,000 calls of one of them, for a profiler: hit,
-                               miss, insert, overwrite or read-through, of u64 or String
-
-Each run leaves a record. To publish the latest one, and write its figures into the documents:
-cargo run -p punctual-figures -- publish";
 
 const ALONE: &str = "alone";
 
@@ -78,45 +67,69 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
-    let command = arguments.first().map_or("", String::as_str);
-    if command == memory::CHILD {
-        return memory::child(&arguments[1..].join(" "));
+    match arguments.first().map_or("", String::as_str) {
+        memory::CHILD => return memory::child(&arguments[1..].join(" ")),
+        pressure::STOPPED_CHILD => {
+            pressure::stopped_child(&arguments[1..].join(" "));
+            return Ok(());
+        }
+        ALONE => {
+            println!("{}", speed::profile::run(&arguments[1..])?);
+            return Ok(());
+        }
+        _ => {}
     }
-    if command == pressure::STOPPED_CHILD {
-        pressure::stopped_child(&arguments[1..].join(" "));
+    if arguments.iter().any(|word| ["help", "--help", "-h"].contains(&&**word)) {
+        println!("{}", asked::usage());
         return Ok(());
     }
-    if command == ALONE {
-        println!("{}", speed::profile::run(&arguments[1..])?);
-        return Ok(());
-    }
-    if command == "help" {
-        println!("{USAGE}");
-        return Ok(());
-    }
-    let (part, filter) = command.split_once('/').unwrap_or((command, ""));
-    let is_full = part == "full";
-    let is_everything = is_full || part.is_empty();
-    let parts = || SECTIONS.iter().map(|section| section.name);
-    if !is_everything && !parts().any(|name| name == part) {
-        return Err(format!("nothing is called {command:?}\n\n{USAGE}").into());
-    }
+    let asked =
+        Asked::parse(arguments).map_err(|problem| format!("{problem}\n\n{}", asked::usage()))?;
     let start = Instant::now();
     oracle::check_all();
-    let command = ["cargo bench", if command.is_empty() { "" } else { " -- " }, command].concat();
-    let environment = Environment::here(paths::repository(), command, filter);
+    let separator = if arguments.is_empty() { "" } else { " -- " };
+    let command = format!("cargo bench{separator}{}", arguments.join(" "));
+    let environment = Environment::here(paths::repository(), command, "");
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let path = paths::output()?.join(format!("records/{seconds}.json"));
     let mut record = Record { subjects: described(), ..Record::default() };
-    for name in parts().filter(|name| is_everything || *name == part) {
-        measure(name, filter, is_full, &environment, &mut record)?;
-        // Each time, so that a run that is stopped has not been in vain.
-        record.save(&path)?;
-    }
+    measure(&asked, &environment, &mut record, |record| record.save(&path))?;
     print(&record);
     println!("\nTook {} s.", start.elapsed().as_secs());
     println!("Record: {}", path.display());
     println!("Report: {}", report::write(&record)?.display());
+    Ok(())
+}
+
+/// Measures one part after the other, and saves the record after each, so that a run that is
+/// stopped has not been in vain.
+fn measure(
+    asked: &Asked,
+    environment: &Environment,
+    record: &mut Record,
+    save: impl Fn(&Record) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let published = Record::load(&paths::published_record()).ok();
+    let seconds = asked
+        .parts
+        .iter()
+        // Of a part of a part nobody knows how long it takes.
+        .map(|(part, _)| part.seconds(asked.is_full, published.as_ref()));
+    let seconds: Vec<u64> = seconds.collect();
+    progress::start(seconds.iter().sum());
+    for ((part, filter), seconds) in asked.parts.iter().zip(seconds) {
+        progress::part(seconds);
+        progress::step(part.name);
+        let start = Instant::now();
+        let environment = Environment { filter: filter.clone(), ..environment.clone() };
+        let run = Run { filter, is_full: asked.is_full, environment: &environment };
+        part.measure(&run, record).map_err(|error| format!("{}: {error}", part.name))?;
+        let seconds = start.elapsed().as_secs();
+        record.note_seconds(part.name, seconds);
+        progress::note(&format!("{} took {seconds} s", part.name));
+        save(record)?;
+    }
+    progress::finish();
     Ok(())
 }
 
@@ -126,56 +139,6 @@ fn described() -> Subjects {
     subjects.extend(Who::ALL.iter().map(|who| who.description()));
     subjects.extend(wheels::descriptions().chain([hit::optimum()]));
     subjects
-}
-
-/// Adds a part to the record.
-fn measure(
-    name: &str,
-    filter: &str,
-    is_full: bool,
-    environment: &Environment,
-    record: &mut Record,
-) -> Result<(), Box<dyn Error>> {
-    fn part<T>(environment: &Environment, data: T) -> Option<Part<T>> {
-        Some(Part { environment: environment.clone(), data })
-    }
-    let found = |lines: Vec<BarLine>| {
-        let is_found = !lines.is_empty();
-        is_found.then_some(lines).ok_or_else(|| format!("no bar of {name} is called {filter:?}"))
-    };
-    let start = Instant::now();
-    match name {
-        "memory" => record.memory = part(environment, memory::run(is_full)),
-        "promptness" => record.promptness = part(environment, promptness::run()),
-        "wheel" => record.wheel = part(environment, wheels::compare()),
-        "operations" => record.operations = part(environment, operations::run(filter)?),
-        "growth" => record.growth = part(environment, targets::growth::run()),
-        "storm" => record.storm = part(environment, storm::run()),
-        "cores" => {
-            let cores = cores::run(filter, is_full);
-            if cores.loads.is_empty() {
-                return Err(format!("no load is called {filter:?}").into());
-            }
-            record.cores = part(environment, cores);
-        }
-        "speed" => record.speed = part(environment, speed::matrix::run(filter, is_full)),
-        "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
-        "loads" => record.loads = part(environment, found(loads::run(filter))?),
-        "pressure" => record.pressure = part(environment, found(pressure::run(filter))?),
-        "rules" => record.rules = part(environment, found(rules::run(filter))?),
-        "bars" => {
-            let wheel = record.wheel.as_ref().map(|part| &*part.data);
-            let growth = record.growth.as_ref().map(|part| &*part.data);
-            let targets = targets::run(filter, wheel, growth);
-            if targets.lines.is_empty() && targets.cores.is_empty() {
-                return Err(format!("no bar is called {filter:?}").into());
-            }
-            record.bars = part(environment, targets);
-        }
-        _ => unreachable!("{name} is one of the parts"),
-    }
-    eprintln!("{name} took {} s", start.elapsed().as_secs());
-    Ok(())
 }
 
 /// Shows what was measured.

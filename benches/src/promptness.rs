@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use punctual_figures::record::PromptnessOfCache;
 
+use crate::progress;
 use crate::subjects::boxed::Boxed;
 use crate::subjects::registry::Who;
 use crate::subjects::time::RealTime;
@@ -40,7 +41,7 @@ impl Drop for Tracked {
 /// Watches all caches, first idle, then under load. They wait most of the time, so they do it
 /// together.
 pub(crate) fn run() -> Vec<PromptnessOfCache> {
-    eprintln!("promptness ...");
+    progress::step("promptness");
     let mut caches = watch(false);
     caches.extend(watch(true));
     caches

@@ -11,9 +11,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use punctual_figures::record::TimersResult;
-use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
+use punctual_figures::subject::{Kind, Subject as Description};
 use tokio_util::time::DelayQueue;
 
+use crate::progress;
 use crate::slot_id::SlotId;
 use crate::speed::keys::shuffled;
 use crate::wheel::deadline::PackedDeadline;
@@ -33,22 +34,20 @@ pub(crate) const DELAY_QUEUE: &str = "tokio-util DelayQueue";
 /// expiring took.
 type Run = fn(&[u64], &[u64]) -> [Duration; 3];
 
-const SUBJECTS: [(&str, Kind, Colour, Run); 3] = [
-    (OURS, Kind::Variant, Colour::Blue, ours),
-    (DELAY_QUEUE, Kind::Peer, Colour::Orange, delay_queue),
-    ("BTreeMap of deadlines", Kind::Map, Colour::Sky, sorted_map),
+const SUBJECTS: [(&str, Kind, Run); 3] = [
+    (OURS, Kind::Variant, ours),
+    (DELAY_QUEUE, Kind::Peer, delay_queue),
+    ("BTreeMap of deadlines", Kind::Map, sorted_map),
 ];
 
 /// The timers, as records have them.
 pub(crate) fn descriptions() -> impl Iterator<Item = Description> {
-    SUBJECTS.into_iter().map(|(name, kind, colour, _)| {
-        Description::new(name, kind, true, Style(colour, Stroke::Solid))
-    })
+    SUBJECTS.into_iter().map(|(name, kind, _)| Description::new(name, kind, true))
 }
 
 /// Runs all of them, round by round.
 pub(crate) fn compare() -> Vec<TimersResult> {
-    eprintln!("the wheel alone ...");
+    progress::step("wheel");
     let mut random = fastrand::Rng::with_seed(44);
     let deadlines: Vec<u64> = (0..TIMERS).map(|_| random.u64(1..=HOUR_TICKS)).collect();
     let order = shuffled(TIMERS);

@@ -18,6 +18,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use punctual_figures::progress::Progress;
 use punctual_testing::alloc::{Always, Counting, Process};
 
 use crate::replay::Comparison;
@@ -146,17 +147,20 @@ fn run_incident(out: &mut impl Write) -> Result<(), Failure> {
     report::scenario(out, &scenario)?;
     out.flush()?;
 
+    let progress = Progress::new(Comparison::REPLAYS * scenario.hours, None);
+    let mut hours_replayed = 0;
     let comparison = Comparison::run(scenario, |name, hour| {
-        note(&format!("{name}: hour {hour} of {} replayed", scenario.hours));
-    })
-    .map_err(|error| Failure::Work(error.to_string()))?;
+        hours_replayed += 1;
+        let what = format!("{name}: hour {hour} of {} replayed", scenario.hours);
+        progress.step(hours_replayed, &what);
+    });
+    progress.finish();
+    let comparison = comparison.map_err(|error| Failure::Work(error.to_string()))?;
     report::over_time(out, &comparison)?;
     report::totals(out, &comparison)?;
     report::recommendation(out, &comparison)?;
 
-    let picture = plot::svg(&comparison)
-        .map_err(|error| Failure::Work(format!("cannot draw the plot: {error}")))?;
-    let path = write_plot(&picture)?;
+    let path = write_plot(&plot::svg(&comparison))?;
     writeln!(out, "The same as a plot:\n{}", path.display())?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use punctual::{BuildError, ManualClock};
 use punctual_testing::alloc::process_traffic;
 
-use crate::subject::{Deadlines, Original, Punctual, Subject};
+use crate::subject::{Bytes, Deadlines, Original, Punctual, Subject};
 use crate::traffic::{self, Direction, Scenario, Traffic};
 
 /// How often the simulated clock moves and the service's timer fires. Requests come in between.
@@ -17,6 +17,8 @@ pub(crate) const SAMPLE_SECONDS: u64 = 300;
 pub(crate) const HEADROOM: f64 = 1.2;
 /// An id takes 19 or 20 bytes.
 const ID_BYTES_MAX: usize = 20;
+/// The two ids of an entry.
+const PAIR_BYTES: usize = 39;
 
 /// Both caches of one worker at one moment, added up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,18 +35,32 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn dead(&self) -> usize {
+    pub(crate) fn expired(&self) -> usize {
         self.held - self.live
     }
 }
 
-/// The incident three times over, with the same requests.
+/// The incident with the same requests for each cache.
 pub(crate) struct Comparison {
     pub(crate) scenario: Scenario,
     pub(crate) original: Vec<Sample>,
     pub(crate) punctual: PunctualRun,
     /// Rule 1, followed: with the capacity that `punctual` recommends.
     pub(crate) recommended: PunctualRun,
+    /// A cache of bytes, with the budget that one of the first capacity's size recommends.
+    pub(crate) bytes: BytesRun,
+}
+
+/// A replay of the cache of bytes.
+pub(crate) struct BytesRun {
+    pub(crate) budget_bytes: usize,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) evicted: u64,
+    /// With a headroom of [`HEADROOM`]; `None` if anything was evicted.
+    pub(crate) recommended_budget: Option<usize>,
+    /// Of one cache.
+    pub(crate) footprint_bytes: usize,
+    pub(crate) bytes_moved: u64,
 }
 
 /// A replay of punctual, and what the caches said of themselves at its end: of the two, the larger
@@ -61,6 +77,8 @@ pub(crate) struct PunctualRun {
 }
 
 impl Comparison {
+    pub(crate) const REPLAYS: u64 = 3;
+
     /// `on_hour` hears of each simulated hour completed, and of which replay.
     pub(crate) fn run(
         scenario: Scenario,
@@ -71,7 +89,13 @@ impl Comparison {
         let capacity = punctual.recommended_capacity.unwrap_or(scenario.capacity);
         let smaller = Scenario { capacity, ..scenario };
         let recommended = run_punctual(&smaller, |hour| on_hour("punctual, as recommended", hour))?;
-        Ok(Self { scenario, original, punctual, recommended })
+        let generous =
+            run_bytes(&scenario, punctual.footprint_bytes, |hour| on_hour("ByteCache", hour))?;
+        let budget_bytes = generous.recommended_budget.unwrap_or(generous.budget_bytes);
+        let bytes = run_bytes(&scenario, budget_bytes, |hour| {
+            on_hour("ByteCache, as recommended", hour);
+        })?;
+        Ok(Self { scenario, original, punctual, recommended, bytes })
     }
 }
 
@@ -106,6 +130,30 @@ fn run_punctual(scenario: &Scenario, on_hour: impl FnMut(u64)) -> Result<Punctua
         recommended_capacity: recommended[0].zip(recommended[1]).map(|(one, other)| one.max(other)),
         evicted: one.evicted.max(other.evicted),
         footprint_bytes: footprints[0].max(footprints[1]),
+    })
+}
+
+fn run_bytes(
+    scenario: &Scenario,
+    budget_bytes: usize,
+    on_hour: impl FnMut(u64),
+) -> Result<BytesRun, BuildError> {
+    let clock = ManualClock::new();
+    let mut worker = Worker::build(|| Bytes::new(budget_bytes, PAIR_BYTES, &clock))?;
+    let samples = worker.replay(scenario, &clock, on_hour);
+
+    let caches = [&worker.user_to_display, &worker.display_to_user];
+    let [one, other] = caches.map(Bytes::stats);
+    let recommended = [one, other].map(|stats| stats.recommended_budget(HEADROOM));
+    let footprints = caches.map(Bytes::footprint_bytes);
+    worker.drop_and_check_bytes(&samples);
+    Ok(BytesRun {
+        budget_bytes,
+        samples,
+        evicted: one.evicted.max(other.evicted),
+        recommended_budget: recommended[0].zip(recommended[1]).map(|(one, other)| one.max(other)),
+        footprint_bytes: footprints[0].max(footprints[1]),
+        bytes_moved: one.bytes_moved + other.bytes_moved,
     })
 }
 

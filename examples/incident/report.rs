@@ -16,13 +16,13 @@ const WORKERS: usize = 4;
 const CACHES_PER_WORKER: usize = 2;
 
 const OVER_TIME_LEGEND: &str = "
-  time  simulated, hours:minutes
-  held  entries in memory
-  live  of those, what a lookup finds
-  dead  of those, what has passed its TTL and is still held
-  MiB   allocated and not given back, ids included; counted in the allocator, pages that
-        nobody has touched too. The original's map and queue grow by doubling: its steps
-  hits  of the lookups since the row above
+  time     simulated, hours:minutes
+  held     entries in memory
+  live     of those, what a lookup finds
+  expired  of those, what has passed its TTL and is still held
+  MiB      allocated and not given back, ids included; counted in the allocator, pages that
+           nobody has touched too. The original's map and queue grow by doubling: its steps
+  hits     of the lookups since the row above
 ";
 
 const TOTALS_LEGEND: &str = r#"
@@ -36,8 +36,8 @@ Rust rows with one another; not Rust with Python.
 
 const TRACE_LEGEND: &str = "
   hits       requests answered from the cache
-  dead       of the entries in memory, those that no lookup would find
-  occupancy  of the capacity, the entries in memory, live or dead
+  expired    of the entries in memory, those that no lookup would find
+  occupancy  of the capacity, the entries in memory, live or expired
 
 ";
 
@@ -79,7 +79,7 @@ pub(crate) fn scenario(out: &mut impl Write, scenario: &Scenario) -> io::Result<
 
 /// The original and punctual side by side.
 pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let columns = format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "dead", "MiB", "hits");
+    let columns = format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "expired", "MiB", "hits");
     writeln!(out, "Both caches of the worker together:\n")?;
     writeln!(out, "{:>5} | {:^44} | {:^44}", "", "original", "punctual")?;
     writeln!(out, "{:>5} | {columns} | {columns}", "time")?;
@@ -96,7 +96,7 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
                     "{:>9} {:>9} {:>9} {:>7.1} {:>6}",
                     thousands(now.held),
                     thousands(now.live),
-                    thousands(now.dead()),
+                    thousands(now.expired()),
                     mebibytes(now.bytes_held),
                     percent(now.hits - before.hits, now.lookups - before.lookups),
                 )
@@ -112,10 +112,10 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
         let end = end_of(samples);
         writeln!(
             out,
-            "At the end {} of the {} entries that {name} holds are dead ({}).",
-            thousands(end.dead()),
+            "At the end {} of the {} entries that {name} holds are expired ({}).",
+            thousands(end.expired()),
             thousands(end.held),
-            percent(end.dead() as u64, end.held as u64),
+            percent(end.expired() as u64, end.held as u64),
         )?;
     }
     writeln!(out)
@@ -123,7 +123,7 @@ pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Re
 
 /// The end of each replay, for all workers, beside what the article says.
 pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let Comparison { scenario, original, punctual, recommended } = comparison;
+    let Comparison { scenario, original, punctual, recommended, bytes } = comparison;
     writeln!(out, "{:<36} | {:^17} | {:^19} |", "", "bytes an entry", "MiB")?;
     let mut row = |name: &str, [held, live, cache, host, hits]: [&str; 5]| {
         writeln!(out, "{name:<36} | {held:>8} {live:>8} | {cache:>9} {host:>9} | {hits:>6}")
@@ -135,14 +135,15 @@ pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Resul
     row(&"-".repeat(36), [8, 8, 9, 9, 6].map(|width| &"---------"[..width]))?;
     row("article, Python: estimated", ["100", "", "47.6", "380", ""])?;
     row("article, Python: measured", ["700-800", "", "334", "2,670", ""])?;
-    for (name, capacity, samples) in [
-        ("original in Rust", scenario.capacity, original),
-        ("punctual", punctual.capacity, &punctual.samples),
-        ("punctual, as recommended", recommended.capacity, &recommended.samples),
+    for (name, size, samples) in [
+        ("original in Rust", thousands(scenario.capacity), original),
+        ("punctual", thousands(punctual.capacity), &punctual.samples),
+        ("punctual, as recommended", thousands(recommended.capacity), &recommended.samples),
+        ("ByteCache, as recommended", kibibytes(bytes.budget_bytes), &bytes.samples),
     ] {
         let end = end_of(samples);
         row(
-            &format!("{name}: {}", thousands(capacity)),
+            &format!("{name}: {size}"),
             [
                 &thousands(end.bytes_held / end.held.max(1)),
                 &thousands(end.bytes_held / end.live.max(1)),
@@ -157,7 +158,7 @@ pub(crate) fn totals(out: &mut impl Write, comparison: &Comparison) -> io::Resul
 
 /// Rule 1 as numbers: what the cache says of its own size, and what following it saves.
 pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let Comparison { original, punctual, recommended, .. } = comparison;
+    let Comparison { original, punctual, recommended, bytes, .. } = comparison;
     writeln!(out, "What punctual says of itself (of two caches, the larger figure):\n")?;
     let mut fact = |name: &str, value: String| writeln!(out, "  {name:<34}{value}");
     fact("most entries live at once", thousands(punctual.live_peak))?;
@@ -174,6 +175,17 @@ pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> i
         &format!("evicted at {}", thousands(recommended.capacity)),
         thousands(recommended.evicted),
     )?;
+    fact(
+        &format!("recommended_budget({HEADROOM})"),
+        format!("{} bytes", thousands(bytes.budget_bytes)),
+    )?;
+    let counted = bytes.samples.first().map_or(0, |start| start.bytes_held);
+    let (name, counted) = ("footprint of a ByteCache", thousands(counted));
+    let footprint = thousands(bytes.footprint_bytes);
+    fact(name, format!("{footprint} bytes a cache; building two took {counted}"))?;
+    fact("evicted, moved by the ByteCaches", {
+        format!("{}, {} bytes", thousands(bytes.evicted), thousands(bytes.bytes_moved))
+    })?;
     let saved = |samples: &[Sample]| {
         host_mebibytes(&end_of(samples)) - host_mebibytes(&end_of(&recommended.samples))
     };
@@ -186,6 +198,11 @@ pub(crate) fn recommendation(out: &mut impl Write, comparison: &Comparison) -> i
         thousands(punctual.capacity),
         saved(original),
     )
+}
+
+/// As in `9,612 KiB`.
+fn kibibytes(bytes: usize) -> String {
+    format!("{} KiB", thousands(bytes.div_ceil(1 << 10)))
 }
 
 fn end_of(samples: &[Sample]) -> Sample {
@@ -211,7 +228,7 @@ pub(crate) fn trace_table(
         thousands(requests),
         thousands(keys),
     )?;
-    let columns = format!("{:>8} {:>8} {:>9}", "hits", "dead", "occupancy");
+    let columns = format!("{:>8} {:>8} {:>9}", "hits", "expired", "occupancy");
     writeln!(out, "{:>13} | {:^27} | {:^27} |", "", "original", "punctual")?;
     writeln!(out, "{:>13} | {columns} | {columns} | recommended", "capacity")?;
     writeln!(out, "{0:-<13}-+-{0:-<27}-+-{0:-<27}-+-{0:-<12}", "")?;
@@ -220,7 +237,7 @@ pub(crate) fn trace_table(
             format!(
                 "{:>7.2}% {:>7.2}% {:>8.2}%",
                 100.0 * outcome.hit_ratio(),
-                100.0 * outcome.dead_share(),
+                100.0 * outcome.expired_share(),
                 100.0 * outcome.occupancy(),
             )
         });
@@ -234,7 +251,7 @@ pub(crate) fn trace_table(
     write!(out, "{TRACE_LEGEND}")?;
     writeln!(
         out,
-        "dead and occupancy: means over the moments of all requests, {} of them at most.\n\
+        "expired and occupancy: means over the moments of all requests, {} of them at most.\n\
          recommended: recommended_capacity({HEADROOM}); none if it had to evict.",
         thousands(MOMENTS_MAX),
     )

@@ -94,6 +94,58 @@ impl Deadlines {
     }
 }
 
+/// punctual's cache of bytes for one thread: the ids lie in the cache's own memory.
+pub(crate) struct Bytes {
+    cache: unsync::ByteCache<FixedState>,
+}
+
+impl Bytes {
+    pub(crate) fn new(
+        budget_bytes: usize,
+        mean_entry_bytes: usize,
+        clock: &ManualClock,
+    ) -> Result<Self, BuildError> {
+        let cache = unsync::ByteCache::builder()
+            .memory_budget(budget_bytes)
+            .mean_entry(mean_entry_bytes)
+            .clock(clock.clone())
+            .hasher(FixedState::default())
+            .build()?;
+        Ok(Self { cache })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.cache.stats()
+    }
+
+    pub(crate) fn footprint_bytes(&self) -> usize {
+        self.cache.footprint().total()
+    }
+}
+
+impl Subject<String, String> for Bytes {
+    fn answers(&mut self, key: &String) -> bool {
+        self.cache.get(key).is_some()
+    }
+
+    fn store(&mut self, key: String, value: String, ttl: Duration) {
+        let stored = self.cache.insert_with_ttl(key, value.as_bytes(), ttl);
+        stored.expect("an id is not too large");
+    }
+
+    fn tick(&mut self) {
+        self.cache.reap(usize::MAX);
+    }
+
+    fn held(&self) -> usize {
+        self.cache.len()
+    }
+
+    fn live(&self) -> usize {
+        self.cache.len() - self.cache.due_len()
+    }
+}
+
 /// punctual's cache for one thread, as an event loop would use it.
 pub(crate) struct Punctual<K, V> {
     /// With a hasher that is seeded alike in each run: which entries are evicted depends a little

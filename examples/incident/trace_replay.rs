@@ -61,11 +61,11 @@ impl Outcome {
     }
 
     /// Of the entries in memory, the share that no lookup would find.
-    pub(crate) fn dead_share(&self) -> f64 {
+    pub(crate) fn expired_share(&self) -> f64 {
         ratio(self.held - self.live, self.held)
     }
 
-    /// Of the cache's places, the share that was taken, by the living or the dead.
+    /// Of the cache's places, the share that was taken, live or expired.
     pub(crate) fn occupancy(&self) -> f64 {
         ratio(self.held, self.places)
     }

@@ -1,7 +1,6 @@
 //! Settings of a near-cache.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::connect::{connect, with_resp3};
 use crate::error::Error;
 use crate::keeper::{keep, publish};
 use crate::link::Link;
-use crate::local::Local;
+use crate::local::{AsIs, Local, Size};
 use crate::near_cache::NearCache;
 use crate::server_ttl::Limits;
 use crate::shared::{Settings, Shared, WhileAway};
@@ -24,7 +23,8 @@ enum Server {
 
 /// Sets up a [`NearCache`]; returned by [`NearCache::builder`].
 ///
-/// A server and a [`capacity`](Self::capacity) must be given.
+/// A server must be given, and either a [`capacity`](Self::capacity) or, for a `NearCache<Vec<u8>>`,
+/// a [`memory_budget`](Self::memory_budget).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -45,10 +45,11 @@ enum Server {
 #[must_use = "it does nothing until it is built"]
 pub struct NearCacheBuilder<V> {
     server: Option<Server>,
-    capacity: usize,
+    capacity: Option<usize>,
+    budget: Option<(usize, AsIs<V>)>,
+    mean_entry: Option<usize>,
     concurrent_loads: Option<usize>,
     settings: Settings,
-    values: PhantomData<fn() -> V>,
 }
 
 impl<V> NearCacheBuilder<V> {
@@ -63,7 +64,14 @@ impl<V> NearCacheBuilder<V> {
             reconnect_delays: (Duration::from_millis(20), Duration::from_secs(5)),
             no_evict: false,
         };
-        Self { server: None, capacity: 0, concurrent_loads: None, settings, values: PhantomData }
+        Self {
+            server: None,
+            capacity: None,
+            budget: None,
+            mean_entry: None,
+            concurrent_loads: None,
+            settings,
+        }
     }
 
     /// Sets the server, by a URL such as `redis://user:password@host:6379/0` or anything else that
@@ -84,7 +92,7 @@ impl<V> NearCacheBuilder<V> {
     /// [`punctual::Cache::capacity`]). Memory for so many is reserved at once, without what keys
     /// and values keep on the heap.
     pub fn capacity(mut self, entries: usize) -> Self {
-        self.capacity = entries;
+        self.capacity = Some(entries);
         self
     }
 
@@ -160,6 +168,30 @@ impl<V> NearCacheBuilder<V> {
         self
     }
 
+    /// How much is held. Of several reasons that none can be said, the first.
+    fn size(&self) -> Result<Size<V>, Error> {
+        match (self.capacity, self.budget, self.mean_entry) {
+            (Some(_), Some(_), _) => {
+                Err(Error::Setting("both a capacity and a memory budget: choose one of them"))
+            }
+            (_, None, Some(_)) => Err(Error::Setting(
+                "a mean size of entries, and no budget: call `memory_budget`, or leave it out",
+            )),
+            (None, None, None) => Err(Error::Setting(
+                "neither a capacity nor a memory budget: call `capacity`, or `memory_budget` for \
+                 values of `Vec<u8>`",
+            )),
+            (None, Some(_), None) => Err(Error::Setting(
+                "a memory budget, and no mean size of entries: call `mean_entry`, with the bytes \
+                 that key and value take together in the mean",
+            )),
+            (Some(entries), None, None) => Ok(Size::Entries(entries)),
+            (None, Some((budget, as_is)), Some(mean_entry)) => {
+                Ok(Size::Bytes { budget, mean_entry, as_is })
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         let Settings { limits, response_timeout, probe_every, reconnect_delays, .. } =
             &self.settings;
@@ -177,6 +209,42 @@ impl<V> NearCacheBuilder<V> {
     }
 }
 
+/// # Bytes
+impl NearCacheBuilder<Vec<u8>> {
+    /// Sets the memory that is taken for what is held, in bytes, instead of a
+    /// [`capacity`](Self::capacity): keys and values, as the server has them, lie in memory that is
+    /// reserved at once, see [`punctual::ByteCache`]. The [`mean_entry`](Self::mean_entry) must be
+    /// given, too.
+    ///
+    /// Values too large for it (see [there](punctual::ByteCache#what-fits)) are returned, not held,
+    /// and counted in [`Stats::too_large`](crate::Stats::too_large).
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), punctual_redis::Error> {
+    /// let pages = punctual_redis::NearCache::builder()
+    ///     .url("redis://[::1]:6379")
+    ///     .memory_budget(64 << 20)
+    ///     .mean_entry(2_000)
+    ///     .build()
+    ///     .await?;
+    /// assert!(pages.footprint() <= 64 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn memory_budget(mut self, bytes: usize) -> Self {
+        self.budget = Some((bytes, AsIs::BYTES));
+        self
+    }
+
+    /// Sets how many bytes key and value of an entry take together in the mean; see
+    /// [`punctual::ByteBuilder::mean_entry`]. Keys that the server does not have are entries without
+    /// a value.
+    pub fn mean_entry(mut self, bytes: usize) -> Self {
+        self.mean_entry = Some(bytes);
+        self
+    }
+}
+
 impl<V: Clone + Send + Sync + 'static> NearCacheBuilder<V> {
     /// Connects to the server, and builds the cache. Must be awaited within a tokio runtime with
     /// time and I/O; the connection lives as long as that does.
@@ -188,13 +256,14 @@ impl<V: Clone + Send + Sync + 'static> NearCacheBuilder<V> {
     ///   RESP3 or `CLIENT TRACKING` (Redis has both since 6.0), or if it refuses the prefixes.
     pub async fn build(self) -> Result<NearCache<V>, Error> {
         self.check()?;
+        let size = self.size()?;
         let client = match self.server.ok_or(Error::NoServer)? {
             Server::Url(info) => Client::open(info?)?,
             Server::Client(client) => client,
         };
         let client = with_resp3(&client)?;
         let shared = Arc::new(Shared {
-            local: Local::new(self.capacity, self.concurrent_loads)?,
+            local: Local::new(size, self.concurrent_loads)?,
             link: Link::new(),
             counters: Counters::default(),
             settings: self.settings,
@@ -211,6 +280,8 @@ impl<V> fmt::Debug for NearCacheBuilder<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NearCacheBuilder")
             .field("capacity", &self.capacity)
+            .field("memory_budget", &self.budget.map(|(bytes, _)| bytes))
+            .field("mean_entry", &self.mean_entry)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use punctual::{LoadEnd, Lookup};
+use punctual::LoadEnd;
 use redis::{FromRedisValue, Pipeline, Value};
 use tokio::time::timeout;
 
 use crate::error::Error;
-use crate::local::Ticket;
+use crate::local::{Found, Stored, Ticket};
 use crate::server_ttl::End;
 use crate::shared::Shared;
 use crate::stats::count;
@@ -23,13 +23,13 @@ pub(crate) const PATIENCE: u32 = 2;
 impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
     /// Returns the value of a key that was no hit.
     pub(crate) async fn get_missing(&self, key: &[u8]) -> Result<Option<V>, Error> {
-        let is_tracked = self.is_tracked(key);
+        let may_be_held = self.may_be_held(key);
         let epoch = self.link.epoch();
         if !epoch.is_live() {
             return self.stale(key);
         }
-        count(if is_tracked { &self.counters.misses } else { &self.counters.bypassed }, 1);
-        if !is_tracked {
+        count(if may_be_held { &self.counters.misses } else { &self.counters.bypassed }, 1);
+        if !may_be_held {
             return self.load_alone(key).await;
         }
         let mut rounds = 1;
@@ -39,14 +39,14 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
                 return self.stale(key);
             }
             match self.local.lookup(key) {
-                Lookup::Hit(value) | Lookup::Refresh(value, _) => {
+                Found::Hit(value) => {
                     count(&self.counters.other_hits, 1);
                     if self.link.is_still(epoch) {
                         return Ok(value);
                     }
                 }
-                Lookup::Miss(ticket) => return self.load(ticket).await,
-                Lookup::Loading(load) => {
+                Found::Miss(ticket) => return self.load(ticket).await,
+                Found::Loading(load) => {
                     count(&self.counters.loads_joined, 1);
                     match timeout(self.settings.response_timeout * PATIENCE, load).await {
                         Ok(LoadEnd::Failed) if self.link.epoch().is_live() => {
@@ -65,7 +65,7 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
     async fn load(&self, ticket: Ticket<V>) -> Result<Option<V>, Error> {
         match self.ask(ticket.key()).await {
             Ok((value, end)) => {
-                self.store(ticket, value.clone(), end);
+                self.store(ticket, &value, end);
                 Ok(value)
             }
             Err(error) => {
@@ -99,14 +99,15 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
         parsed.map_err(|error| self.failed(&line, error))
     }
 
-    pub(crate) fn store(&self, ticket: Ticket<V>, value: Option<V>, end: End) {
+    pub(crate) fn store(&self, ticket: Ticket<V>, value: &Option<V>, end: End) {
         let ttl = end.ttl(&self.settings.limits);
-        let key = Box::from(&**ticket.key());
-        let is_stored = ticket.store(value, ttl) && !ttl.is_zero();
-        if !is_stored {
-            count(&self.counters.loads_not_stored, 1);
-        } else if end.is_outlived_by(ttl) {
-            self.forget_late(&key);
+        let key: Box<[u8]> = ticket.key().into();
+        match ticket.store(value, ttl) {
+            Stored::TooLarge => count(&self.counters.too_large, 1),
+            Stored::Overruled => count(&self.counters.loads_not_stored, 1),
+            Stored::Yes if ttl.is_zero() => count(&self.counters.loads_not_stored, 1),
+            Stored::Yes if end.is_outlived_by(ttl) => self.forget_late(&key),
+            Stored::Yes => {}
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use punctual::{LoadEnd, LoadWait, Lookup};
+use punctual::{LoadEnd, LoadWait};
 use redis::{FromRedisValue, Pipeline, Value};
 use tokio::time::{Instant as Deadline, timeout_at};
 
 use crate::error::Error;
 use crate::load::{PATIENCE, ROUNDS_MAX, parse, unexpected};
-use crate::local::Ticket;
+use crate::local::{Found, Ticket};
 use crate::server_ttl::End;
 use crate::shared::Shared;
 use crate::stats::count;
@@ -25,9 +25,9 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
             return Ok(values.into_iter().flatten().collect());
         }
         if self.link.epoch().is_live() {
-            let tracked = missing.iter().filter(|&&at| self.is_tracked(keys[at])).count();
-            count(&self.counters.misses, tracked);
-            count(&self.counters.bypassed, missing.len() - tracked);
+            let misses = missing.iter().filter(|&&at| self.may_be_held(keys[at])).count();
+            count(&self.counters.misses, misses);
+            count(&self.counters.bypassed, missing.len() - misses);
         }
         for _ in 0..ROUNDS_MAX {
             if missing.is_empty() {
@@ -85,12 +85,12 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
         let mut bypassed = Vec::new();
         let mut again = Vec::new();
         for at in missing {
-            if !self.is_tracked(keys[at]) {
+            if !self.may_be_held(keys[at]) {
                 bypassed.push(at);
                 continue;
             }
             match self.local.lookup(keys[at]) {
-                Lookup::Hit(value) | Lookup::Refresh(value, _) => {
+                Found::Hit(value) => {
                     count(&self.counters.other_hits, 1);
                     if self.link.is_still(epoch) {
                         values[at] = Some(value);
@@ -98,8 +98,8 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
                         again.push(at);
                     }
                 }
-                Lookup::Miss(ticket) => own.push((at, ticket)),
-                Lookup::Loading(load) => others.push((at, load)),
+                Found::Miss(ticket) => own.push((at, ticket)),
+                Found::Loading(load) => others.push((at, load)),
             }
         }
         self.load_many(own, values).await?;
@@ -117,12 +117,12 @@ impl<V: FromRedisValue + Clone + Send + Sync + 'static> Shared<V> {
         if own.is_empty() {
             return Ok(());
         }
-        let keys: Vec<&[u8]> = own.iter().map(|(_, ticket)| &**ticket.key()).collect();
+        let keys: Vec<&[u8]> = own.iter().map(|(_, ticket)| ticket.key()).collect();
         let asked = self.ask_many(&keys).await;
         match asked {
             Ok(replies) => {
                 for ((at, ticket), (value, end)) in own.into_iter().zip(replies) {
-                    self.store(ticket, value.clone(), end);
+                    self.store(ticket, &value, end);
                     values[at] = Some(value);
                 }
                 Ok(())

@@ -20,7 +20,8 @@ use crate::stats::{Stats, count};
 ///
 /// `V` is any type that redis-rs can make of a reply: `String`, `Vec<u8>`, numbers, or one of yours
 /// that implements [`FromRedisValue`]. It is made once for each load; a hit clones it, so wrap what
-/// is costly to clone in an [`Arc`].
+/// is costly to clone in an [`Arc`]. A `NearCache<Vec<u8>>` can also hold the bytes within a
+/// [memory budget](NearCacheBuilder::memory_budget).
 ///
 /// `NearCache` is a handle: a clone is another one to the same cache. When the last handle is
 /// dropped, the connection is closed. It must be built, and used, in a tokio runtime; a hit needs
@@ -216,15 +217,19 @@ impl<V: Clone + Send + Sync + 'static> NearCache<V> {
         self.shared.local.remove(key.as_ref())
     }
 
-    /// Returns how many entries are held at most.
+    /// Returns how many entries are held at most; with a
+    /// [`memory_budget`](NearCacheBuilder::memory_budget), however small they are.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.shared.local.capacity()
     }
 
-    /// Returns the bytes that were reserved when the cache was built, see
-    /// [`punctual::Cache::footprint`]: without the connection's buffers, and what keys and values
-    /// keep on the heap.
+    /// Returns the bytes that were reserved for entries when the cache was built, see
+    /// [`punctual::Cache::footprint`].
+    ///
+    /// With a [`memory_budget`](NearCacheBuilder::memory_budget) that is all that entries ever take;
+    /// else keys and values keep more on the heap. The connection's buffers and the copies that
+    /// calls return come on top.
     #[must_use]
     pub fn footprint(&self) -> usize {
         self.shared.local.footprint()

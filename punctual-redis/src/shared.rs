@@ -86,10 +86,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         error
     }
 
-    /// Whether the server tells of changes of that key.
-    pub(crate) fn is_tracked(&self, key: &[u8]) -> bool {
+    /// Whether there is room for a key, and the server tells of its changes.
+    pub(crate) fn may_be_held(&self, key: &[u8]) -> bool {
         let prefixes = &self.settings.prefixes;
-        prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix))
+        let is_tracked =
+            prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix));
+        is_tracked && self.local.takes(key)
     }
 
     /// A value that is held and current.

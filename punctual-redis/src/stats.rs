@@ -38,8 +38,11 @@ pub struct Stats {
     /// Loads whose value was returned but not stored, since the key was invalidated meanwhile, or
     /// had (almost) no time left to live.
     pub loads_not_stored: u64,
-    /// Keys outside the [broadcast prefixes](crate::NearCacheBuilder::broadcast), which are read
-    /// from the server each time.
+    /// Loads whose value was returned but not stored, since it was too large for the
+    /// [memory budget](crate::NearCacheBuilder::memory_budget).
+    pub too_large: u64,
+    /// Keys outside the [broadcast prefixes](crate::NearCacheBuilder::broadcast), or too long for the
+    /// memory budget, which are read from the server each time.
     pub bypassed: u64,
     /// Keys that were written.
     pub writes: u64,
@@ -60,6 +63,9 @@ pub struct Stats {
     pub stale_served: u64,
     /// Entries held now, those of absent keys included.
     pub held: u64,
+    /// The bytes of keys and values held now, and one more for each entry; zero where there is no
+    /// memory budget.
+    pub live_bytes: u64,
     /// Entries that have left because their TTL had passed.
     pub expired: u64,
     /// Entries that have left to make room for others.
@@ -76,6 +82,7 @@ pub(crate) struct Counters {
     pub(crate) loads_joined: AtomicU64,
     pub(crate) loads_failed: AtomicU64,
     pub(crate) loads_not_stored: AtomicU64,
+    pub(crate) too_large: AtomicU64,
     pub(crate) bypassed: AtomicU64,
     pub(crate) writes: AtomicU64,
     pub(crate) invalidations: AtomicU64,
@@ -105,6 +112,7 @@ impl Counters {
             loads_joined: of(&self.loads_joined),
             loads_failed: of(&self.loads_failed),
             loads_not_stored: of(&self.loads_not_stored),
+            too_large: of(&self.too_large),
             bypassed: of(&self.bypassed),
             writes: of(&self.writes),
             invalidations: of(&self.invalidations),
@@ -115,6 +123,7 @@ impl Counters {
             errors: of(&self.errors),
             stale_served: of(&self.stale_served),
             held: local.held,
+            live_bytes: local.live_bytes,
             expired: local.expired,
             evicted: local.evicted,
             is_connected,

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use punctual_redis::NearCache;
 use support::proxy::{Mode, Proxy};
 use support::server::Server;
-use support::{SOON, near, with_servers};
+use support::{Near, SOON, with_servers_and_forms};
 use tokio::task::JoinSet;
 
 /// Seconds for which writers write; a few by default.
@@ -43,7 +42,7 @@ async fn change(connection: &mut redis::aio::MultiplexedConnection, number: u64)
 
 struct Load<'a> {
     server: &'a Server,
-    near: &'a NearCache<u64>,
+    near: &'a Near,
     writers: usize,
     readers: usize,
     duration: Duration,
@@ -78,7 +77,7 @@ impl Load<'_> {
                 while Instant::now() < end {
                     let number = number.fetch_add(1, Ordering::Relaxed);
                     if fastrand::u32(..10) == 0 {
-                        let _ = near.set(&key(fastrand::usize(..KEYS)), &number).await;
+                        let _ = near.set(&key(fastrand::usize(..KEYS)), number).await;
                     } else {
                         change(&mut connection, number).await;
                     }
@@ -99,13 +98,13 @@ impl Load<'_> {
 }
 
 /// The keys that are not now as the server has them.
-async fn stale(server: &Server, near: &NearCache<u64>) -> BTreeSet<String> {
+async fn stale(server: &Server, near: &Near) -> BTreeSet<String> {
     let mut stale = BTreeSet::new();
     let mut connection = server.connection();
     for id in 0..KEYS {
         let key = key(id);
         let held = near.get(&key).await.unwrap();
-        let there: Option<u64> = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
+        let there: Option<String> = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
         if held != there {
             stale.insert(key);
         }
@@ -115,9 +114,9 @@ async fn stale(server: &Server, near: &NearCache<u64>) -> BTreeSet<String> {
 
 #[test]
 fn nothing_is_stale_at_rest() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near: NearCache<u64> = near(server.url()).response_timeout(SOON).build().await.unwrap();
+        let near = Near::start(form.near(server.url()).response_timeout(SOON)).await;
         let load =
             Load { server: &server, near: &near, writers: 16, readers: 64, duration: seconds() };
         let writes = load.run().await;
@@ -131,10 +130,10 @@ fn nothing_is_stale_at_rest() {
 
 #[test]
 fn nothing_is_stale_at_rest_in_broadcast_mode() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let builder = near(server.url()).response_timeout(SOON).broadcast(["key:"]);
-        let near: NearCache<u64> = builder.build().await.unwrap();
+        let builder = form.near(server.url()).response_timeout(SOON).broadcast(["key:"]);
+        let near = Near::start(builder).await;
         let load =
             Load { server: &server, near: &near, writers: 16, readers: 64, duration: seconds() };
         load.run().await;
@@ -145,10 +144,10 @@ fn nothing_is_stale_at_rest_in_broadcast_mode() {
 /// The connection is closed by the server again and again, and comes in pieces through a proxy.
 #[test]
 fn nothing_is_stale_at_rest_on_a_bad_network() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
         let proxy = Proxy::start(server.port()).await;
-        let near: NearCache<u64> = near(proxy.url()).response_timeout(SOON).build().await.unwrap();
+        let near = Near::start(form.near(proxy.url()).response_timeout(SOON)).await;
         let killer = tokio::spawn({
             let client = server.client();
             let duration = seconds();
@@ -191,38 +190,37 @@ fn nothing_is_stale_at_rest_on_a_bad_network() {
 
 /// A hundred short runs: of 200 keys none is stale 300 ms after the last write.
 #[test]
-#[ignore = "takes two minutes"]
+#[ignore = "takes four minutes"]
 fn nothing_is_stale_in_a_hundred_runs() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         for (run, readers) in (0..100).flat_map(|run| [(run, 16), (run, 64)]) {
             let server = Server::start(&program, &[]);
-            let near: NearCache<u64> =
-                near(server.url()).response_timeout(SOON).build().await.unwrap();
+            let near = Near::start(form.near(server.url()).response_timeout(SOON)).await;
             let duration = Duration::from_millis(250);
             Load { server: &server, near: &near, writers: 16, readers, duration }.run().await;
             assert_eq!(stale(&server, &near).await, BTreeSet::new(), "run {run}, {readers}");
         }
-        println!("0 of {KEYS} keys stale in 100 runs with 16 readers and 100 with 64");
+        println!("{form:?}: 0 of {KEYS} keys stale in 100 runs with 16 readers and 100 with 64");
     });
 }
 
 /// One task sees its own writes, and after an answer of the server nothing older.
 #[test]
 fn a_writer_reads_what_it_has_written() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near: NearCache<u64> = near(server.url()).build().await.unwrap();
+        let near = form.build(&server).await;
         let mut tasks = JoinSet::new();
         for writer in 0..16 {
             let near = near.clone();
             tasks.spawn(async move {
                 let key = key(writer);
                 for number in 0..200 {
-                    near.set(&key, &number).await.unwrap();
+                    near.set(&key, number).await.unwrap();
                     // Others read it, too.
                     let other = format!("key:{}", fastrand::u32(..16));
                     near.get(&other).await.unwrap();
-                    assert_eq!(near.get(&key).await.unwrap(), Some(number));
+                    assert_eq!(near.get(&key).await.unwrap(), Some(number.to_string()));
                 }
             });
         }

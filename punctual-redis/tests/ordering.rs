@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use punctual_redis::NearCache;
 use support::fake::{Fake, bulk, flush, invalidation};
-use support::{SOON, block_on, near, until};
+use support::{Form, Near, SOON, block_on, in_each_form, near, until};
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
@@ -22,8 +22,9 @@ const NO_TTL: &str = ":-1\r\n";
 /// Builds a cache before a server that answers the nth `GET`, from 0, with what `reply` says, the
 /// answer to `PTTL` included.
 async fn with_replies(
+    form: Form,
     reply: impl Fn(u32) -> String + Send + Sync + 'static,
-) -> (Fake, NearCache<String>, Arc<AtomicU32>) {
+) -> (Fake, Near, Arc<AtomicU32>) {
     let gets = Arc::new(AtomicU32::new(0));
     let counter = gets.clone();
     let fake = Fake::start(move |command| match command[0].as_str() {
@@ -32,12 +33,12 @@ async fn with_replies(
         _ => None,
     })
     .await;
-    let near = near(fake.url()).build().await.unwrap();
+    let near = Near::start(form.near(fake.url())).await;
     (fake, near, gets)
 }
 
 /// Whichever of the two tasks is faster, the entry is gone in the end.
-async fn is_asked_for_again(near: &NearCache<String>, gets: &AtomicU32, key: &str) {
+async fn is_asked_for_again(near: &Near, gets: &AtomicU32, key: &str) {
     tokio::time::timeout(SOON, async {
         while gets.load(Ordering::SeqCst) < 2 {
             near.get(key).await.unwrap();
@@ -51,9 +52,9 @@ async fn is_asked_for_again(near: &NearCache<String>, gets: &AtomicU32, key: &st
 
 #[test]
 fn an_invalidation_right_after_the_reply_wins() {
-    block_on(async {
+    in_each_form(|form| async move {
         for _ in 0..300 {
-            let (_fake, near, gets) = with_replies(|number| match number {
+            let (_fake, near, gets) = with_replies(form, |number| match number {
                 // In one piece: the driver reads both before or after the value is stored.
                 0 => format!("{}{NO_TTL}{}", bulk("old"), invalidation("key")),
                 _ => format!("{}{NO_TTL}", bulk("new")),
@@ -68,9 +69,9 @@ fn an_invalidation_right_after_the_reply_wins() {
 
 #[test]
 fn a_flush_right_after_the_reply_wins() {
-    block_on(async {
+    in_each_form(|form| async move {
         for _ in 0..300 {
-            let (_fake, near, gets) = with_replies(|number| match number {
+            let (_fake, near, gets) = with_replies(form, |number| match number {
                 0 => format!("{}{NO_TTL}{}", bulk("old"), flush()),
                 _ => format!("{}{NO_TTL}", bulk("new")),
             })
@@ -85,7 +86,7 @@ fn a_flush_right_after_the_reply_wins() {
 /// Between the replies to `GET` and to `PTTL`, and before both.
 #[test]
 fn an_invalidation_before_the_reply_overrules_the_load() {
-    block_on(async {
+    in_each_form(|form| async move {
         let replies: [fn() -> String; 4] = [
             || format!("{}{}{NO_TTL}", bulk("old"), invalidation("key")),
             || format!("{}{}{NO_TTL}", invalidation("key"), bulk("old")),
@@ -93,7 +94,7 @@ fn an_invalidation_before_the_reply_overrules_the_load() {
             || format!("{}{}{NO_TTL}", flush(), bulk("old")),
         ];
         for first in replies {
-            let (_fake, near, gets) = with_replies(move |number| match number {
+            let (_fake, near, gets) = with_replies(form, move |number| match number {
                 0 => first(),
                 _ => format!("{}{NO_TTL}", bulk("new")),
             })
@@ -109,11 +110,11 @@ fn an_invalidation_before_the_reply_overrules_the_load() {
 
 #[test]
 fn a_reply_comes_after_what_came_before_it() {
-    block_on(async {
+    in_each_form(|form| async move {
         for push in [invalidation("key"), flush()] {
             for _ in 0..300 {
                 let push = push.clone();
-                let (_fake, near, _) = with_replies(move |number| match number {
+                let (_fake, near, _) = with_replies(form, move |number| match number {
                     0 => format!("{}{NO_TTL}", bulk("old")),
                     // To `GET other`.
                     1 => format!("{push}{}{NO_TTL}", bulk("other")),
@@ -133,7 +134,7 @@ fn a_reply_comes_after_what_came_before_it() {
 /// `get_many` stores each of its keys as `get` does.
 #[test]
 fn an_invalidation_overrules_a_load_of_many() {
-    block_on(async {
+    in_each_form(|form| async move {
         let is_first = AtomicBool::new(true);
         let fake = Fake::start(move |command| match command[0].as_str() {
             "MGET" if is_first.swap(false, Ordering::SeqCst) => {
@@ -144,7 +145,7 @@ fn an_invalidation_overrules_a_load_of_many() {
             _ => None,
         })
         .await;
-        let near: NearCache<String> = near(fake.url()).build().await.unwrap();
+        let near = Near::start(form.near(fake.url())).await;
         let texts = |values: Vec<Option<String>>| values.into_iter().flatten().collect::<Vec<_>>();
         assert_eq!(texts(near.get_many(&["a", "b"]).await.unwrap()), ["old", "b"]);
         assert_eq!(near.stats().held, 1);
@@ -156,9 +157,9 @@ fn an_invalidation_overrules_a_load_of_many() {
 /// A key that changes during each of its loads, and many callers: none waits for all the others.
 #[test]
 fn a_key_that_is_always_overruled_is_served() {
-    block_on(async {
+    in_each_form(|form| async move {
         let (_fake, near, gets) =
-            with_replies(|_| format!("{}{}{NO_TTL}", invalidation("key"), bulk("hot"))).await;
+            with_replies(form, |_| format!("{}{}{NO_TTL}", invalidation("key"), bulk("hot"))).await;
         let tasks: Vec<_> = (0..200)
             .map(|_| {
                 let near = near.clone();
@@ -175,10 +176,10 @@ fn a_key_that_is_always_overruled_is_served() {
 /// What nobody understands empties the cache.
 #[test]
 fn a_strange_invalidation_clears() {
-    block_on(async {
+    in_each_form(|form| async move {
         for push in [">2\r\n$10\r\ninvalidate\r\n:7\r\n", ">2\r\n$10\r\ninvalidate\r\n*1\r\n:7\r\n"]
         {
-            let (_fake, near, _) = with_replies(move |number| match number {
+            let (_fake, near, _) = with_replies(form, move |number| match number {
                 0 => format!("{}{NO_TTL}", bulk("old")),
                 1 => format!("{push}{}{NO_TTL}", bulk("other")),
                 _ => format!("{}{NO_TTL}", bulk("new")),
@@ -233,8 +234,8 @@ fn a_panic_in_drop_loses_no_invalidation() {
 /// Whoever has the ticket may never be polled again.
 #[test]
 fn a_leader_that_stands_still_keeps_nobody_for_long() {
-    block_on(async {
-        let (_fake, near, _) = with_replies(|_| format!("{}{NO_TTL}", bulk("value"))).await;
+    in_each_form(|form| async move {
+        let (_fake, near, _) = with_replies(form, |_| format!("{}{NO_TTL}", bulk("value"))).await;
         let mut leader = Box::pin(near.get("key"));
         while poll_once(&mut leader).await.is_ready() {
             // This thread stood still, and the reply was there.
@@ -252,14 +253,14 @@ fn a_leader_that_stands_still_keeps_nobody_for_long() {
 /// A caller that leaves passes its load on.
 #[test]
 fn a_load_that_is_dropped_is_taken_over() {
-    block_on(async {
+    in_each_form(|form| async move {
         let fake = Fake::start(|command| match command[0].as_str() {
             "GET" => Some(bulk("value")),
             "PTTL" => Some(NO_TTL.to_owned()),
             _ => None,
         })
         .await;
-        let near: NearCache<String> = near(fake.url()).build().await.unwrap();
+        let near = Near::start(form.near(fake.url())).await;
         for round in 0..100 {
             let key = format!("key:{round}");
             let mut leader = Box::pin(near.get(&key));

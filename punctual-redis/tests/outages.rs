@@ -4,24 +4,23 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use punctual_redis::{Error, NearCache, WhileAway};
+use punctual_redis::{Error, WhileAway};
 use support::proxy::{Mode, Proxy};
 use support::server::Server;
-use support::{build, near, until, until_value, with_servers};
+use support::{Near, until, until_value, with_servers_and_forms};
 
 const STALE: WhileAway = WhileAway::Stale { at_most: Duration::from_secs(60) };
 
 /// What a caller does, one after the other. None of it may panic or hang, wherever the server is.
 const SCRIPT: [&str; 9] = ["get", "absent", "again", "many", "set", "get", "ttl", "forget", "many"];
 
-async fn step(near: &NearCache<String>, name: &str) -> Result<(), Error> {
-    let value = || "new".to_owned();
+async fn step(near: &Near, name: &str) -> Result<(), Error> {
     match name {
         "get" | "again" => near.get("key").await.map(drop),
         "absent" => near.get("absent").await.map(drop),
         "many" => near.get_many(&["key", "other", "absent"]).await.map(drop),
-        "set" => near.set("key", &value()).await,
-        "ttl" => near.set_with_ttl("key", &value(), Duration::from_secs(100)).await,
+        "set" => near.set("key", "new").await,
+        "ttl" => near.set_with_ttl("key", "new", Duration::from_secs(100)).await,
         _ => {
             near.forget("key");
             Ok(())
@@ -33,12 +32,11 @@ async fn step(near: &NearCache<String>, name: &str) -> Result<(), Error> {
 /// is connected to the server that was started instead, it serves what that one has.
 #[test]
 fn a_server_may_be_killed_at_every_step() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         for policy in [WhileAway::Error, STALE] {
             for (at, during) in (0..SCRIPT.len()).flat_map(|at| [(at, false), (at, true)]) {
                 let mut server = Server::start(&program, &[]);
-                let near: NearCache<String> =
-                    near(server.url()).while_away(policy).build().await.unwrap();
+                let near = Near::start(form.near(server.url()).while_away(policy)).await;
                 server.ask::<()>("MSET key before other before");
                 for name in &SCRIPT[..at] {
                     step(&near, name).await.unwrap();
@@ -62,7 +60,7 @@ fn a_server_may_be_killed_at_every_step() {
                 }
                 rest.await.expect("no step panics");
                 until("the loss is noticed", || !near.stats().is_connected).await;
-                let away = near.set("key", &String::new()).await;
+                let away = near.set("key", "").await;
                 assert!(matches!(away, Err(Error::Away | Error::Redis(_))), "{away:?}");
                 if policy == WhileAway::Error {
                     assert!(near.get("key").await.is_err());
@@ -88,9 +86,9 @@ fn a_server_may_be_killed_at_every_step() {
 
 #[test]
 fn a_connection_that_the_server_closes_is_replaced() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         server.ask::<()>("SET key 1");
         let mut connection = server.connection();
         for round in 1..30 {
@@ -113,10 +111,10 @@ fn a_connection_that_the_server_closes_is_replaced() {
 
 #[test]
 fn values_may_be_served_while_the_server_is_away() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let mut server = Server::start(&program, &[]);
         let stale = WhileAway::Stale { at_most: Duration::from_millis(1_000) };
-        let near: NearCache<String> = near(server.url()).while_away(stale).build().await.unwrap();
+        let near = Near::start(form.near(server.url()).while_away(stale)).await;
         server.ask::<()>("MSET key value other value");
         server.ask::<()>("SET short value PX 250");
         for key in ["key", "short", "absent"] {
@@ -153,15 +151,11 @@ fn values_may_be_served_while_the_server_is_away() {
 /// A network that swallows everything: the server's changes are not heard of, and it does not hang up.
 #[test]
 fn a_silent_network_is_noticed_by_a_probe() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
         let proxy = Proxy::start(server.port()).await;
-        let near: NearCache<String> = near(proxy.url())
-            .probe_every(Duration::from_millis(100))
-            .response_timeout(Duration::from_millis(200))
-            .build()
-            .await
-            .unwrap();
+        let builder = form.near(proxy.url()).probe_every(Duration::from_millis(100));
+        let near = Near::start(builder.response_timeout(Duration::from_millis(200))).await;
         server.ask::<()>("SET key old");
         near.get("key").await.unwrap();
         proxy.set(Mode::Hold);
@@ -186,15 +180,11 @@ fn a_silent_network_is_noticed_by_a_probe() {
 /// A reader far behind: invalidations queue up in the network, with the replies, and all arrive.
 #[test]
 fn a_slow_reader_loses_no_invalidation() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
         let proxy = Proxy::start(server.port()).await;
-        let near: NearCache<String> = near(proxy.url())
-            .response_timeout(Duration::from_secs(20))
-            .concurrent_loads(600)
-            .build()
-            .await
-            .unwrap();
+        let builder = form.near(proxy.url()).response_timeout(Duration::from_secs(20));
+        let near = Near::start(builder.concurrent_loads(600)).await;
         let keys: Vec<String> = (0..500).map(|id| format!("key:{id}")).collect();
         near.get_many(&keys).await.unwrap();
         assert_eq!(near.stats().held, 500);
@@ -214,15 +204,11 @@ fn a_slow_reader_loses_no_invalidation() {
 /// A server that stands still answers nothing; its clients' time-outs say so.
 #[test]
 fn a_slow_server_is_an_error_or_serves_what_is_held() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &["--enable-debug-command", "yes"]);
         for policy in [WhileAway::Error, STALE] {
-            let near: NearCache<String> = near(server.url())
-                .while_away(policy)
-                .response_timeout(Duration::from_millis(100))
-                .build()
-                .await
-                .unwrap();
+            let builder = form.near(server.url()).while_away(policy);
+            let near = Near::start(builder.response_timeout(Duration::from_millis(100))).await;
             near.get("key").await.unwrap();
             let sleep = tokio::task::spawn_blocking({
                 let mut connection = server.connection();
@@ -246,13 +232,10 @@ fn a_slow_server_is_an_error_or_serves_what_is_held() {
 /// Attempts to connect become rarer, and go on for as long as it takes.
 #[test]
 fn attempts_to_connect_become_rarer() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let mut server = Server::start(&program, &[]);
-        let near: NearCache<String> = near(server.url())
-            .reconnect_delays(Duration::from_millis(10), Duration::from_millis(320))
-            .build()
-            .await
-            .unwrap();
+        let (min, max) = (Duration::from_millis(10), Duration::from_millis(320));
+        let near = Near::start(form.near(server.url()).reconnect_delays(min, max)).await;
         server.kill();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         // Doubled delays, with up to as much again: 10, 20, 40, … 320, 320.

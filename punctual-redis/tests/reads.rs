@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use punctual_redis::{Error, NearCache};
 use support::server::Server;
-use support::{build, near, until, until_value, with_servers};
+use support::{Near, near, until, until_value, with_servers, with_servers_and_forms};
 use tokio::task::JoinSet;
 
 #[test]
 fn a_key_is_asked_for_once() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         server.ask::<()>("SET key value");
         for _ in 0..5 {
             assert_eq!(near.get("key").await.unwrap().as_deref(), Some("value"));
@@ -32,9 +32,9 @@ fn a_key_is_asked_for_once() {
 
 #[test]
 fn what_others_change_is_seen() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         until_value(&near, "key", None).await;
         server.ask::<()>("SET key 1");
         until_value(&near, "key", Some("1")).await;
@@ -51,9 +51,9 @@ fn what_others_change_is_seen() {
 
 #[test]
 fn a_thousand_tasks_make_one_request() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         server.ask::<()>("SET key value");
         let mut tasks = JoinSet::new();
         for _ in 0..1_000 {
@@ -72,9 +72,9 @@ fn a_thousand_tasks_make_one_request() {
 
 #[test]
 fn many_keys_take_one_round_trip() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         server.ask::<()>("MSET a 1 b 2 c 3");
         near.get("b").await.unwrap();
         let some = |text: &str| Some(text.to_owned());
@@ -92,10 +92,9 @@ fn many_keys_take_one_round_trip() {
 
 #[test]
 fn many_keys_share_their_loads() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near: NearCache<String> =
-            near(server.url()).concurrent_loads(500).build().await.unwrap();
+        let near = Near::start(form.near(server.url()).concurrent_loads(500)).await;
         let keys: Arc<Vec<String>> = Arc::new((0..300).map(|id| format!("key:{id}")).collect());
         for key in &*keys {
             server.ask::<()>(format!("SET {key} {key}"));
@@ -125,31 +124,31 @@ fn many_keys_share_their_loads() {
 
 #[test]
 fn what_is_set_is_read() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         for number in 0..200 {
             let value = number.to_string();
             near.set("key", &value).await.unwrap();
             assert_eq!(near.get("key").await.unwrap(), Some(value.clone()));
             assert_eq!(server.ask::<String>("GET key"), value);
         }
-        near.set_with_ttl("key", &"short".to_owned(), Duration::from_secs(1)).await.unwrap();
+        near.set_with_ttl("key", "short", Duration::from_secs(1)).await.unwrap();
         assert_eq!(near.get("key").await.unwrap().as_deref(), Some("short"));
         assert!((1..=1_000).contains(&server.ask::<i64>("PTTL key")));
         until_value(&near, "key", None).await;
-        near.set_with_ttl("key", &"never there".to_owned(), Duration::ZERO).await.unwrap();
+        near.set_with_ttl("key", "never there", Duration::ZERO).await.unwrap();
         until_value(&near, "key", None).await;
-        near.set_with_ttl("key", &"for ever".to_owned(), Duration::MAX).await.unwrap();
+        near.set_with_ttl("key", "for ever", Duration::MAX).await.unwrap();
         assert_eq!(near.get("key").await.unwrap().as_deref(), Some("for ever"));
     });
 }
 
 #[test]
 fn what_is_forgotten_is_asked_for_again() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         assert!(!near.forget("key"));
         near.get("key").await.unwrap();
         assert!(near.forget("key"));
@@ -160,9 +159,9 @@ fn what_is_forgotten_is_asked_for_again() {
 
 #[test]
 fn nothing_is_served_past_its_end_on_the_server() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         let mut connection = server.connection();
         for round in 0..30 {
             let ttl = Duration::from_millis(60 + round * 7);
@@ -190,26 +189,25 @@ fn nothing_is_served_past_its_end_on_the_server() {
 
 #[test]
 fn keys_without_an_end_have_the_longest_ttl() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let builder = near::<String>(server.url()).longest_ttl(Duration::from_millis(500));
-        let near = builder.absent_ttl(Duration::from_millis(400)).build().await.unwrap();
+        let builder = form.near(server.url()).longest_ttl(Duration::from_millis(500));
+        let near = Near::start(builder.absent_ttl(Duration::from_millis(400))).await;
         server.ask::<()>("SET key value");
         near.get("key").await.unwrap();
         near.get("absent").await.unwrap();
         assert_eq!(near.stats().held, 2);
         // Nobody asks.
         until("it is freed", || near.stats().held == 0).await;
-        assert_eq!(near.stats().expired, 2);
+        assert_eq!((near.stats().expired, near.stats().live_bytes), (2, 0));
     });
 }
 
 #[test]
 fn absent_keys_may_be_asked_for_each_time() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near: NearCache<String> =
-            near(server.url()).absent_ttl(Duration::ZERO).build().await.unwrap();
+        let near = Near::start(form.near(server.url()).absent_ttl(Duration::ZERO)).await;
         for _ in 0..3 {
             assert_eq!(near.get("absent").await.unwrap(), None);
         }
@@ -245,23 +243,23 @@ fn values_are_parsed_or_are_errors() {
 
 #[test]
 fn a_closed_cache_says_so() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         near.get("key").await.unwrap();
         let other = near.clone();
         near.close().await;
         near.close().await;
         assert!(matches!(other.get("key").await, Err(Error::Closed)));
         assert!(matches!(other.get_many(&["key"]).await, Err(Error::Closed)));
-        assert!(matches!(other.set("key", &String::new()).await, Err(Error::Closed)));
+        assert!(matches!(other.set("key", "").await, Err(Error::Closed)));
         assert_eq!((other.stats().held, other.stats().is_connected), (0, false));
         until("the connection is closed", || {
             !server.ask::<String>("CLIENT LIST").contains("cmd=ping")
         })
         .await;
 
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         let connections = || server.ask::<String>("CLIENT LIST").lines().count();
         assert_eq!(connections(), 2);
         drop(near);

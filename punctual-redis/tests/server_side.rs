@@ -4,16 +4,16 @@ mod support;
 
 use std::time::Duration;
 
-use punctual_redis::{Error, NearCache};
+use punctual_redis::Error;
 use support::fake::{Fake, bulk};
 use support::server::Server;
-use support::{block_on, build, near, until, until_value, with_servers};
+use support::{Near, in_each_form, until, until_value, with_servers_and_forms};
 
 #[test]
 fn a_flush_clears_everything() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         for command in ["FLUSHALL", "FLUSHDB", "FLUSHALL ASYNC", "FLUSHDB ASYNC"] {
             server.ask::<()>("MSET a 1 b 2");
             until_value(&near, "a", Some("1")).await;
@@ -30,9 +30,9 @@ fn a_flush_clears_everything() {
 /// Also of keys that were absent when they were read.
 #[test]
 fn flushes_beside_loads_leave_nothing_stale() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         let readers: Vec<_> = (0..8)
             .map(|_| {
                 let near = near.clone();
@@ -68,9 +68,9 @@ fn flushes_beside_loads_leave_nothing_stale() {
 
 #[test]
 fn a_shortened_ttl_is_heard_of() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near = build(&server).await;
+        let near = form.build(&server).await;
         server.ask::<()>("SET key value");
         until_value(&near, "key", Some("value")).await;
         server.ask::<()>("PEXPIRE key 120");
@@ -85,10 +85,10 @@ fn a_shortened_ttl_is_heard_of() {
 
 #[test]
 fn evictions_are_heard_of() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let arguments = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random"];
         let server = Server::start(&program, &arguments);
-        let near: NearCache<String> = near(server.url()).capacity(50_000).build().await.unwrap();
+        let near = Near::start(form.near_of(50_000, server.url())).await;
         let value = "v".repeat(200);
         for id in 0..20_000 {
             let key = format!("key:{id}");
@@ -113,13 +113,13 @@ fn evictions_are_heard_of() {
 /// Reads go on; what is refused is an error, and not held.
 #[test]
 fn a_server_without_memory_refuses_writes() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &["--maxmemory-policy", "noeviction"]);
-        let near = build(&server).await;
-        near.set("key", &"old".to_owned()).await.unwrap();
+        let near = form.build(&server).await;
+        near.set("key", "old").await.unwrap();
         near.get("key").await.unwrap();
         server.ask::<()>("CONFIG SET maxmemory 1");
-        let refused = near.set("key", &"new".to_owned()).await;
+        let refused = near.set("key", "new").await;
         assert!(
             matches!(&refused, Err(Error::Redis(error)) if error.code() == Some("OOM")),
             "{refused:?}"
@@ -132,7 +132,7 @@ fn a_server_without_memory_refuses_writes() {
 /// A server that has become somebody's replica, or lost its keys to another node, is left.
 #[test]
 fn a_server_that_has_moved_is_left() {
-    block_on(async {
+    in_each_form(|form| async move {
         for refusal in ["-MOVED 1 somewhere:1\r\n", "-LOADING not yet\r\n", "-MASTERDOWN wait\r\n"]
         {
             let fake = Fake::start(move |command| match command[0].as_str() {
@@ -142,7 +142,7 @@ fn a_server_that_has_moved_is_left() {
                 _ => None,
             })
             .await;
-            let near: NearCache<String> = near(fake.url()).build().await.unwrap();
+            let near = Near::start(form.near(fake.url())).await;
             near.get("key").await.unwrap();
             assert!(matches!(near.get("moved").await, Err(Error::Redis(_))));
             assert_eq!((near.stats().held, near.stats().losses), (0, 1));
@@ -155,10 +155,9 @@ fn a_server_that_has_moved_is_left() {
 
 #[test]
 fn broadcast_mode_holds_what_has_a_prefix() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         let server = Server::start(&program, &[]);
-        let near: NearCache<String> =
-            near(server.url()).broadcast(["user:", "price:"]).build().await.unwrap();
+        let near = Near::start(form.near(server.url()).broadcast(["user:", "price:"])).await;
         server.ask::<()>("MSET user:1 Ada price:1 7 other 1");
         until("it has heard of them", || near.stats().invalidations == 2).await;
         for _ in 0..3 {
@@ -179,10 +178,9 @@ fn broadcast_mode_holds_what_has_a_prefix() {
         until_value(&near, "user:2", Some("Alan")).await;
         until_value(&near, "user:2", None).await;
 
-        let builder = support::near::<String>(server.url()).broadcast(["user:", "user:1"]);
+        let builder = form.near(server.url()).broadcast(["user:", "user:1"]);
         assert!(matches!(builder.build().await, Err(Error::Redis(_))), "they overlap");
-        let everything: NearCache<String> =
-            support::near(server.url()).broadcast([""]).build().await.unwrap();
+        let everything = Near::start(form.near(server.url()).broadcast([""])).await;
         everything.get("anything").await.unwrap();
         assert_eq!(everything.stats().held, 1);
     });
@@ -192,22 +190,21 @@ fn broadcast_mode_holds_what_has_a_prefix() {
 /// `CLIENT NO-EVICT` it does not happen.
 #[test]
 fn a_client_is_evicted_unless_it_asks_not_to_be() {
-    with_servers(|program| async move {
+    with_servers_and_forms(|program, form| async move {
         for no_evict in [false, true] {
             let server = Server::start(&program, &[]);
-            let near: NearCache<String> =
-                near(server.url()).no_evict(no_evict).build().await.unwrap();
+            let near = Near::start(form.near(server.url()).no_evict(no_evict)).await;
             let flags = server.ask::<String>("CLIENT LIST");
             assert_eq!(
                 flags.contains("flags=te") || flags.contains("flags=et"),
                 no_evict,
                 "{flags}"
             );
-            near.set("key", &"old".to_owned()).await.unwrap();
+            near.set("key", "old").await.unwrap();
             near.get("key").await.unwrap();
             server.ask::<()>("CONFIG SET maxmemory-clients 200kb");
             // The buffer that it arrives in counts.
-            let written = near.set("large", &"v".repeat(1 << 20)).await;
+            let written = near.set("large", "v".repeat(1 << 20)).await;
             assert_eq!(written.is_ok(), no_evict, "{written:?}");
             assert_eq!(near.stats().losses > 0, !no_evict, "{:?}", near.stats());
             server.ask::<()>("CONFIG SET maxmemory-clients 0");

@@ -68,7 +68,7 @@ impl<K, V> Default for Builder<K, V> {
 }
 
 impl<K, V> Cache<K, V> {
-    /// Returns a builder, which sets the size and all else.
+    /// Returns a builder, with which to configure a cache.
     ///
     /// ```
     /// use punctual::Cache;
@@ -82,8 +82,8 @@ impl<K, V> Cache<K, V> {
 }
 
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
-    /// Returns a cache for `capacity` entries, which never expire unless they are inserted
-    /// with a TTL, see [`insert_with_ttl`](Self::insert_with_ttl).
+    /// Builds a cache for `capacity` entries, which never expire unless they are inserted with a
+    /// TTL, by [`insert_with_ttl`](Self::insert_with_ttl).
     ///
     /// ```
     /// let cache = punctual::Cache::new(1_000);
@@ -92,7 +92,7 @@ impl<K: Send + Sync + 'static, V: Send + Sync + 'static> Cache<K, V> {
     ///
     /// # Panics
     ///
-    /// Where [`Builder::build`] returns an error: if the capacity is zero, the memory cannot be
+    /// If [`Builder::build`] returns an error: the capacity is zero, the memory cannot be
     /// allocated, the reaper's thread cannot be started, or the system has no clock.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
@@ -159,8 +159,8 @@ impl<K, V, S> Builder<K, V, S> {
     /// limit: further loads run, too, each by itself. To limit what reaches a backend, use a
     /// semaphore, or a few workers.
     ///
-    /// By default 64, or the capacity if that is less, or a 32nd of it if that is more, at most
-    /// 1,024. (Around 14,000 entries it is less, 50 at the least, so that no entry costs
+    /// The default is the capacity up to 64, from there one for every 32 entries, at least 64 and at
+    /// most 1,024. (Around 14,000 entries it is less, 50 at the least, so that no entry costs
     /// more than 16 bytes besides its slot.) The most is 65,535.
     ///
     /// Memory for so many is reserved when the cache is built, about 30 bytes each, and at least
@@ -195,7 +195,7 @@ impl<K, V, S> Builder<K, V, S> {
         Builder { settings, clock, reaper, hasher, listener, rules, concurrent_loads }
     }
 
-    /// Sets a function that gives each entry its TTL. It is asked wherever none is given: by
+    /// Sets a function that gives each entry its TTL. It is called wherever none is given: by
     /// `insert` and the like, by a loader that returns [`Ttl::Default`], and where that is given to
     /// another call. Its own [`Ttl::Default`] means the [`ttl`](Self::ttl).
     ///
@@ -228,10 +228,10 @@ impl<K, V, S> Builder<K, V, S> {
     /// Sets a function that weighs an entry: the bytes, say, that it owns on the heap. Give
     /// [`max_weight`](Self::max_weight) with it.
     ///
-    /// It is asked when an entry is inserted, before any lock is taken, and again after `update` and
+    /// It is called when an entry is inserted, before any lock is taken, and again after `update` and
     /// `compute`, under the shard's lock: it must not call the cache. The weight is kept with the
-    /// entry, so a weigher that changes its mind breaks nothing. An entry of weight zero counts
-    /// towards the capacity alone. If the weigher panics after an `update`, the entry keeps the
+    /// entry, so a weigher that returns something else later breaks nothing. An entry of weight zero
+    /// counts towards the capacity alone. If the weigher panics after an `update`, the entry keeps the
     /// weight that it had.
     ///
     /// ```

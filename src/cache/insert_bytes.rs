@@ -55,8 +55,9 @@ impl Insertions {
     }
 }
 
-/// The most bytes of a value that are written under one hold of the lock.
-const PART_BYTES: usize = 64 << 10;
+/// The most bytes of a value that are written under one hold of the lock. In the models it is few,
+/// so that they are short.
+pub(crate) const PART_BYTES: usize = if cfg!(punctual_loom) { 8 } else { 64 << 10 };
 
 /// Decides, under the lock, whether an entry is put in.
 pub(super) trait Gate {

@@ -10,7 +10,7 @@ pub(crate) mod bytes;
 mod clock;
 mod compute;
 mod inner;
-mod insert_bytes;
+pub(crate) mod insert_bytes;
 pub(crate) mod load;
 #[cfg(debug_assertions)]
 mod lock_order;
@@ -165,8 +165,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts a key-value pair with a TTL of its own: a [`Duration`], or a [`Ttl`]. Returns the
     /// live value that it replaces.
     ///
-    /// [`Duration::MAX`] means never, as [`Ttl::Never`] does. With a TTL of zero no call ever returns the new value,
-    /// which the listener hears of as `Expired`; the live value that was there is returned, and
+    /// [`Duration::MAX`] means never, as [`Ttl::Never`] does. With a TTL of zero no call ever returns the new
+    /// value, and the listener is told `Expired`; the live value that was there is returned, and
     /// reported as `Replaced`.
     ///
     /// ```
@@ -494,8 +494,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 ///
 /// In a forked child no caller waits for the parent's loads, and they store nothing there.
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
-    /// Returns a clone of the value for `key`; where there is none, inserts the one that
-    /// `make` returns, with the builder's TTL.
+    /// Returns a clone of the value for `key`. If there is none, inserts the one that `make`
+    /// returns, with the builder's TTL.
     ///
     /// ```
     /// let cache = punctual::Cache::<String, i32>::new(10);
@@ -549,9 +549,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.inner.load_with(Borrowed(key), IfLeaderFails::Fail, load)
     }
 
-    /// Returns a clone of the value for `key`; where there is none, inserts the value with the
-    /// TTL that `load` returns: a [`Duration`] or a [`Ttl`]. With a TTL of zero the value is
-    /// returned and not stored.
+    /// Returns a clone of the value for `key`. If there is none, inserts the value with the TTL
+    /// that `load` returns: a [`Duration`] or a [`Ttl`]. With a TTL of zero the value is returned
+    /// and not stored.
     ///
     /// ```
     /// use std::time::Duration;
@@ -623,11 +623,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
 /// # Loads without a closure
 ///
-/// What the loaders are made of: one caller gets a ticket and brings the value from wherever it
-/// likes, another thread or task included; the others of that key wait, or do something else
-/// meanwhile.
+/// What the loaders are built on: one caller gets a ticket and brings the value, from another thread or
+/// task if need be; the other callers of that key wait, or do something else meanwhile.
 ///
-/// They share their loads with the loaders above. A ticket belongs to no thread: whoever holds
+/// They share their loads with the loaders above. A ticket belongs to no thread: a caller that holds
 /// one and waits for its key deadlocks.
 impl<K, V, S> Cache<K, V, S>
 where
@@ -868,8 +867,8 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Returns the number of entries held that are due and not freed yet. Without a reaper thread
-    /// they wait for calls; with it, more than a few say that the thread does not get to run, or is
-    /// kept by a listener that does not return. O(held).
+    /// they wait for calls; with it, more than a few mean that the thread is not scheduled, or that a
+    /// listener does not return. O(held).
     ///
     /// ```
     /// use std::time::Duration;
@@ -978,7 +977,8 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.for_each_entry(|entry| visit(entry.key, entry.value));
     }
 
-    /// [`for_each`](Self::for_each) that also shows how long each entry has left to live.
+    /// Calls `visit` for each live entry, as [`for_each`](Self::for_each) does, and also shows how
+    /// long it has left to live.
     ///
     /// ```
     /// use std::time::Duration;

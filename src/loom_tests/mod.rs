@@ -1,5 +1,6 @@
 //! loom models of everything that threads do concurrently: the lock that readers share, the
-//! reaper's queue and sleep, the TSC clock, single flight, and the end of a cache.
+//! reaper's queue and sleep, the TSC clock, single flight, insertions in several holds of a lock, and
+//! the end of a cache.
 //!
 //! Under `--cfg punctual_loom` each model runs in every interleaving of its threads and with
 //! every value that the memory model lets a load return; where those are too many, in all
@@ -20,6 +21,7 @@
 //! - By the caches' clock, which stands at zero, no entry is ever due. By the reaper's,
 //!   [`SOON`] has passed and [`LATE`] never comes.
 
+mod bytes;
 mod clocks;
 mod closing;
 mod loading;

@@ -329,14 +329,14 @@ macro_rules! common_setters {
         /// Sets the most entries held at once. Either this or a
         /// [`memory_budget`](Self::memory_budget) must be given.
         ///
-        /// Up to some 10,000 entries the cache has one shard, and never holds more. With
-        /// several shards it may hold 3 % more, so that keys which spread unevenly over them
-        /// evict nothing too early; on more than four processors a cache for many threads may hold
-        /// 15 % more, and have several shards from some thousand entries on. The cache's `capacity()` returns
-        /// the exact number.
+        /// A cache of one shard never holds more. One of several shards, as most of 10,000
+        /// entries and more are, may hold 3 % more, so that keys which spread unevenly over the
+        /// shards evict nothing too early. On more than four processors a cache for many threads
+        /// has several shards from some thousand entries on, and may hold 15 % more. The cache's
+        /// `capacity()` returns the exact number.
         ///
-        /// Memory is reserved for all of them at once, but touched only as far as there are
-        /// entries: a generous capacity costs address space first.
+        /// Memory is reserved for all of them at once, but most of it is touched only when entries
+        /// fill it: a generous capacity costs address space first.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -350,7 +350,7 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sizes the cache by memory: it holds as many entries as fit into `bytes`, to
+        /// Sets the memory that the cache may take: it holds as many entries as fit into `bytes`, to
         /// within a hundredth. What keys and values own on the heap is not counted.
         ///
         /// ```
@@ -386,10 +386,10 @@ macro_rules! common_setters {
             self
         }
 
-        /// Shortens the TTLs that the builder gives, by [`ttl`](Self::ttl) or
-        /// [`ttl_by`](Self::ttl_by), by up to this fraction of them, from 0 to 0.5. How much depends
-        /// on the key's hash alone. So entries that are inserted together do not expire together,
-        /// and are not loaded again together.
+        /// Sets the fraction, from 0 to 0.5, by which the TTLs of [`ttl`](Self::ttl) and
+        /// [`ttl_by`](Self::ttl_by) are shortened at most. By how much depends on the key's hash
+        /// alone. So entries that are inserted together do not expire together, and are not loaded
+        /// again together.
         ///
         /// No TTL is lengthened. One that is given with an entry stays as it is.
         ///
@@ -483,8 +483,8 @@ macro_rules! common_setters {
             self
         }
 
-        /// Names the cache, for its `Debug` output, for panics, and for exporters of metrics, which
-        /// ask for it by `name`.
+        /// Sets the name of the cache, for its `Debug` output, for panics, and for exporters of
+        /// metrics. The cache's `name()` returns it.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -503,9 +503,9 @@ macro_rules! common_setters {
         /// [`ttl`](Self::ttl) and of the [`time_to_idle`](Self::time_to_idle). By default 10 ms, or a
         /// third of the lesser of them if that is less.
         ///
-        /// Finer than 8 ms or so (twice the step of Linux's coarse clock, of 4 ms as a rule),
-        /// each call reads the precise clock, which costs more. Coarser resolutions make
-        /// for less work with entries that expire.
+        /// Below 8 ms or so (twice the step of Linux's coarse clock, which is 4 ms as a rule), each
+        /// call reads the precise clock, which costs more. A coarser resolution makes expiry
+        /// cheaper.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -556,9 +556,8 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets the number of shards. Best left to the cache, which knows what keeps the index
-        /// small, its pauses short and the spread of the keys even. At most as many as the
-        /// capacity.
+        /// Sets the number of shards, at most as many as the capacity. The default keeps the index
+        /// small, its pauses short and the spread of the keys even.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]

@@ -52,7 +52,7 @@ impl<K, V> Default for Builder<K, V> {
 }
 
 impl<K, V> Cache<K, V> {
-    /// Returns a builder, which sets the size and all else.
+    /// Returns a builder, with which to configure a cache.
     ///
     /// ```
     /// use punctual::unsync::Cache;
@@ -64,8 +64,8 @@ impl<K, V> Cache<K, V> {
         Builder::default()
     }
 
-    /// Returns a cache for `capacity` entries, which never expire unless they are inserted
-    /// with a TTL, see [`insert_with_ttl`](Self::insert_with_ttl).
+    /// Builds a cache for `capacity` entries, which never expire unless they are inserted with a
+    /// TTL, by [`insert_with_ttl`](Self::insert_with_ttl).
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(1_000);
@@ -74,7 +74,7 @@ impl<K, V> Cache<K, V> {
     ///
     /// # Panics
     ///
-    /// Where [`Builder::build`] returns an error: if the capacity is zero, the memory cannot be
+    /// If [`Builder::build`] returns an error: the capacity is zero, the memory cannot be
     /// allocated, or the system has no clock.
     #[must_use]
     pub fn new(capacity: usize) -> Self {

@@ -133,8 +133,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts a key-value pair with a TTL of its own. Returns the live value that it
     /// replaces.
     ///
-    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the new value,
-    /// which the listener hears of as `Expired`; the live value that was there is returned, and
+    /// [`Duration::MAX`] means never. With a TTL of zero no call ever returns the new
+    /// value, and the listener is told `Expired`; the live value that was there is returned, and
     /// reported as `Replaced`.
     ///
     /// ```

@@ -12,12 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
-use crate::losses;
 use crate::paths;
 use crate::record::Record;
-use crate::sections::{SECTIONS, Section, charts};
+use crate::sections::{SECTIONS, Section, bars, hit, memory, pictures};
 use crate::table::Table;
-use crate::tables;
 
 const START: &str = "<!-- generated: ";
 const START_END: &str = " -->\n";
@@ -33,18 +31,18 @@ type Fragment = fn(&Record) -> Option<String>;
 const FRAGMENTS: [(&str, Fragment); 10] = [
     ("losses", losses_by_section),
     ("bars-missed", |record| {
-        let losses = losses::bars(record)?;
+        let losses = bars::losses(record)?;
         Some(if losses.is_empty() { "None.".to_owned() } else { losses.join(" ") })
     }),
-    ("memory-u64", |record| with_source(record, "memory", tables::memory_u64(record))),
+    ("memory-u64", |record| with_source(record, "memory", memory::of_u64(record))),
     ("hit-real", |record| hit_ratio(record, "real/", &HIT_COLUMNS)),
-    ("hit-real-behind", |record| losses::hit_group(record, "real/", "these traces")),
+    ("hit-real-behind", |record| hit::behind_on(record, "real/", "these traces")),
     ("hit-generated", |record| hit_ratio(record, "generated/", &HIT_COLUMNS_SHORT)),
-    ("hit-generated-behind", |record| losses::hit_group(record, "generated/", "these traces")),
+    ("hit-generated-behind", |record| hit::behind_on(record, "generated/", "these traces")),
     ("hit-dns", |record| hit_ratio(record, "ttl/dns", &HIT_COLUMNS_TTL)),
     ("hit-bytes", |record| {
         let columns = ["punctual", "moka", "quick_cache", "lru + deadline"];
-        with_source(record, "hit", tables::hit_bytes(record, "real/", &columns))
+        with_source(record, "hit", hit::of_bytes(record, "real/", &columns))
     }),
     ("versions", |record| Some(record.environment("memory")?.crates())),
 ];
@@ -75,18 +73,14 @@ const HIT_COLUMNS_TTL: [&str; 8] = [
 ];
 
 fn hit_ratio(record: &Record, group: &str, columns: &[&str]) -> Option<String> {
-    with_source(record, "hit", tables::hit_ratio(record, group, columns))
+    with_source(record, "hit", hit::of_entries(record, group, columns))
 }
 
 /// The command that measures a part by itself, as the record's run did.
 pub(crate) fn command(environment: &Environment, part: &str) -> String {
-    let command = if environment.command.ends_with(" full") {
-        "cargo bench -- full".to_owned()
-    } else {
-        format!("cargo bench -- {part}")
-    };
+    let full = if environment.is_full() { "full " } else { "" };
     let traces = if part == "hit" { "PUNCTUAL_TRACES=FOLDER " } else { "" };
-    format!("{traces}{command}")
+    format!("{traces}cargo bench -- {full}{part}")
 }
 
 /// With the command that measures it, and where and when it was measured.
@@ -117,9 +111,8 @@ fn fragment(record: &Record, name: &str) -> Result<String, String> {
 /// A list of what is lost, question by question.
 fn losses_by_section(record: &Record) -> Option<String> {
     let mut text = String::new();
-    for section in &SECTIONS {
-        let Some(losses) = section.losses else { continue };
-        let losses = losses(record)?;
+    for section in SECTIONS {
+        let Some(losses) = section.losses.and_then(|losses| losses(record)) else { continue };
         let losses =
             if losses.is_empty() { "nothing in this record.".to_owned() } else { losses.join(" ") };
         text += &format!("- **{}**: {losses}\n", section.title);
@@ -141,14 +134,11 @@ fn changes() -> Result<Vec<(PathBuf, String)>, Box<dyn Error>> {
             changes.push((path, text));
         }
     }
-    for (name, chart) in charts(&record) {
+    for (name, picture) in pictures(&record) {
         let path = paths::repository().join(PLOTS).join(format!("{name}.svg"));
         let old = fs::read_to_string(&path).unwrap_or_default();
-        // Two dashes would end the comment.
-        let content = format!("\n<!-- {} -->\n", format!("{chart:?}").replace("--", "- -"));
-        // The same figures may be drawn a little otherwise by another version of what draws.
-        if all.contains(&format!("/{name}.svg)")) && !old.ends_with(&content) {
-            changes.push((path, chart.svg()? + &content));
+        if all.contains(&format!("/{name}.svg)")) && old != picture.svg() {
+            changes.push((path, picture.svg()));
         }
     }
     Ok(changes)

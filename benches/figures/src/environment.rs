@@ -23,9 +23,15 @@ pub struct Environment {
     /// Processes that wanted a processor when the run began: above the number of processors, the
     /// machine was not quiet.
     pub load: String,
+    /// That the part took; zero: nobody noted it.
+    #[serde(default)]
+    pub seconds: u64,
     /// Of the peers and of punctual, by crate.
     pub versions: BTreeMap<String, String>,
 }
+
+/// The word of a command that asks for all that there is.
+pub const FULL: &str = "full";
 
 /// Crates whose versions matter to a reader.
 const CRATES: [&str; 13] = [
@@ -80,18 +86,26 @@ impl Environment {
             memory_gib: memory_kib.div_ceil(1 << 20),
             system: format!("{} {release}", output_of("uname", &["-s"])),
             load: load.split(' ').next().unwrap_or_default().to_owned(),
+            seconds: 0,
             versions: versions(repository),
         }
     }
 
+    /// Whether the run measured all that there is, not the short matrix.
+    pub fn is_full(&self) -> bool {
+        self.command.split_whitespace().any(|word| word == FULL)
+    }
+
     /// In one line, as it stands below a figure.
     pub fn line(&self) -> String {
-        let Self { date, commit, compiler, processor, processors, memory_gib, system, .. } = self;
-        let machine = if self.is_virtual { "virtual machine, " } else { "" };
-        format!(
-            "{date}, commit {commit}, {processors} × {processor} ({machine}{memory_gib} GiB), \
-             {system}, {compiler}"
-        )
+        format!("{}, commit {}, {}", self.date, self.commit, self.machine())
+    }
+
+    /// What it was measured on.
+    pub fn machine(&self) -> String {
+        let Self { compiler, processor, processors, memory_gib, system, .. } = self;
+        let kind = if self.is_virtual { "virtual machine, " } else { "" };
+        format!("{processors} × {processor} ({kind}{memory_gib} GiB), {system}, {compiler}")
     }
 
     /// The crates and their versions, in one line.

@@ -15,6 +15,11 @@ pub fn published_record() -> PathBuf {
     repository().join("benches/records/published.json")
 }
 
+/// What was published when.
+pub fn history() -> PathBuf {
+    repository().join("benches/records/history.jsonl")
+}
+
 /// The folder for records, plots and the report, in the target folder that the running program is
 /// in, such as `target/release/deps/comparison`.
 pub fn output() -> Result<PathBuf, Box<dyn Error>> {

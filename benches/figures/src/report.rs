@@ -8,6 +8,7 @@ use pulldown_cmark::{Options, Parser, html};
 
 use crate::docs::command;
 use crate::environment::Environment;
+use crate::history;
 use crate::paths;
 use crate::record::Record;
 use crate::sections::{SECTIONS, Section};
@@ -22,18 +23,25 @@ pub fn write(record: &Record) -> Result<PathBuf, Box<dyn Error>> {
 }
 
 fn page(record: &Record) -> Result<String, Box<dyn Error>> {
-    let (mut contents, mut body) = (String::new(), String::new());
+    let (mut contents, mut losses, mut body) = (String::new(), String::new(), String::new());
+    let mut missing = Vec::new();
     let mut environments: Vec<(&Environment, Vec<&str>)> = Vec::new();
-    // The bars first: they are what the others come to.
-    let (bars, others) = SECTIONS.split_last().expect("there are sections");
-    for section in [bars].into_iter().chain(others) {
-        let Some(environment) = record.environment(section.name) else { continue };
-        contents += &format!("- [{}](#{})\n", section.question, section.name);
-        body += &content(section, environment, record)?;
+    for section in SECTIONS {
+        let Section { name, title, question, .. } = section;
+        let Some(environment) = record.environment(name) else {
+            missing.push(format!("{title} (`cargo bench -- {name}`)"));
+            continue;
+        };
+        contents += &format!("- [{question}](#{name})\n");
+        losses += &losses_of(section, record);
+        body += &content(section, environment, record);
         match environments.iter_mut().find(|(known, _)| *known == environment) {
-            Some((_, names)) => names.push(section.name),
-            None => environments.push((environment, vec![section.name])),
+            Some((_, names)) => names.push(name),
+            None => environments.push((environment, vec![name])),
         }
+    }
+    if !missing.is_empty() {
+        contents += &format!("\nNot in this record: {}.\n", missing.join(", "));
     }
     let mut origin = "## Where, when and of what\n".to_owned();
     for (environment, names) in environments {
@@ -46,34 +54,35 @@ fn page(record: &Record) -> Result<String, Box<dyn Error>> {
             environment.load
         );
     }
+    let losses = rendered(&format!("## Where punctual loses\n\n{losses}"));
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>punctual: benchmarks</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         {}{body}{}</body>\n</html>\n",
-        rendered(&format!("# punctual beside its peers\n\n{contents}")),
+         {}<section class=\"losses\">\n{losses}</section>\n{}{body}{}{}</body>\n</html>\n",
+        rendered("# punctual beside its peers\n"),
+        rendered(&format!("## Questions\n\n{contents}")),
+        history_of_figures()?,
         rendered(&origin)
     ))
 }
 
-fn content(
-    section: &Section,
-    environment: &Environment,
-    record: &Record,
-) -> Result<String, Box<dyn Error>> {
-    let Section { name, question, method, losses, charts, tables, .. } = section;
+/// What a section's losses are, as an item of a list.
+fn losses_of(section: &Section, record: &Record) -> String {
+    let Section { name, title, losses, .. } = section;
+    let losses = losses.and_then(|losses| losses(record));
+    losses.filter(|losses| !losses.is_empty()).map_or_else(String::new, |losses| {
+        format!("- **[{title}](#{name})**: {}\n", losses.join(" "))
+    })
+}
+
+fn content(section: &Section, environment: &Environment, record: &Record) -> String {
+    let Section { name, question, method, pictures, tables, .. } = section;
     let mut html = rendered(&format!("## {question} {{#{name}}}\n"));
-    if let Some(losses) = losses.and_then(|losses| losses(record)) {
-        let text = match losses.as_slice() {
-            [] => "In this run punctual loses nowhere here.".to_owned(),
-            losses => format!("Where punctual loses:\n\n- {}", losses.join("\n- ")),
-        };
-        html += &format!("<div class=\"losses\">\n{}</div>\n", rendered(&text));
-    }
     let (command, line) = (command(environment, name), environment.line());
     html += &rendered(&format!("{method} Every number here is of `{command}`; {line}."));
-    for (_, chart) in charts(record).unwrap_or_default() {
-        html += &format!("<figure>{}</figure>\n", chart.svg()?);
+    for (_, picture) in pictures(record).unwrap_or_default() {
+        html += &format!("<figure>{}</figure>\n", picture.svg());
     }
     for titled in *tables {
         if let Some(table) = (titled.table)(record) {
@@ -81,7 +90,14 @@ fn content(
             html += &format!("<div class=\"table\">\n{}</div>\n", rendered(&table.markdown()));
         }
     }
-    Ok(html)
+    html
+}
+
+/// When what was measured, and what has changed.
+fn history_of_figures() -> Result<String, Box<dyn Error>> {
+    let Some(table) = history::table(&paths::history())? else { return Ok(String::new()) };
+    let head = rendered("## What was published when\n\nFigures of punctual's own.\n");
+    Ok(format!("{head}<div class=\"table\">\n{}</div>\n", rendered(&table.markdown())))
 }
 
 /// Markdown as HTML.

@@ -1,4 +1,4 @@
-//! What the tables and charts need to know of a subject; a record describes its own.
+//! What the tables and pictures need to know of a subject; a record describes its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +9,11 @@ pub struct Subject {
     pub kind: Kind,
     /// Whether its entries leave when their time is up, on read at least.
     pub expires: bool,
-    pub style: Style,
 }
 
 impl Subject {
-    pub fn new(name: &str, kind: Kind, expires: bool, style: Style) -> Self {
-        Self { name: name.to_owned(), kind, expires, style }
+    pub fn new(name: &str, kind: Kind, expires: bool) -> Self {
+        Self { name: name.to_owned(), kind, expires }
     }
 }
 
@@ -52,34 +51,6 @@ impl Kind {
     }
 }
 
-/// How a subject is drawn, the same in all charts. Subjects of one kin share a colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Style(pub Colour, pub Stroke);
-
-/// Of the palette of Okabe and Ito, which people with any colour vision tell apart; the last three,
-/// all darker, of Paul Tol's *muted*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Colour {
-    /// This crate's own.
-    Blue,
-    Vermilion,
-    Green,
-    Purple,
-    Orange,
-    Sky,
-    Black,
-    Wine,
-    Olive,
-    Indigo,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stroke {
-    Solid,
-    Dashed,
-    Dotted,
-}
-
 /// The subjects of a record, by name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Subjects(Vec<Subject>);
@@ -105,10 +76,6 @@ impl Subjects {
 
     pub fn expires(&self, name: &str) -> bool {
         self.get(name).is_some_and(|subject| subject.expires)
-    }
-
-    pub fn style(&self, name: &str) -> Style {
-        self.get(name).map_or(Style(Colour::Black, Stroke::Dashed), |subject| subject.style)
     }
 
     pub fn is_ours(&self, name: &str) -> bool {

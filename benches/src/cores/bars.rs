@@ -8,6 +8,7 @@ use punctual_figures::record::{BarLine, LoadOnCores, Throughput, quantile};
 use super::load::{ALL, HITS, Load, MIX_95, MIX_99, OVERWRITE, READ_THROUGH};
 use super::{processors, run_all};
 use crate::bar::{BYTES, Bar, COUNT, Limit, Measure, RATIO, measure};
+use crate::progress;
 use crate::speed::contest::{Contest, Operation};
 use crate::speed::keys::Popularity;
 use crate::subjects::registry::Who;
@@ -194,7 +195,7 @@ fn beside_before(bar: Bar, versions: Option<&Versions>, arguments: [&str; 3]) ->
     let Some(versions) = versions else {
         return bar.not_measured(&format!("{BEFORE} does not name a folder of the crate"));
     };
-    eprintln!("before and now: {} ...", arguments.join(" "));
+    progress::step(&format!("bars: before and now: {}", arguments.join(" ")));
     let runs = versions.interleaved(RUNS, &arguments);
     let is_time = arguments[2] == "p99.9";
     let best = |side: usize| {

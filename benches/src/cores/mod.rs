@@ -11,6 +11,7 @@ use std::thread;
 
 use punctual_figures::record::{Cores, LoadOnCores, Throughput};
 
+use crate::progress;
 use crate::subjects::registry::Who;
 use crew::{Crew, build};
 use load::{Calls, Keys, Load};
@@ -59,7 +60,7 @@ fn run_all(loads: &[Load], threads: &[usize], subjects: &[Who], rounds: usize) -
     let mut outcomes = Vec::new();
     let mut last: Option<(&Load, Vec<Player>)> = None;
     for load in loads {
-        eprintln!("{} ...", load.name);
+        progress::step(&format!("cores: {}", load.name));
         let kept = last.take().filter(|(before, _)| before.shares_caches_with(load));
         let mut players = kept.map_or_else(|| players(load, subjects), |(_, players)| players);
         outcomes.push(take_turns(load, threads, &mut players, rounds));

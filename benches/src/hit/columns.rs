@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
+use punctual_figures::subject::{Kind, Subject as Description};
 
 use super::trace::Trace;
 use crate::subjects::prompt::Prompt;
@@ -24,8 +24,7 @@ pub(crate) enum Column {
 
 /// The optimum, as records have it.
 pub(crate) fn optimum() -> Description {
-    let style = Style(Colour::Black, Stroke::Dotted);
-    Description::new(Column::Optimum.name(), Column::Optimum.kind(), false, style)
+    Description::new(Column::Optimum.name(), Column::Optimum.kind(), false)
 }
 
 /// All columns, in the order in which tables show them.

@@ -20,6 +20,7 @@ use punctual_figures::subject::Subjects;
 use rayon::prelude::*;
 
 use crate::baseline::Baseline;
+use crate::progress;
 pub(crate) use columns::optimum;
 
 use columns::Column;
@@ -51,11 +52,13 @@ pub(crate) fn run(filter: &str, subjects: &Subjects) -> Result<Hit, Box<dyn Erro
     let mut traces = Vec::new();
     match trace::folder() {
         Some(folder) => {
-            println!("Real traces from {}.", folder.display());
+            progress::note(&format!("Real traces from {}.", folder.display()));
             traces.extend(trace::real(&folder, wanted)?);
         }
         None => {
-            println!("No real traces: set PUNCTUAL_TRACES to their folder. Generated ones only.");
+            progress::note(
+                "No real traces: set PUNCTUAL_TRACES to their folder. Generated ones only.",
+            );
         }
     }
     traces.extend(generated::all(wanted));
@@ -73,10 +76,10 @@ pub(crate) fn run(filter: &str, subjects: &Subjects) -> Result<Hit, Box<dyn Erro
     if only_bytes || filter.is_empty() {
         hit.bytes = bytes::run(&mut study)?;
     }
-    println!(
+    progress::note(&format!(
         "Peers' and marks' figures are replayed once and kept in {}.",
         study.baseline.path().display()
-    );
+    ));
     Ok(hit)
 }
 
@@ -107,7 +110,7 @@ impl Study {
         });
         // The longest first.
         cells.sort_by_key(|cell| std::cmp::Reverse(self.traces[cell.trace].keys.len()));
-        eprintln!("hit: {} replays ...", cells.len());
+        progress::step(&format!("hit: {} replays", cells.len()));
         let ratio =
             |&cell: &Cell| (cell, cell.column.hit_ratio(&self.traces[cell.trace], cell.capacity));
         let ratios: Vec<(Cell, f64)> = cells.par_iter().with_max_len(1).map(ratio).collect();

@@ -9,6 +9,7 @@ use punctual_testing::alloc::Count;
 
 pub(crate) use resident::{CHILD, child};
 
+use crate::progress;
 use crate::speed::entrants::build;
 use crate::speed::keys::Material;
 use crate::speed::work::Contestant;
@@ -32,13 +33,13 @@ pub(crate) fn run(full: bool) -> Memory {
     let (largest, largest_of_strings) = if full { FULL } else { SHORT };
     let mut counted = Vec::new();
     for capacity in capacities(largest) {
-        eprintln!("memory: {capacity} entries ...");
+        progress::step(&format!("memory: {capacity} entries"));
         counted.extend(Who::regular().map(|who| count::<u64>(who, capacity)));
         if capacity <= largest_of_strings {
             counted.extend(Who::regular().map(|who| count::<String>(who, capacity)));
         }
     }
-    eprintln!("memory: resident ...");
+    progress::step("memory: resident");
     Memory { counted, footprints: FOOTPRINTS_OF.map(footprint).into(), resident: resident::run() }
 }
 

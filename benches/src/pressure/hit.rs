@@ -4,13 +4,16 @@ use punctual_figures::grouped;
 use punctual_figures::record::BarLine;
 
 use crate::bar::{Bar, Limit, PERCENT};
+use crate::progress;
 use crate::versions::{BEFORE, Versions};
 
 const RUNS: usize = 15;
 
 pub(super) fn lines() -> Vec<BarLine> {
     let Some(versions) = Versions::build("hit", include_str!("../versions/hit.rs")) else {
-        eprintln!("pressure: skipped hit, since {BEFORE} does not name a folder of the crate");
+        progress::note(&format!(
+            "pressure: skipped hit, since {BEFORE} does not name a folder of the crate"
+        ));
         return Vec::new();
     };
     let lines = [(500_000, 5.0), (10_000, 10.0)].map(|(entries, most)| {

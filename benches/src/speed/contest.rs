@@ -7,6 +7,7 @@ use punctual_figures::record::{Outcome, Timing};
 use super::entrants::build;
 use super::keys::{Draw, Material, Popularity, shuffled};
 use super::work::{Contestant, Work};
+use crate::progress;
 use crate::subjects::registry::Who;
 
 /// Caches are filled to this share of their capacity where every lookup is to be a hit: whoever is
@@ -246,7 +247,7 @@ pub(crate) fn run_all<M: Material>(contests: &[Contest], entrants: &[Who]) -> Ve
     let mut outcomes = Vec::new();
     let mut last: Option<(&Contest, Vec<Player<M>>)> = None;
     for contest in contests {
-        eprintln!("{} ...", contest.name(M::NAME));
+        progress::step(&contest.name(M::NAME));
         let kept = last.take().filter(|(before, _)| before.leaves_what_is_wanted_by(contest));
         let mut players =
             kept.map_or_else(|| contest.players::<M>(entrants), |(_, players)| players);

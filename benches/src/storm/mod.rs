@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use punctual_figures::record::{Latencies, Storm};
 
+use crate::progress;
 use crate::stopwatch::TimedBy;
 use crate::subjects::Subject;
 use crate::subjects::registry::{Visitor, Who};
@@ -55,13 +56,13 @@ pub(crate) fn measure(who: Who, by: TimedBy) -> Latencies {
 /// The latencies of all subjects, as callers feel them.
 pub(crate) fn run() -> Storm {
     let due_together = entrants().map(|who| {
-        eprintln!("storm: {} ...", who.name());
+        progress::step(&format!("storm: {}", who.name()));
         measure(who, TimedBy::WallClock)
     });
     let due_together = due_together.collect();
-    eprintln!("storm: after idle days ...");
+    progress::step("storm: after idle days");
     let after_days = after_days::run();
-    eprintln!("storm: reap_limit ...");
+    progress::step("storm: reap_limit");
     Storm { due_together, after_days, reap_limits: reap_limits::run() }
 }
 

@@ -8,16 +8,13 @@
 //!    all use one behind a mutex; `single`: one thread has it for itself), how it is made, and the
 //!    [`Facts`]. `ttl` is for those with one TTL for all entries.
 //!
-//! Speed, storm, promptness, memory, hit ratios, the oracle, tables and charts take it from here.
+//! Speed, storm, promptness, memory, hit ratios, the oracle, tables and pictures take it from here.
+//! Its colour is in `figures/src/palette.rs`; without one it is drawn grey.
 
 use std::time::Duration;
 
 use punctual::{Eviction, ManualClock};
-use punctual_figures::subject::Colour::{
-    Black, Blue, Green, Indigo, Olive, Orange, Purple, Sky, Vermilion, Wine,
-};
-use punctual_figures::subject::Stroke::{Dashed, Dotted, Solid};
-use punctual_figures::subject::{Colour, Kind, Stroke, Style, Subject as Description};
+use punctual_figures::subject::{Kind, Subject as Description};
 
 use super::bare_map::BareMap;
 use super::foyer::Foyer;
@@ -80,88 +77,88 @@ subjects! {
         kind: Kind::Punctual,
         makes_once: true,
         is_regular: true,
-        ..ours("punctual", Solid)
+        ..ours("punctual")
     };
     Unsync: single(PunctualUnsync::new(capacity, Eviction::default(), time.clock(), time)),
-        Facts { is_regular: true, is_single: true, ..ours("punctual unsync", Dashed) };
+        Facts { is_regular: true, is_single: true, ..ours("punctual unsync") };
     Original: mutexed(Original::new(capacity, time)), Facts {
         kind: Kind::Predecessor,
         removes: false,
         takes_clock: true,
         hit: Hit::WithTtls,
-        ..peer("original", Black, Solid)
+        ..peer("original")
     };
     MokaTtl: shared(MokaTtl::new(capacity, ttl)),
-        Facts { makes_once: true, same_bytes: true, ..peer("moka", Vermilion, Solid) };
+        Facts { makes_once: true, same_bytes: true, ..peer("moka") };
     MokaExpiry: shared(MokaExpiry::new(capacity)),
-        Facts { hit: Hit::WithTtls, ..peer("moka Expiry", Vermilion, Dashed) };
+        Facts { hit: Hit::WithTtls, ..peer("moka Expiry") };
     MiniMoka: shared(MiniMoka::new(capacity, ttl)),
-        Facts { same_bytes: true, ..peer("mini-moka", Vermilion, Dotted) };
+        Facts { same_bytes: true, ..peer("mini-moka") };
     Stretto: shared(Stretto::new(capacity)), Facts {
         stores: false,
         evicts_slowly: true,
         same_bytes: true,
-        ..peer("stretto", Orange, Solid)
+        ..peer("stretto")
     };
     QuickCache: shared(QuickCache::new(capacity)), Facts {
         expires: false,
         makes_once: true,
         hit: Hit::WithoutTtls,
         same_bytes: true,
-        ..peer("quick_cache", Green, Solid)
+        ..peer("quick_cache")
     };
     QuickCacheDeadline: shared(QuickCacheDeadline::new(capacity, time.clone())), Facts {
         takes_clock: true,
         hit: Hit::WithTtls,
-        ..peer("quick_cache + deadline", Green, Dashed)
+        ..peer("quick_cache + deadline")
     };
     LruDeadline: mutexed(LruDeadline::new(capacity, time.clone())), Facts {
         takes_clock: true,
         hit: Hit::WithTtls,
         same_bytes: true,
-        ..peer("lru + deadline", Purple, Solid)
+        ..peer("lru + deadline")
     };
     TtlCache: mutexed(TtlCache::new(capacity)),
-        Facts { hit: Hit::WithTtls, ..peer("ttl_cache", Purple, Dashed) };
+        Facts { hit: Hit::WithTtls, ..peer("ttl_cache") };
     Scc: shared(Scc::new(capacity)), Facts {
         expires: false,
         stores: false,
         hit: Hit::WithoutTtls,
         same_bytes: true,
-        ..peer("scc", Wine, Solid)
+        ..peer("scc")
     };
     TinyUfo: shared(TinyUfo::new(capacity)), Facts {
         expires: false,
         hit: Hit::WithoutTtls,
         same_bytes: true,
-        ..peer("TinyUFO", Olive, Solid)
+        ..peer("TinyUFO")
     };
     Pingora: shared(Pingora::new(capacity)),
-        Facts { hit: Hit::WithTtls, ..peer("pingora-memory-cache", Olive, Dashed) };
+        Facts { hit: Hit::WithTtls, ..peer("pingora-memory-cache") };
     Foyer: shared(Foyer::new(capacity)), Facts {
         expires: false,
         hit: Hit::WithoutTtls,
         same_bytes: true,
-        ..peer("foyer", Indigo, Solid)
+        ..peer("foyer")
     };
 
     // Those below take part only where they are named.
-    ShardedMap: shared(ShardedMap::<16, K, V>::new(capacity)), map("sharded map", Solid);
-    ShardedMap64: shared(ShardedMap::<64, K, V>::new(capacity)), map("sharded map, 64 locks", Solid);
-    BareMap: single(BareMap::new(capacity)), Facts { is_single: true, ..map("bare map", Dashed) };
+    ShardedMap: shared(ShardedMap::<16, K, V>::new(capacity)), map("sharded map");
+    ShardedMap64: shared(ShardedMap::<64, K, V>::new(capacity)), map("sharded map, 64 locks");
+    BareMap: single(BareMap::new(capacity)), Facts { is_single: true, ..map("bare map") };
     QuickCacheUnsync: single(QuickCacheUnsync::new(capacity)), Facts {
         kind: Kind::PeerUnsync,
         expires: false,
         is_regular: false,
         is_single: true,
         hit: Hit::Nowhere,
-        ..peer("quick_cache unsync", Green, Dotted)
+        ..peer("quick_cache unsync")
     };
     PunctualS3Clock: shared(PunctualCache::new(capacity, Eviction::S3Clock, time)),
-        ours("punctual S3Clock", Dotted);
+        ours("punctual S3Clock");
     PunctualS3Fifo: shared(PunctualCache::new(capacity, Eviction::S3Fifo, time)),
-        ours("punctual S3Fifo", Dotted);
-    PunctualFifo: shared(PunctualCache::new(capacity, Eviction::Fifo, time)), ours("punctual Fifo", Dotted);
+        ours("punctual S3Fifo");
+    PunctualFifo: shared(PunctualCache::new(capacity, Eviction::Fifo, time)), ours("punctual Fifo");
     // By a clock that its user sets, and here nobody does.
     UnsyncKeptClock: single(PunctualUnsync::new(
         capacity,
@@ -172,17 +169,17 @@ subjects! {
         expires: false,
         is_single: true,
         hit: Hit::Nowhere,
-        ..ours("punctual unsync, kept clock", Dashed)
+        ..ours("punctual unsync, kept clock")
     };
     BatchesOf100: single(PunctualBatches::new(capacity, 100, time)),
         batches("punctual, 100 keys a call");
     BatchesOf1000: single(PunctualBatches::new(capacity, 1_000, time)),
         batches("punctual, 1,000 keys a call");
-    Fifo: single(Fifo::new(capacity)), textbook("FIFO", Purple, Dashed);
-    Lru: single(Lru::new(capacity)), textbook("LRU", Purple, Solid);
-    Sieve: single(Sieve::new(capacity)), textbook("SIEVE", Purple, Dotted);
-    S3Fifo: single(S3Fifo::new(capacity)), textbook("S3-FIFO", Orange, Dashed);
-    Nothing: single(Nothing), Facts { kind: Kind::Noise, ..map("no cache", Dotted) };
+    Fifo: single(Fifo::new(capacity)), textbook("FIFO");
+    Lru: single(Lru::new(capacity)), textbook("LRU");
+    Sieve: single(Sieve::new(capacity)), textbook("SIEVE");
+    S3Fifo: single(S3Fifo::new(capacity)), textbook("S3-FIFO");
+    Nothing: single(Nothing), Facts { kind: Kind::Noise, ..map("no cache") };
 }
 
 /// What is known of a subject before it is measured.
@@ -191,7 +188,6 @@ pub(crate) struct Facts {
     /// As all tables have it. What follows a comma is a remark.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    pub(crate) style: Style,
     /// Whether its entries leave when their time is up, on read at least.
     pub(crate) expires: bool,
     /// Whether it can be full: the maps hold whatever they are given.
@@ -226,11 +222,10 @@ pub(crate) enum Hit {
     WithoutTtls,
 }
 
-const fn peer(name: &'static str, colour: Colour, stroke: Stroke) -> Facts {
+const fn peer(name: &'static str) -> Facts {
     Facts {
         name,
         kind: Kind::Peer,
-        style: Style(colour, stroke),
         expires: true,
         is_bounded: true,
         removes: true,
@@ -245,28 +240,27 @@ const fn peer(name: &'static str, colour: Colour, stroke: Stroke) -> Facts {
     }
 }
 
-const fn ours(name: &'static str, stroke: Stroke) -> Facts {
-    let peer = peer(name, Blue, stroke);
-    Facts { kind: Kind::Variant, takes_clock: true, is_regular: false, ..peer }
+const fn ours(name: &'static str) -> Facts {
+    Facts { kind: Kind::Variant, takes_clock: true, is_regular: false, ..peer(name) }
 }
 
 const fn batches(name: &'static str) -> Facts {
-    Facts { is_single: true, hit: Hit::Nowhere, ..ours(name, Solid) }
+    Facts { is_single: true, hit: Hit::Nowhere, ..ours(name) }
 }
 
-const fn textbook(name: &'static str, colour: Colour, stroke: Stroke) -> Facts {
-    let peer = peer(name, colour, stroke);
+const fn textbook(name: &'static str) -> Facts {
+    let peer = peer(name);
     Facts { kind: Kind::Mark, expires: false, is_single: true, is_regular: false, ..peer }
 }
 
-const fn map(name: &'static str, stroke: Stroke) -> Facts {
+const fn map(name: &'static str) -> Facts {
     Facts {
         kind: Kind::Map,
         expires: false,
         is_bounded: false,
         is_regular: false,
         hit: Hit::Nowhere,
-        ..peer(name, Sky, stroke)
+        ..peer(name)
     }
 }
 
@@ -282,8 +276,8 @@ impl Who {
 
     /// As records have it.
     pub(crate) fn description(self) -> Description {
-        let Facts { name, kind, expires, style, .. } = self.facts();
-        Description::new(name, kind, expires, style)
+        let Facts { name, kind, expires, .. } = self.facts();
+        Description::new(name, kind, expires)
     }
 }
 

@@ -13,6 +13,7 @@ mod timing_wheel;
 use punctual_figures::record::{Outcome, Target, Targets, TimersResult, Timing};
 
 use crate::cores;
+use crate::progress;
 use crate::speed::contest::Operation::{Hit, InsertFresh, Miss, Overwrite, ReadThrough};
 use crate::speed::contest::{Contest, Operation};
 use crate::speed::keys::{Material, Popularity};
@@ -165,7 +166,7 @@ impl Bar {
             rounds: ROUNDS,
             calls: CALLS,
         };
-        eprintln!("{name} ...");
+        progress::step(&format!("bars: {name}"));
         let outcome = contest.run::<M>(&entrants);
         let lines = self.measures.iter().map(|measure| self.line(measure, name, &outcome));
         targets.lines.extend(lines);

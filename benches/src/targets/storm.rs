@@ -3,6 +3,7 @@
 use punctual_figures::record::{Target, quantile};
 
 use super::limits::Limits;
+use crate::progress;
 use crate::stopwatch::TimedBy;
 use crate::storm::measure;
 use crate::subjects::registry::Who;
@@ -15,7 +16,7 @@ const LONGEST: Limits = Limits::at_most(100.0, 50.0).in_unit(" µs");
 const ROUNDS: usize = 3;
 
 pub(super) fn lines() -> [Target; 2] {
-    eprintln!("storm ...");
+    progress::step("bars: storm");
     let mut rounds = Vec::new();
     let (mut calls, mut noises) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
