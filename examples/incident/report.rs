@@ -79,7 +79,8 @@ pub(crate) fn scenario(out: &mut impl Write, scenario: &Scenario) -> io::Result<
 
 /// The original and punctual side by side.
 pub(crate) fn over_time(out: &mut impl Write, comparison: &Comparison) -> io::Result<()> {
-    let columns = format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "expired", "MiB", "hits");
+    let columns =
+        format!("{:>9} {:>9} {:>9} {:>7} {:>6}", "held", "live", "expired", "MiB", "hits");
     writeln!(out, "Both caches of the worker together:\n")?;
     writeln!(out, "{:>5} | {:^44} | {:^44}", "", "original", "punctual")?;
     writeln!(out, "{:>5} | {columns} | {columns}", "time")?;
