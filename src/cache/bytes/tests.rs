@@ -87,8 +87,7 @@ fn a_load_ends_though_the_clock_panics_while_its_value_is_put_in() {
         clock.panics_from.store(clock.reads.load(SeqCst) + 4, SeqCst);
         Ok::<_, ()>((vec![1; 600_000], Duration::from_secs(1)))
     };
-    let result =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cache.get_or_load("key", load)));
+    let result = catch_unwind(AssertUnwindSafe(|| cache.get_or_load("key", load)));
     clock.panics_from.store(0, SeqCst);
     assert!(result.is_err());
     cache.inner.check();
