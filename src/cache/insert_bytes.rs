@@ -44,6 +44,12 @@ impl Insertions {
         self.entry_bytes_max
     }
 
+    /// Has others wait for their turn.
+    #[cfg(test)]
+    pub(super) fn hold_turn(&self, shard: usize) -> impl Sized {
+        self.turns[shard].lock()
+    }
+
     /// Returns the lengths of an entry that fits.
     pub(super) fn lengths(&self, key: &[u8], value: &[u8]) -> Result<Lengths, TooLarge> {
         lengths_within(self.entry_bytes_max, key, value)
@@ -109,7 +115,9 @@ impl<S: BuildHasher> Inner<(), (), S> {
         let reading = self.now_for_ttl();
         let new = NewRecord { hash, key, value, lengths };
         let mut gate = Set { hash, only_if_absent };
-        Ok(self.store_bytes(insertions, new, ttl, reading, &mut gate))
+        let mut panics = FirstPanic::default();
+        let stored = self.store_bytes(insertions, new, ttl, reading, &mut gate, &mut panics);
+        Ok(panics.resume_or(stored))
     }
 
     pub(super) fn ttl_of_bytes(&self, ttl: Ttl, hash: KeyHash) -> Option<Duration> {
@@ -124,17 +132,17 @@ impl<S: BuildHasher> Inner<(), (), S> {
         ttl: Option<Duration>,
         reading: Moment,
         gate: &mut impl Gate,
+        panics: &mut FirstPanic,
     ) -> Stored {
         let mut work = Work::in_steps(new.lengths, self.reap_limit);
         let (stored, has_work) = match self.put_at_once(new, ttl, reading, gate, &mut work) {
             Some(done) => done,
-            None => self.put_in_steps(insertions, new, ttl, reading, gate, &mut work),
+            None => self.put_in_steps(insertions, new, ttl, reading, gate, &mut work, panics),
         };
-        let mut panics = FirstPanic::default();
         if has_work {
-            self.reap_shard(self.shard_of(new.hash), reading, work.reap_budget, &mut panics);
+            self.reap_shard(self.shard_of(new.hash), reading, work.reap_budget, panics);
         }
-        panics.resume_or(stored)
+        stored
     }
 
     /// Puts an entry in under one hold of the lock. Also returns whether more is due; `None` if that
@@ -170,6 +178,7 @@ impl<S: BuildHasher> Inner<(), (), S> {
 
     /// Puts an entry in under several holds of the lock.
     #[cold]
+    #[expect(clippy::too_many_arguments, reason = "all that one insertion knows")]
     fn put_in_steps(
         &self,
         insertions: &Insertions,
@@ -178,10 +187,13 @@ impl<S: BuildHasher> Inner<(), (), S> {
         reading: Moment,
         gate: &mut impl Gate,
         work: &mut Work,
+        panics: &mut FirstPanic,
     ) -> (Stored, bool) {
         let shard = self.shard_of(new.hash);
         let _turn = insertions.turns[shard].lock();
-        // No callers' code runs until the turn ends: nothing can panic and leave the room claimed.
+        // Of callers' code, only a clock's runs until the turn ends. A panic would leave the room
+        // claimed, so it is caught.
+        let mut reading = self.now_again(reading, panics);
         let mut state = self.lock(shard);
         work.begin_hold();
         let mut claim = state.shard.begin_record(new.lengths, work);
@@ -190,13 +202,13 @@ impl<S: BuildHasher> Inner<(), (), S> {
             if state.shard.go_on(&mut claim, now, work) {
                 break;
             }
-            state = self.lock_again(shard, state);
+            (state, reading) = self.lock_again(shard, state, reading, panics);
             work.begin_hold();
         }
         state.shard.fill_record(0, new.key);
         for (part, bytes) in new.value.chunks(PART_BYTES).enumerate() {
             if part > 0 {
-                state = self.lock_again(shard, state);
+                (state, reading) = self.lock_again(shard, state, reading, panics);
             }
             state.shard.fill_record(new.key.len() + part * PART_BYTES, bytes);
         }
@@ -212,11 +224,23 @@ impl<S: BuildHasher> Inner<(), (), S> {
         self.finish_put(state, id, deadline, time, gate, work)
     }
 
-    /// Gives the lock of a shard away, and takes it again.
-    fn lock_again<'a>(&'a self, shard: usize, state: Guard<'a, (), ()>) -> Guard<'a, (), ()> {
+    /// Gives the lock of a shard away, and takes it again. Also returns the time.
+    fn lock_again<'a>(
+        &'a self,
+        shard: usize,
+        state: Guard<'a, (), ()>,
+        reading: Moment,
+        panics: &mut FirstPanic,
+    ) -> (Guard<'a, (), ()>, Moment) {
         drop(state);
         thread::yield_now();
-        self.lock(shard)
+        let reading = self.now_again(reading, panics);
+        (self.lock(shard), reading)
+    }
+
+    /// Returns the time that a TTL counts from, or the last reading if the clock panics.
+    fn now_again(&self, reading: Moment, panics: &mut FirstPanic) -> Moment {
+        panics.catch(|| self.now_for_ttl()).unwrap_or(reading)
     }
 
     /// The last steps under the lock.

@@ -53,7 +53,7 @@ struct Setup {
 
 impl Setup {
     fn choose(choices: &mut impl Choose) -> Self {
-        let is_large = choices.usize(..8) == 0;
+        let is_large = choices.usize(..8) == 0 && !cfg!(miri);
         let budget = if is_large { 400 << 10 } else { 4_096 + choices.usize(..60_000) };
         let means = [1, 40, 300, 2_000, 30_000, 200_000];
         let evictions = [Eviction::Adaptive, Eviction::S3Clock, Eviction::S3Fifo, Eviction::Fifo];

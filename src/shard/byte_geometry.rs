@@ -146,18 +146,21 @@ impl ByteSize {
         let smallest = total_bytes(&shape(bytes)).ok()?;
         let spare = self.budget_bytes.checked_sub(smallest)?;
         bytes = Arena::floor(bytes.saturating_add(spare / shards)).min(Arena::BYTES_MAX);
-        // A larger arena may have more bins.
-        loop {
-            let total = total_bytes(&shape(bytes)).ok()?;
-            if total <= self.budget_bytes {
-                break;
-            }
+        // A larger arena may have more bins, so this was too much; and then it may be too little.
+        let mut total = total_bytes(&shape(bytes)).ok()?;
+        while total > self.budget_bytes {
             let over = (total - self.budget_bytes).div_ceil(shards);
             bytes = Arena::floor(bytes.checked_sub(over)?);
             if bytes < Arena::BYTES_MIN {
                 return None;
             }
+            total = total_bytes(&shape(bytes)).ok()?;
         }
+        let more = (self.budget_bytes - total) / shards;
+        let most = Arena::floor(bytes.saturating_add(more)).min(Arena::floor(Arena::BYTES_MAX));
+        let larger = (bytes + Arena::BYTES_MIN / 2..=most).rev().step_by(Arena::BYTES_MIN / 2);
+        let fits = |bytes| total_bytes(&shape(bytes)).is_ok_and(|total| total <= self.budget_bytes);
+        bytes = larger.into_iter().find(|&bytes| fits(bytes)).unwrap_or(bytes);
         let shape = shape(bytes);
         (self.mean_entry_bytes <= shape.arena.entry_bytes_max()).then_some(shape)
     }

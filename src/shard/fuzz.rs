@@ -134,7 +134,7 @@ impl Run {
     }
 
     fn choose(choices: &mut impl Choose) -> Self {
-        let bytes = match choices.usize(..4) {
+        let bytes = match choices.usize(..if cfg!(miri) { 2 } else { 4 }) {
             0 => Arena::BYTES_MIN + choices.usize(..64),
             1 => 1_024 + choices.usize(..8_192),
             2 => (100 << 10) + choices.usize(..(100 << 10)),

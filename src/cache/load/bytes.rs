@@ -123,7 +123,7 @@ impl<S: BuildHasher, H: Deref<Target = ByteInner<S>>> Leading<H> {
         let nanos = self.cache.timebase.nanos_of(reading).saturating_sub(self.began_nanos);
         let sharing = std::mem::replace(&mut self.sharing, Sharing::Done);
         let mut gate = ByLoad { hash: self.hash, sharing, nanos, ended: None };
-        let stored = self.cache.store_bytes(insertions, new, ttl, reading, &mut gate);
+        let stored = self.cache.store_bytes(insertions, new, ttl, reading, &mut gate, panics);
         let loads = self.cache.loads_of(self.hash);
         // What was refused ends here: nobody finds an entry by it.
         let ended = gate.ended.unwrap_or_else(|| gate.sharing.end(loads, End::Stored, nanos));
