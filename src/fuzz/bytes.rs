@@ -528,8 +528,9 @@ mod tests {
                 self.1 == 0
             }
         }
-        for seed in 0..if cfg!(miri) { 2 } else { 150 } {
-            play(Limited(fastrand::Rng::with_seed(seed), if cfg!(miri) { 300 } else { 3_000 }));
+        let (runs, choices) = if cfg!(miri) { (2, 60) } else { (50, 3_000) };
+        for seed in 0..runs {
+            play(Limited(fastrand::Rng::with_seed(seed), choices));
         }
     }
 }

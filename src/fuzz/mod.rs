@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn any_bytes_are_a_run_of_the_caches_of_bytes() {
-        property(bytes, if cfg!(miri) { 10 } else { 3_000 }, 2_048);
+        let (inputs, bytes_max) = if cfg!(miri) { (2, 64) } else { (800, 2_048) };
+        property(bytes, inputs, bytes_max);
     }
 
     #[test]

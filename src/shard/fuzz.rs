@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn random_holds() {
-        let (runs, holds) = if cfg!(miri) { (2, 100) } else { (120, 2_000) };
+        let (runs, holds) = if cfg!(miri) { (2, 40) } else { (120, 2_000) };
         for seed in 0..runs {
             play(fastrand::Rng::with_seed(seed), holds);
         }
