@@ -123,8 +123,8 @@ fn a_recommended_budget_is_enough_and_little_more() {
             let stats = fill(2 * entries * (length + 200), length);
             assert_eq!(stats.mean_entry(), Some(length + 4));
             let budget = |headroom| stats.recommended_budget(headroom).unwrap();
-            let recommended = fill(budget(1.1), length + 4);
-            let what = format!("{processors} {entries} {length}: {budget:?}", budget = budget(1.1));
+            let recommended = fill(budget(1.2), length + 4);
+            let what = format!("{processors} {entries} {length}: {budget:?}", budget = budget(1.2));
             assert_eq!(recommended.evicted, 0, "{what}: {recommended:?}");
             let percent = [60, 70, 85][(entries.ilog10() - 3) as usize];
             assert!(fill(budget(1.0) / 100 * percent, length + 4).evicted > 0, "{what}");

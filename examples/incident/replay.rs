@@ -77,7 +77,7 @@ pub(crate) struct PunctualRun {
 }
 
 impl Comparison {
-    pub(crate) const REPLAYS: u64 = 3;
+    pub(crate) const REPLAYS: u64 = 5;
 
     /// `on_hour` hears of each simulated hour completed, and of which replay.
     pub(crate) fn run(
