@@ -16,8 +16,10 @@ const PRESENT: u8 = 1;
 const KEY_BYTES_MAX: usize = 32_767;
 const VALUE_BYTES_MAX: usize = (8 << 20) - 1;
 
-/// A `V` that is bytes; there is none for another `V`. So all that is generic can hold either form.
+/// How a `V` that is bytes is taken for them. For another `V` there is none, and so no such form; but
+/// all that is generic can be written for both.
 pub(crate) struct AsIs<V> {
+    /// From what is held, if anything is, to the value, if it is one.
     value: fn(Option<Box<[u8]>>) -> Option<Option<V>>,
     bytes: fn(&V) -> &[u8],
 }
@@ -26,7 +28,6 @@ impl AsIs<Vec<u8>> {
     pub(crate) const BYTES: Self = Self { value: without_tag, bytes: |value| value };
 }
 
-/// The value in what is held, if it is one.
 fn without_tag(held: Option<Box<[u8]>>) -> Option<Option<Vec<u8>>> {
     let mut bytes = held?.into_vec();
     Some((bytes.pop() == Some(PRESENT)).then_some(bytes))
