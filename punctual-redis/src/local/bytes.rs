@@ -16,11 +16,14 @@ const PRESENT: u8 = 1;
 const KEY_BYTES_MAX: usize = 32_767;
 const VALUE_BYTES_MAX: usize = (8 << 20) - 1;
 
+/// What is held of a key, if anything is; with the last byte.
+type Held = Option<Box<[u8]>>;
+
 /// How a `V` that is bytes is taken for them. For another `V` there is none, and so no such form; but
 /// all that is generic can be written for both.
 pub(crate) struct AsIs<V> {
-    /// From what is held, if anything is, to the value, if it is one.
-    value: fn(Option<Box<[u8]>>) -> Option<Option<V>>,
+    /// The inner `None`: the server does not have the key.
+    value: fn(Held) -> Option<Option<V>>,
     bytes: fn(&V) -> &[u8],
 }
 
@@ -28,7 +31,7 @@ impl AsIs<Vec<u8>> {
     pub(crate) const BYTES: Self = Self { value: without_tag, bytes: |value| value };
 }
 
-fn without_tag(held: Option<Box<[u8]>>) -> Option<Option<Vec<u8>>> {
+fn without_tag(held: Held) -> Option<Option<Vec<u8>>> {
     let mut bytes = held?.into_vec();
     Some((bytes.pop() == Some(PRESENT)).then_some(bytes))
 }
