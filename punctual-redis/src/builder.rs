@@ -168,7 +168,7 @@ impl<V> NearCacheBuilder<V> {
         self
     }
 
-    /// How much is held. Of several reasons that none can be said, the first.
+    /// How much is held, and in which form.
     fn size(&self) -> Result<Size<V>, Error> {
         match (self.capacity, self.budget, self.mean_entry) {
             (Some(_), Some(_), _) => {

@@ -109,11 +109,12 @@ impl<V: Clone + Send + Sync + 'static> NearCache<V> {
     where
         V: FromRedisValue,
     {
-        match self.shared.hit(key.as_ref()) {
-            Some(value) => Ok(value),
-            // Boxed, so that the future of a hit is small.
-            None => self.counted(Box::pin(self.shared.get_missing(key.as_ref())).await),
+        // Not a `match`, whose value the future would hold across the `await`.
+        if let Some(value) = self.shared.hit(key.as_ref()) {
+            return Ok(value);
         }
+        // Boxed, so that the future of a hit is small.
+        self.counted(Box::pin(self.shared.get_missing(key.as_ref())).await)
     }
 
     /// Returns the values of many keys, in their order. What is not held, and nobody else loads, is

@@ -16,14 +16,24 @@ const PRESENT: u8 = 1;
 const KEY_BYTES_MAX: usize = 32_767;
 const VALUE_BYTES_MAX: usize = (8 << 20) - 1;
 
-/// A `V` that is bytes; there is none for another `V`. So all that is generic can hold either form.
+/// What is held of a key, if anything is; with the last byte.
+type Held = Option<Box<[u8]>>;
+
+/// How a `V` that is bytes is taken for them. For another `V` there is none, and so no such form; but
+/// all that is generic can be written for both.
 pub(crate) struct AsIs<V> {
-    value: fn(&[u8]) -> V,
+    /// The inner `None`: the server does not have the key.
+    value: fn(Held) -> Option<Option<V>>,
     bytes: fn(&V) -> &[u8],
 }
 
 impl AsIs<Vec<u8>> {
-    pub(crate) const BYTES: Self = Self { value: <[u8]>::to_vec, bytes: |value| value };
+    pub(crate) const BYTES: Self = Self { value: without_tag, bytes: |value| value };
+}
+
+fn without_tag(held: Held) -> Option<Option<Vec<u8>>> {
+    let mut bytes = held?.into_vec();
+    Some((bytes.pop() == Some(PRESENT)).then_some(bytes))
 }
 
 impl<V> Clone for AsIs<V> {
@@ -67,20 +77,15 @@ impl<V> Bytes<V> {
 
     #[inline(always)]
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<V>> {
-        self.cache.read(key, |held| self.value(held))
-    }
-
-    #[inline(always)]
-    fn value(&self, held: &[u8]) -> Option<V> {
-        match held {
-            [bytes @ .., PRESENT] => Some((self.as_is.value)(bytes)),
-            _ => None,
-        }
+        // A box comes in two registers, where a `Vec` would be written to memory and read again.
+        (self.as_is.value)(self.cache.read(key, |held| Box::<[u8]>::from(held)))
     }
 
     pub(super) fn lookup(&self, key: &[u8]) -> Found<V> {
         match self.cache.lookup(key, Duration::ZERO) {
-            ByteLookup::Hit(held) | ByteLookup::Refresh(held, _) => Found::Hit(self.value(&held)),
+            ByteLookup::Hit(held) | ByteLookup::Refresh(held, _) => {
+                Found::Hit((self.as_is.value)(Some(held.into())).flatten())
+            }
             ByteLookup::Miss(ticket) => {
                 let entry_bytes_max = self.cache.entry_bytes_max();
                 let ticket = BytesTicket { ticket, as_is: self.as_is, entry_bytes_max };
