@@ -4,6 +4,7 @@
 
 mod bar;
 mod baseline;
+mod bytes;
 mod cores;
 mod hit;
 mod loads;
@@ -44,16 +45,18 @@ use punctual_testing::alloc::{Counting, OnDemand, Process};
 use subjects::registry::Who;
 
 #[global_allocator]
-static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
+static ALLOCATOR: Counting<bytes::Blocks<Process<OnDemand>>> =
+    Counting(bytes::Blocks(Process(OnDemand)));
 
 /// How to say what shall be measured.
 const USAGE: &str = "\
 cargo bench                    a short matrix of everything, and the report
 cargo bench -- full            all of it
-cargo bench -- PART[/FILTER]   one part: bars, cores, growth, hit, loads, memory, operations, pressure,
-                               promptness, rules, speed, storm, wheel; of bars, cores, hit, loads,
+cargo bench -- PART[/FILTER]   one part: bars, bytes, cores, growth, hit, loads, memory, operations, pressure,
+                               promptness, rules, speed, storm, wheel; of bars, bytes, cores, hit, loads,
                                operations, pressure, rules and speed only what the filter's words occur in,
-                               such as hit/oltp, bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String'
+                               such as hit/oltp, bars/hit-1,u64, 'cores/hit, Zipf' or 'speed/miss, String';
+                               bytes/quick is a part of bytes
 
 cargo bench -- alone OPERATION MATERIAL ENTRANT ROUNDS
                                so many rounds of 100,000 calls of one of them, for a profiler: hit,
@@ -109,7 +112,8 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let path = paths::output()?.join(format!("records/{seconds}.json"));
     let mut record = Record { subjects: described(), ..Record::default() };
     for name in parts().filter(|name| is_everything || *name == part) {
-        measure(name, filter, is_full, &environment, &mut record)?;
+        let extent = (is_full, is_everything && !is_full);
+        measure(name, filter, extent, &environment, &mut record)?;
         // Each time, so that a run that is stopped has not been in vain.
         record.save(&path)?;
     }
@@ -132,7 +136,7 @@ fn described() -> Subjects {
 fn measure(
     name: &str,
     filter: &str,
-    is_full: bool,
+    (is_full, is_short): (bool, bool),
     environment: &Environment,
     record: &mut Record,
 ) -> Result<(), Box<dyn Error>> {
@@ -162,6 +166,7 @@ fn measure(
         "hit" => record.hit = part(environment, hit::run(filter, &record.subjects)?),
         "loads" => record.loads = part(environment, found(loads::run(filter))?),
         "pressure" => record.pressure = part(environment, found(pressure::run(filter))?),
+        "bytes" => record.bytes = part(environment, found(bytes::run(filter, is_short))?),
         "rules" => record.rules = part(environment, found(rules::run(filter))?),
         "bars" => {
             let wheel = record.wheel.as_ref().map(|part| &*part.data);

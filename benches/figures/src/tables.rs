@@ -36,6 +36,10 @@ pub(crate) fn rules(record: &Record) -> Option<Table> {
     bar_lines(&record.rules.as_ref()?.data)
 }
 
+pub(crate) fn bytes(record: &Record) -> Option<Table> {
+    bar_lines(&record.bytes.as_ref()?.data)
+}
+
 fn bar_lines(lines: &[BarLine]) -> Option<Table> {
     let rows = lines.iter().map(|line| {
         let verdict = line.is_met.map_or("", |is_met| if is_met { "met" } else { "missed" });
