@@ -244,7 +244,9 @@ pub const SECTIONS: [Section; 14] = [
             *Speed*: keys of 20 B, a TTL on each entry of ours; interleaved rounds, medians of \
             processor time, ratios; 64 MiB of ours, and as many entries of the peers; `get` copies \
             into a buffer where the others clone boxes, `read` looks at one byte where it lies, \
-            in foyer, too. *Waits*: one shard of 4 MiB, a thread that looks keys up meanwhile.",
+            in foyer, too. *Waits*: one shard of 4 MiB, a thread that looks \
+            keys up meanwhile, by the wall clock; both threads at the highest priority that they \
+            may have.",
         losses: None,
         charts: |_| None,
         tables: &[table("bytes", "Bars of bytes: must, aim, measured", tables::bytes)],

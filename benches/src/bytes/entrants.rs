@@ -8,8 +8,9 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 use punctual::{ByteCache, Eviction, ManualClock, Stats};
 
+type Bytes = Box<[u8]>;
 /// A value, and when it ends.
-type Timed = (Duration, Box<[u8]>);
+type Timed = (Duration, Bytes);
 
 pub(crate) trait Entrant {
     /// Looks a key up. Returns whether it is there.
@@ -115,15 +116,15 @@ const BESIDE_QUICK_CACHE: usize = 88;
 const BESIDE_OTHERS: usize = 200;
 
 struct QuickCache {
-    cache: quick_cache::sync::Cache<Box<[u8]>, Timed, Weigher, FixedState>,
+    cache: quick_cache::sync::Cache<Bytes, Timed, Weigher, FixedState>,
     now: Duration,
 }
 
 #[derive(Clone)]
 struct Weigher;
 
-impl quick_cache::Weighter<Box<[u8]>, Timed> for Weigher {
-    fn weight(&self, key: &Box<[u8]>, (_, value): &Timed) -> u64 {
+impl quick_cache::Weighter<Bytes, Timed> for Weigher {
+    fn weight(&self, key: &Bytes, (_, value): &Timed) -> u64 {
         (key.len() + value.len() + BESIDE_QUICK_CACHE) as u64
     }
 }
@@ -144,9 +145,7 @@ impl QuickCache {
 
 impl Entrant for QuickCache {
     fn get(&mut self, key: &[u8]) -> bool {
-        // Nothing but the deadline is wanted of a peek, and no copy of the value.
-        let Some((deadline, value)) = self.cache.get(key) else { return false };
-        drop(value);
+        let Some((deadline, _)) = self.cache.get(key) else { return false };
         if deadline <= self.now {
             self.cache.remove(key);
         }
@@ -163,7 +162,7 @@ impl Entrant for QuickCache {
 }
 
 struct Moka {
-    cache: moka::sync::Cache<Box<[u8]>, Timed, FixedState>,
+    cache: moka::sync::Cache<Bytes, Timed, FixedState>,
     now: Duration,
 }
 
@@ -171,7 +170,7 @@ impl Moka {
     fn new(size: Size) -> Self {
         let cache = moka::sync::Cache::builder()
             .max_capacity(size.bytes as u64)
-            .weigher(|key: &Box<[u8]>, (_, value): &Timed| {
+            .weigher(|key: &Bytes, (_, value): &Timed| {
                 (key.len() + value.len() + BESIDE_OTHERS) as u32
             })
             .build_with_hasher(HASHER);
@@ -202,14 +201,14 @@ impl Entrant for Moka {
 }
 
 struct Foyer {
-    cache: foyer_memory::Cache<Box<[u8]>, Timed, FixedState>,
+    cache: foyer_memory::Cache<Bytes, Timed, FixedState>,
     now: Duration,
 }
 
 impl Foyer {
     fn new(size: Size) -> Self {
         let cache = foyer_memory::Cache::builder(size.bytes)
-            .with_weighter(|key: &Box<[u8]>, (_, value): &Timed| {
+            .with_weighter(|key: &Bytes, (_, value): &Timed| {
                 key.len() + value.len() + BESIDE_OTHERS
             })
             .with_hash_builder(HASHER)

@@ -43,7 +43,9 @@ pub(super) fn lines(extent: Extent) -> Vec<BarLine> {
         });
         let others = others.collect::<Vec<_>>().join(", ");
         let bytes = mib(mix.budget_bytes as f64);
-        let remark = format!("{:.2} % in {bytes} MiB; {others}", ours.hit_percent());
+        let used = 100.0 * ours.live_bytes() / mix.budget_bytes as f64;
+        let ratio = ours.hit_percent();
+        let remark = format!("{ratio:.2} % in {bytes} MiB, {used:.0} % used; {others}");
         bar.once(ours.hit_percent() - quick_cache.hit_percent(), &remark)
     };
     mixes.iter().zip(replayed.chunks(everyone.len())).map(line).collect()

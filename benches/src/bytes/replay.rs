@@ -23,7 +23,6 @@ pub(crate) struct Replayed {
     /// The sum over all looks.
     real_bytes: f64,
     live_bytes: f64,
-    entries: f64,
     /// What each insertion has evicted, expired entries not included, and moved.
     pub(crate) evicted: Vec<u32>,
     pub(crate) moved: Vec<u32>,
@@ -45,10 +44,6 @@ impl Replayed {
     /// Keys and values, in the mean.
     pub(crate) fn live_bytes(&self) -> f64 {
         self.live_bytes / self.looks
-    }
-
-    pub(crate) fn entries(&self) -> f64 {
-        self.entries / self.looks
     }
 }
 
@@ -82,9 +77,13 @@ pub(crate) fn replay(trace: &Trace, who: Who, bytes: usize, is_watched: bool) ->
             entrant.put(asked.key, asked.value, asked.ttl);
             now += trace.step;
             entrant.set_time(now);
-            if counts && is_watched {
+            if is_watched {
                 let stats = entrant.stats().unwrap_or_default();
                 let since = stats.since(&last);
+                last = stats;
+                if !counts {
+                    return;
+                }
                 replayed.evicted.push(since.evicted as u32);
                 replayed.moved.push(since.bytes_moved as u32);
                 let inserted_bytes = asked.key.len() + asked.value.len();
@@ -92,7 +91,6 @@ pub(crate) fn replay(trace: &Trace, who: Who, bytes: usize, is_watched: bool) ->
                 let over = since.bytes_moved as i64 - limit as i64;
                 replayed.moved_over = replayed.moved_over.max(over);
                 replayed.inserted_bytes += inserted_bytes as u64;
-                last = stats;
             }
         }
         if counts && number % REQUESTS_PER_LOOK == 0 {
@@ -100,7 +98,6 @@ pub(crate) fn replay(trace: &Trace, who: Who, bytes: usize, is_watched: bool) ->
             replayed.real_bytes += (real::kept() - before) as f64;
             if let Some(stats) = entrant.stats() {
                 replayed.live_bytes += stats.live_bytes as f64;
-                replayed.entries += stats.held as f64;
             }
         }
     });
