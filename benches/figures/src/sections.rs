@@ -245,8 +245,8 @@ pub const SECTIONS: [Section; 14] = [
             processor time, ratios; 64 MiB of ours, and as many entries of the peers; `get` copies \
             into a buffer where the others clone boxes, `read` looks at one byte where it lies, \
             in foyer, too. *Waits*: one shard of 4 MiB, a thread that looks \
-            keys up meanwhile, by the wall clock; both threads at the highest priority that they \
-            may have.",
+            keys up meanwhile, by the wall clock; only insertions that take less than twice their \
+            processor time.",
         losses: None,
         charts: |_| None,
         tables: &[table("bytes", "Bars of bytes: must, aim, measured", tables::bytes)],
