@@ -5,6 +5,7 @@
 mod asked;
 mod bar;
 mod baseline;
+mod bytes;
 mod cores;
 mod hit;
 mod loads;
@@ -49,7 +50,8 @@ use punctual_testing::alloc::{Counting, OnDemand, Process};
 use subjects::registry::Who;
 
 #[global_allocator]
-static ALLOCATOR: Counting<Process<OnDemand>> = Counting(Process(OnDemand));
+static ALLOCATOR: Counting<bytes::Blocks<Process<OnDemand>>> =
+    Counting(bytes::Blocks(Process(OnDemand)));
 
 const ALONE: &str = "alone";
 

@@ -7,8 +7,8 @@ use punctual_figures::environment::Environment;
 use punctual_figures::record::{BarLine, Part as Measured, Record};
 
 use crate::{
-    cores, hit, loads, memory, operations, pressure, promptness, rules, speed, storm, targets,
-    wheels,
+    bytes, cores, hit, loads, memory, operations, pressure, promptness, rules, speed, storm,
+    targets, wheels,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -120,6 +120,11 @@ pub(crate) const PARTS: &[Part] = &[
             Ok(())
         },
     )),
+    filtered(part("bytes", "the bars of caches of bytes", [300, 1_100], |run, record| {
+        let is_quick = !run.is_full && run.filter.is_empty();
+        record.bytes = run.found(bytes::run(run.filter, is_quick))?;
+        Ok(())
+    })),
     filtered(part("bars", "the other targets, line by line", [600, 600], |run, record| {
         let wheel = record.wheel.as_ref().map(|part| &*part.data);
         let growth = record.growth.as_ref().map(|part| &*part.data);

@@ -89,6 +89,7 @@ record! {
     loads: Vec<BarLine>,
     pressure: Vec<BarLine>,
     rules: Vec<BarLine>,
+    bytes: Vec<BarLine>,
 }
 
 /// What belongs together, and was measured in one run.

@@ -89,6 +89,29 @@ pub(super) const RULES: Section = of_lines!(
             `ManualClock`, all due entries freed after each step."
 );
 
+/// Do the caches of bytes reach their bars?
+pub(super) const BYTES: Section = of_lines!(
+    bytes,
+    "Caches of bytes",
+    "Do the caches of bytes reach their bars?",
+    "Bars of bytes: must, aim, measured",
+    "\
+            *Beside*, *used* and *pairs*: of a full cache of 64 MiB, tables included, after four \
+            times as many entries as fit. *Hits* and *policies*: read-through in simulated time, a \
+            `ManualClock` that each insertion sets forward; means, popularity, writes and TTLs of \
+            the production clusters, values lognormal with sigma 1 (cluster 27: 0.5), four keys \
+            for each entry that fits, three times as many insertions within the median TTL as fit \
+            (cluster 27: ten), 40 % of the requests to warm up; a budget of 8 to 64 MiB. Peers keep \
+            boxes with their deadlines; what is past one is a miss, and removed. Their greatest \
+            weight is scaled until the blocks that glibc makes of their requests take the budget: \
+            what they took in the mean stands beside them. *Moved* and *evicted*: the same loads. \
+            *Speed*: keys of 20 B, a TTL on each entry of ours; interleaved rounds, medians of \
+            processor time, ratios; 64 MiB of ours, and as many entries of the peers; `get` copies \
+            into a buffer where the others clone boxes, `read` looks at one byte where it lies, \
+            in foyer, too. *Waits*: one shard of 4 MiB, a thread that looks keys up meanwhile, by \
+            the wall clock; only insertions that take less than twice their processor time."
+);
+
 fn of_targets(record: &Record) -> Option<Table> {
     targets(&record.bars.as_ref()?.data.lines)
 }

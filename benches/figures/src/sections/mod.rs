@@ -36,6 +36,7 @@ pub const SECTIONS: &[Section] = &[
     bars::LOADS,
     bars::PRESSURE,
     bars::RULES,
+    bars::BYTES,
     operations::SECTION,
 ];
 
