@@ -94,6 +94,11 @@ impl Records {
         self.live_bytes_peak = self.live_bytes_peak.max(self.live_bytes);
     }
 
+    /// Returns the bytes of key and value of a slot; none, if its record is gone.
+    pub(super) fn payload_bytes(&self, id: SlotId) -> u64 {
+        if self.arena.contains(id) { payload_bytes(self.arena.lengths(id)) } else { 0 }
+    }
+
     /// Replaces the value in a slot's record where it is, if there is room.
     pub(super) fn overwrite(&mut self, id: SlotId, value: &[u8]) -> Result<(), NoRoom> {
         let before = payload_bytes(self.arena.lengths(id));

@@ -29,6 +29,18 @@ impl Sizes {
         }
     }
 
+    /// Returns by how many bits the count of an entry's uses is to be shifted: one for each time that
+    /// it is twice as large as the mean of `entries`. A large entry keeps out several others, so it has
+    /// to be used more often than they are.
+    pub(super) fn handicap(&self, id: SlotId, entries: usize) -> u32 {
+        let (size, sum) = match self {
+            Self::Weights(weights) => (weights.get(id), weights.sum_and_peak().0),
+            Self::Records(records) => (records.payload_bytes(id), records.live_bytes()),
+        };
+        let mean = (sum / entries.max(1) as u64).max(1);
+        (size / mean).checked_ilog2().unwrap_or(0)
+    }
+
     /// Forgets the entry in a slot, which leaves.
     #[cold]
     pub(super) fn forget(&mut self, id: SlotId) {

@@ -13,23 +13,29 @@ use super::slots::Slots;
 use super::weights::Weights;
 use crate::entry::removal::{RemovalCause, Removed};
 
-/// The counts of a shard's slots, as if heavy entries had been used less often.
-struct WeighedCounts<'a, K, V> {
+/// The counts of a shard's slots, as if large entries had been used less often.
+struct SizedCounts<'a, K, V> {
     slots: &'a mut Slots<K, V>,
-    weights: &'a Weights,
+    sizes: &'a Sizes,
     entries: usize,
 }
 
-impl<K, V> Counts for WeighedCounts<'_, K, V> {
+impl<K, V> Counts for SizedCounts<'_, K, V> {
     fn count(&self, id: SlotId) -> u8 {
-        let handicap = self.weights.handicap(id, self.entries);
-        self.slots.count(id).checked_shr(handicap).unwrap_or(0)
+        match self.slots.count(id) {
+            // Of most, whose size need not be fetched.
+            0 => 0,
+            count => count.checked_shr(self.sizes.handicap(id, self.entries)).unwrap_or(0),
+        }
     }
     fn set_count(&mut self, id: SlotId, count: u8) {
         self.slots.set_count(id, count);
     }
     fn slot_hash(&self, id: SlotId) -> SlotHash {
         self.slots.slot_hash(id)
+    }
+    fn prefetch(&self, id: SlotId) {
+        Counts::prefetch(self.slots, id);
     }
 }
 
@@ -96,11 +102,11 @@ impl<K, V> Shard<K, V> {
         }
         let entries = self.slots.len();
         let id = match self.sizes.as_deref() {
-            Some(Sizes::Weights(weights)) => {
-                let mut counts = WeighedCounts { slots: &mut self.slots, weights, entries };
+            Some(sizes) => {
+                let mut counts = SizedCounts { slots: &mut self.slots, sizes, entries };
                 self.policy.evict_early(entries, &mut counts)
             }
-            _ => self.policy.evict_early(entries, &mut self.slots),
+            None => self.policy.evict_early(entries, &mut self.slots),
         };
         // The budget may have run out before it surfaced.
         (id, self.is_due(id, now))

@@ -52,12 +52,8 @@ impl Weights {
         }
     }
 
-    /// Returns by how many bits the count of an entry's uses is to be shifted: one for each time that
-    /// its weight is twice the mean. A heavy entry keeps out several others, so it has to be used more
-    /// often than they are.
-    pub(super) fn handicap(&self, id: SlotId, entries: usize) -> u32 {
-        let mean = (self.sum / entries.max(1) as u64).max(1);
-        (self.of_slots[id.index()] / mean).checked_ilog2().unwrap_or(0)
+    pub(super) fn get(&self, id: SlotId) -> u64 {
+        self.of_slots[id.index()]
     }
 
     pub(super) fn exceed_limit(&self) -> bool {

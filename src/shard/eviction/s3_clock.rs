@@ -233,12 +233,12 @@ impl S3Clock {
     /// [`evict`](Self::evict)s an entry of a shard that is as good as full with so many, and whose
     /// slot may stay vacant.
     ///
-    /// The number of entries goes up and down with their weights, and nothing would ever have to prove
-    /// itself as long as main is below its share of it. Half the share will do.
+    /// The number of entries goes up and down with their sizes, and nothing would ever have to prove
+    /// itself as long as main is below its share of it. Four fifths of the share will do.
     pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
         let (slots, entries) = (self.slots, entries as u32);
         self.small_target = small_target(entries, self.parameters);
-        self.slots = self.small_target + (entries - self.small_target) / 2;
+        self.slots = self.small_target + (entries - self.small_target) / 5 * 4;
         self.newest = self.newest.filter(|&id| self.contains(id));
         let id = self.evict(counts);
         self.slots = slots;
