@@ -96,18 +96,19 @@ fn every_other_small_entry_is_removed_then_larger_ones_come() {
 fn one_of_two_hundred_thousand_bytes_among_fifty_small_ones() {
     let sizes = |step, _: &mut Rng| if step % 50 == 0 { 200_000 } else { 100 };
     let total = insert("200 kB among fifty of 100 B", 100, 95, |_| (), sizes);
-    assert!(total.evicted_max <= 400, "{total:?}");
+    // As many small records as take its room.
+    assert!(total.evicted_max <= 200_000 / 112, "{total:?}");
     assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
 }
 
 #[test]
 fn growing() {
-    for live_percent in [95, 97, 98] {
+    for (live_percent, part) in [(95, 4), (97, 2), (98, 1)] {
         let sizes = |step, _: &mut Rng| 100 + step * 49 / 200;
         let name = format!("growing, {live_percent} % live");
         let total = insert(&name, 130, live_percent, |_| (), sizes);
         assert!(total.evicted_max <= 30, "{total:?}");
-        assert!(total.moved_bytes <= total.inserted_bytes / 4, "{total:?}");
+        assert!(total.moved_bytes <= total.inserted_bytes / part, "{total:?}");
     }
 }
 
@@ -124,5 +125,5 @@ fn small_or_large_at_random() {
 fn a_megabyte_among_hundreds_of_bytes() {
     let sizes = |step, _: &mut Rng| if step % 2_000 == 0 { 1 << 20 } else { 130 };
     let total = insert("1 MiB among 130 B", 130, 95, |_| (), sizes);
-    assert!(total.evicted_max <= 2_500, "{total:?}");
+    assert!(total.evicted_max <= (1 << 20) / 144, "{total:?}");
 }
