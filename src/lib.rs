@@ -32,6 +32,7 @@
 //! - [`Cache`] is thread-safe: shards behind locks that readers share, and loaders with single flight,
 //!   which prevent cache stampedes. [`unsync::Cache`] is the same for one thread, and returns references
 //!   instead of clones.
+//! - [`ByteCache`] holds keys and values that are bytes inside its fixed memory.
 //! - [`Builder`] sets the capacity or a memory budget, TTL and time to idle, weigher, resolution, eviction
 //!   policy, clock and listener. It returns a descriptive [`BuildError`] for an invalid configuration, and
 //!   the [`footprint`](Builder::footprint) before anything is built.
@@ -52,8 +53,8 @@
 //! # Limits
 //!
 //! The cache does not grow. It bounds the number of entries; the bytes that they own on the heap it
-//! bounds only with a [`weigher`](Builder::weigher). Loaders of different threads that ask for each other's
-//! keys deadlock.
+//! bounds only with a [`weigher`](Builder::weigher); a [`ByteCache`] bounds every byte. Loaders of different
+//! threads that ask for each other's keys deadlock.
 //!
 //! # Features
 //!
