@@ -3,7 +3,7 @@
 
 #![cfg(all(target_pointer_width = "64", not(any(punctual_loom, miri))))]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use punctual::{BuildError, ByteCache, Footprint, ManualClock, Reaper, Ttl, unsync};
 use punctual_testing::alloc::{Counting, PerThread, Traffic, measure};
@@ -335,6 +335,46 @@ fn nothing_is_allocated_by_threads_that_share_a_cache() {
             }
         });
         let stats = cache.stats();
+        let left = stats.expired + stats.evicted + stats.removed + stats.replaced;
+        assert_eq!(stats.inserts, stats.held + left, "{stats:?}");
+        cache.clear();
+        assert_eq!(cache.stats().live_bytes, 0);
+    }
+}
+
+/// As long as `PUNCTUAL_SOAK_SECONDS` says, a minute by default: nothing is allocated, and all room comes
+/// back.
+#[test]
+#[ignore = "a soak of a minute or longer"]
+fn soak_at_98_percent_live() {
+    let seconds = std::env::var("PUNCTUAL_SOAK_SECONDS").map_or(60, |text| text.parse().unwrap());
+    for (budget, mean, largest) in CHURNS {
+        let until = Instant::now() + Duration::from_secs(seconds) / CHURNS.len() as u32;
+        let clock = ManualClock::new();
+        let builder = ByteCache::builder().memory_budget(budget).mean_entry(mean).live_percent(98);
+        let cache = builder.ttl(10 * SECOND).shards(2).clock(clock.clone()).build().unwrap();
+        let keys = (2 * budget / (mean + 40)) as u32;
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                let (cache, clock) = (&cache, &clock);
+                scope.spawn(move || {
+                    let mut churn = Churn::new(seed, clock, keys, mean, largest);
+                    cache.read("", |_| ());
+                    while Instant::now() < until {
+                        let (churning, ()) = measure(|| {
+                            for _ in 0..10_000 {
+                                churn_step!(&mut churn, cache);
+                            }
+                        });
+                        assert_eq!(churning, Traffic::NONE);
+                    }
+                });
+            }
+        });
+        clock.advance(1_000 * SECOND);
+        cache.reap(usize::MAX);
+        let stats = cache.stats();
+        println!("{budget} bytes, entries of {mean}: {stats:?}");
         let left = stats.expired + stats.evicted + stats.removed + stats.replaced;
         assert_eq!(stats.inserts, stats.held + left, "{stats:?}");
         cache.clear();
