@@ -1,4 +1,4 @@
-//! The bars of docs/performance.md, each with what it must reach, what it aims at, and what is
+//! The bars, each with what it must reach, what it aims at, and what is
 //! measured.
 //!
 //! Ratios are of medians: how many times as fast punctual is. All contestants of a line take turns
