@@ -42,7 +42,7 @@ pub(crate) struct Work {
 
 impl Work {
     /// The most entries that are evicted under one hold of the lock, one of them for a slot.
-    const EVICTIONS: usize = 64;
+    const EVICTIONS: usize = 32;
 
     /// Returns the work of an insertion that gives the lock away from time to time.
     pub(crate) fn in_steps(lengths: Lengths, reap_budget: usize) -> Self {

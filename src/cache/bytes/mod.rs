@@ -61,7 +61,7 @@ use crate::time::ttl::Ttl;
 ///
 /// # Large values
 ///
-/// An insertion evicts at most 64 entries, moves at most 64 KiB or one entry, and copies the key and
+/// An insertion evicts at most 32 entries, moves at most 64 KiB or one entry, and copies the key and
 /// at most 64 KiB of the value, before it gives the shard's lock to others for a moment. A new entry appears as a whole.
 /// Until then its key has the old value or none, and a call that sets or removes the key meanwhile
 /// takes effect before it.
