@@ -25,7 +25,7 @@ use crate::sync::shim::Mutex;
 use crate::time::tick::{Deadline, Moment};
 use crate::time::ttl::Ttl;
 
-/// What insertions go by.
+/// What the insertions of a cache share.
 #[derive(Clone, Debug)]
 pub(super) struct Insertions {
     /// For each shard, whose turn it is to insert in several holds of its lock. Taken before that,

@@ -29,7 +29,8 @@ use crate::time::ttl::Ttl;
 ///
 /// A [`Cache`](crate::Cache) bounds the number of its entries; what `String`s and `Vec`s own on the
 /// heap is the caller's. Here keys and values are byte strings that lie in memory which is reserved
-/// when the cache is built, and known before. It never takes more, and allocates nothing.
+/// when the cache is built, and known before. It never takes more. The copies of values that it
+/// returns, and the keys of tickets, are the caller's.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,8 +63,9 @@ use crate::time::ttl::Ttl;
 /// # Large values
 ///
 /// An insertion evicts at most 32 entries, moves at most 64 KiB or one entry, and copies the key and
-/// at most 64 KiB of the value, before it gives the shard's lock to others for a moment. A new entry appears as a whole.
-/// Until then its key has the old value or none, and a call that sets or removes the key meanwhile
+/// at most 64 KiB of the value, before it gives the shard's lock to others for a moment. A new entry
+/// appears as a whole. Until then its key has the old value, or none: if that had to make room for the
+/// new one, it was evicted, and `insert` returns `false`. A call that sets or removes the key meanwhile
 /// takes effect before it.
 ///
 /// # Secrets

@@ -238,7 +238,7 @@ impl S3Clock {
     pub(crate) fn evict_early(&mut self, entries: usize, counts: &mut impl Counts) -> SlotId {
         let (slots, entries) = (self.slots, entries as u32);
         self.small_target = small_target(entries, self.parameters);
-        self.slots = self.small_target + (entries - self.small_target) / 5 * 4;
+        self.slots = self.small_target + (entries - self.small_target) * 4 / 5;
         self.newest = self.newest.filter(|&id| self.contains(id));
         let id = self.evict(counts);
         self.slots = slots;
