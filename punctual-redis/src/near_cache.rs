@@ -82,7 +82,16 @@ impl<V: Clone + Send + Sync + 'static> Drop for Keeper<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> NearCache<V> {
-    /// Returns a builder.
+    /// Returns a builder, which sets the server, the size and all else.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), punctual_redis::Error> {
+    /// let builder = punctual_redis::NearCache::<String>::builder();
+    /// let users = builder.url("redis://[::1]:6379").capacity(100_000).build().await?;
+    /// assert!(users.capacity() >= 100_000);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder() -> NearCacheBuilder<V> {
         NearCacheBuilder::new()
     }
@@ -96,6 +105,15 @@ impl<V: Clone + Send + Sync + 'static> NearCache<V> {
     ///
     /// From memory if it is held; else one caller asks the server, however many want the key at that
     /// time, and the others wait.
+    ///
+    /// ```no_run
+    /// # async fn example(users: punctual_redis::NearCache<String>)
+    /// # -> Result<(), punctual_redis::Error> {
+    /// let name = users.get("user:7").await?;
+    /// println!("{}", name.as_deref().unwrap_or("unknown"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -168,6 +186,15 @@ impl<V: Clone + Send + Sync + 'static> NearCache<V> {
 
     /// As [`set`](Self::set), with a TTL on the server; it counts whole milliseconds, and one at the
     /// least.
+    ///
+    /// ```no_run
+    /// # async fn example(users: punctual_redis::NearCache<String>)
+    /// # -> Result<(), punctual_redis::Error> {
+    /// let day = std::time::Duration::from_secs(86_400);
+    /// users.set_with_ttl("user:7", &"Ada".to_owned(), day).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -4,7 +4,6 @@ use std::hash::{BuildHasher, Hash};
 
 use equivalent::Equivalent;
 
-use super::Cache;
 use super::inner::Inner;
 use super::load::waiters::HasLoads as _;
 use super::locked_shard::{Guard, Held as _};
@@ -16,121 +15,6 @@ use crate::shard::key_hash::KeyHash;
 use crate::shard::slot_id::SlotId;
 use crate::time::tick::Moment;
 use crate::time::ttl::Ttl;
-
-impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
-    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
-    /// live value.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// assert_eq!(cache.insert_if_absent("key", 1), Ok(()));
-    /// assert_eq!(cache.insert_if_absent("key", 2), Err(("key", 2)));
-    /// assert_eq!(cache.get("key"), Some(1));
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives key and value back if the key has a live value already. That counts as no use of it.
-    #[doc(alias = "try_insert")]
-    #[doc(alias = "put_if_absent")]
-    pub fn insert_if_absent(&self, key: K, value: V) -> Result<(), (K, V)> {
-        self.inner.insert_if_absent(key, value, Ttl::Default)
-    }
-
-    /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let leases = punctual::Cache::new(10);
-    /// let lease = Duration::from_secs(30);
-    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 1", lease).is_ok());
-    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 2", lease).is_err());
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives key and value back if the key has a live value already. That counts as no use of it.
-    pub fn insert_if_absent_with_ttl(
-        &self,
-        key: K,
-        value: V,
-        ttl: impl Into<Ttl>,
-    ) -> Result<(), (K, V)> {
-        self.inner.insert_if_absent(key, value, ttl.into())
-    }
-
-    /// Shows the live value of a key, or `None`, to a closure, and does what it decides, all under
-    /// one lock: no other call for the key comes in between. Returns what the decision carries.
-    ///
-    /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
-    /// stay. Finding a value counts as a hit and as a use, finding none as a miss. What is set or
-    /// removed overrules a load of the key that runs; [`Compute::Keep`] does not.
-    ///
-    /// ```
-    /// use punctual::{Cache, Compute};
-    ///
-    /// // A counter that starts anew once its TTL has passed.
-    /// let requests: Cache<u32, u32> = Cache::new(1_000);
-    /// let count = |client| {
-    ///     requests.compute(client, |live| match live {
-    ///         Some(count) => {
-    ///             *count += 1;
-    ///             Compute::Keep(*count)
-    ///         }
-    ///         None => Compute::Set(1, 1),
-    ///     })
-    /// };
-    /// assert_eq!((count(7), count(7), count(8)), (1, 2, 1));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the closure calls the cache; in debug builds also if it calls other caches
-    /// [out of order](Self#callers-code). If the closure panics, the entry stays with what was
-    /// changed in place.
-    #[doc(alias = "entry")]
-    #[doc(alias = "and_compute_with")]
-    #[doc(alias = "upsert")]
-    pub fn compute<R>(&self, key: K, decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>) -> R {
-        self.inner.compute(key, decide)
-    }
-
-    /// Removes a key if its live value fulfils a condition, under one lock. Returns the value if it
-    /// was removed.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert_eq!(cache.remove_if("key", |&value| value == 2), None);
-    /// assert_eq!(cache.remove_if("key", |&value| value == 1), Some(1));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the condition calls the cache; in debug builds also if it calls other caches
-    /// [out of order](Self#callers-code).
-    pub fn remove_if<Q>(&self, key: &Q, condition: impl FnOnce(&V) -> bool) -> Option<V>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.inner.remove_if(key, condition)
-    }
-
-    /// Removes a key. Returns the key that the cache held and its value if that was live.
-    ///
-    /// ```
-    /// let cache = punctual::Cache::new(10);
-    /// cache.insert("key".to_string(), 1);
-    /// assert_eq!(cache.remove_entry("key"), Some(("key".to_string(), 1)));
-    /// ```
-    pub fn remove_entry<Q>(&self, key: &Q) -> Option<(K, V)>
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.inner.remove_entry(key)
-    }
-}
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
     /// Shows the live value of a key to `decide`, and does what that says.

@@ -1,5 +1,5 @@
-//! The cache for many threads: the public methods. What they do is in `ops` (one key),
-//! `batch` (many keys), `load` (loaders), `all_entries` and `reap`.
+//! The cache for many threads: the public methods. What they do is in `ops` and `compute` (one
+//! key), `batch` (many keys), `load` (loaders), `all_entries` and `reap`.
 
 mod access_counters;
 mod all_entries;
@@ -33,6 +33,7 @@ use equivalent::Equivalent;
 
 pub use builder::Builder;
 
+use crate::entry::compute::Compute;
 use crate::entry::entry_ref::EntryRef;
 use crate::entry::removal::RemovalCause;
 use crate::footprint::Footprint;
@@ -181,6 +182,48 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.insert(key, value, ttl.into())
     }
 
+    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
+    /// live value.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// assert_eq!(cache.insert_if_absent("key", 1), Ok(()));
+    /// assert_eq!(cache.insert_if_absent("key", 2), Err(("key", 2)));
+    /// assert_eq!(cache.get("key"), Some(1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    #[doc(alias = "try_insert")]
+    #[doc(alias = "put_if_absent")]
+    pub fn insert_if_absent(&self, key: K, value: V) -> Result<(), (K, V)> {
+        self.inner.insert_if_absent(key, value, Ttl::Default)
+    }
+
+    /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let leases = punctual::Cache::new(10);
+    /// let lease = Duration::from_secs(30);
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 1", lease).is_ok());
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 2", lease).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    pub fn insert_if_absent_with_ttl(
+        &self,
+        key: K,
+        value: V,
+        ttl: impl Into<Ttl>,
+    ) -> Result<(), (K, V)> {
+        self.inner.insert_if_absent(key, value, ttl.into())
+    }
+
     /// Returns a clone of the value for `key`. Counts as a use of the entry.
     ///
     /// The clone is made under the shard's lock: wrap what is costly to clone in an [`Arc`](std::sync::Arc),
@@ -246,6 +289,42 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.update(key, update)
     }
 
+    /// Shows the live value of a key, or `None`, to a closure, and does what it decides, all under
+    /// one lock: no other call for the key comes in between. Returns what the decision carries.
+    ///
+    /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
+    /// stay. Finding a value counts as a hit and as a use, finding none as a miss. What is set or
+    /// removed overrules a load of the key that runs; [`Compute::Keep`] does not.
+    ///
+    /// ```
+    /// use punctual::{Cache, Compute};
+    ///
+    /// // A counter that starts anew once its TTL has passed.
+    /// let requests: Cache<u32, u32> = Cache::new(1_000);
+    /// let count = |client| {
+    ///     requests.compute(client, |live| match live {
+    ///         Some(count) => {
+    ///             *count += 1;
+    ///             Compute::Keep(*count)
+    ///         }
+    ///         None => Compute::Set(1, 1),
+    ///     })
+    /// };
+    /// assert_eq!((count(7), count(7), count(8)), (1, 2, 1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the closure calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code). If the closure panics, the entry stays with what was
+    /// changed in place.
+    #[doc(alias = "entry")]
+    #[doc(alias = "and_compute_with")]
+    #[doc(alias = "upsert")]
+    pub fn compute<R>(&self, key: K, decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>) -> R {
+        self.inner.compute(key, decide)
+    }
+
     /// Removes a key. Returns its value if it was present and not expired. A load of the key that
     /// runs goes on, and what it brings is not stored.
     ///
@@ -261,6 +340,41 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         self.inner.remove(key)
+    }
+
+    /// Removes a key if its live value fulfils a condition, under one lock. Returns the value if it
+    /// was removed.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 2), None);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 1), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the condition calls the cache; in debug builds also if it calls other caches
+    /// [out of order](Self#callers-code).
+    pub fn remove_if<Q>(&self, key: &Q, condition: impl FnOnce(&V) -> bool) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.remove_if(key, condition)
+    }
+
+    /// Removes a key. Returns the key that the cache held and its value if that was live.
+    ///
+    /// ```
+    /// let cache = punctual::Cache::new(10);
+    /// cache.insert("key".to_string(), 1);
+    /// assert_eq!(cache.remove_entry("key"), Some(("key".to_string(), 1)));
+    /// ```
+    pub fn remove_entry<Q>(&self, key: &Q) -> Option<(K, V)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.inner.remove_entry(key)
     }
 
     /// Returns a clone of the value for `key` without counting a use or updating the

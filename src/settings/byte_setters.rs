@@ -76,6 +76,15 @@ macro_rules! byte_setters {
 
         /// Shortens the builder's TTL by up to this fraction, by the key's hash, see
         /// [`Builder::ttl_jitter`](crate::Builder::ttl_jitter).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use std::time::Duration;
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// let cache = builder.ttl(Duration::from_secs(1_800)).ttl_jitter(0.1).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         pub fn ttl_jitter(mut self, fraction: f64) -> Self {
             self.typed = self.typed.ttl_jitter(fraction);
             self
@@ -83,6 +92,15 @@ macro_rules! byte_setters {
 
         /// Sets the time after its last use at which an entry expires, too, see
         /// [`Builder::time_to_idle`](crate::Builder::time_to_idle).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use std::time::Duration;
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// let cache = builder.time_to_idle(Duration::from_secs(600)).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         #[doc(alias = "sliding expiration")]
         #[doc(alias = "expire_after_access")]
         pub fn time_to_idle(mut self, time: Duration) -> Self {
@@ -92,6 +110,15 @@ macro_rules! byte_setters {
 
         /// Sets the most by which an entry outlives its TTL, see
         /// [`Builder::resolution`](crate::Builder::resolution).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use std::time::Duration;
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// let cache = builder.resolution(Duration::from_millis(10)).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         pub fn resolution(mut self, resolution: Duration) -> Self {
             self.typed = self.typed.resolution(resolution);
             self
@@ -99,6 +126,15 @@ macro_rules! byte_setters {
 
         /// Sets the policy that chooses what is evicted, see
         /// [`Builder::eviction`](crate::Builder::eviction).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        /// use punctual::Eviction;
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// let cache = builder.eviction(Eviction::S3Fifo).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         #[doc(alias = "eviction_policy")]
         pub fn eviction(mut self, eviction: Eviction) -> Self {
             self.typed = self.typed.eviction(eviction);
@@ -107,6 +143,14 @@ macro_rules! byte_setters {
 
         /// Sets the most due entries that one call frees besides its own work, see
         /// [`Builder::reap_limit`](crate::Builder::reap_limit).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// let cache = builder.reap_limit(16).build()?;
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         pub fn reap_limit(mut self, entries: usize) -> Self {
             self.typed = self.typed.reap_limit(entries);
             self
@@ -129,6 +173,14 @@ macro_rules! byte_setters {
         }
 
         /// Names the cache, see [`Builder::name`](crate::Builder::name).
+        ///
+        /// ```
+        #[doc = concat!("use ", $cache, ";")]
+        ///
+        /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+        /// assert_eq!(builder.name("pages").build()?.name(), Some("pages"));
+        /// # Ok::<(), punctual::BuildError>(())
+        /// ```
         pub fn name(mut self, name: impl Into<std::borrow::Cow<'static, str>>) -> Self {
             self.typed = self.typed.name(name);
             self

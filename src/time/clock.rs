@@ -302,6 +302,13 @@ impl ManualTime {
 
 impl ManualClock {
     /// Returns a clock that stands at zero.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{Clock, ManualClock};
+    ///
+    /// assert_eq!(ManualClock::new().now(), Duration::ZERO);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -12,48 +12,11 @@ use crate::shard::key_hash::KeyHash;
 use crate::time::ttl::Ttl;
 
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
-    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
-    /// live value.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(10);
-    /// assert_eq!(cache.insert_if_absent("key", 1), Ok(()));
-    /// assert_eq!(cache.insert_if_absent("key", 2), Err(("key", 2)));
-    /// assert_eq!(cache.get("key"), Some(&1));
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives key and value back if the key has a live value already. That counts as no use of it.
-    #[doc(alias = "try_insert")]
-    #[doc(alias = "put_if_absent")]
-    pub fn insert_if_absent(&mut self, key: K, value: V) -> Result<(), (K, V)> {
-        self.insert_if_absent_with_ttl(key, value, Ttl::Default)
-    }
-
-    /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let mut leases = punctual::unsync::Cache::new(10);
-    /// let lease = Duration::from_secs(30);
-    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 1", lease).is_ok());
-    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 2", lease).is_err());
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Gives key and value back if the key has a live value already. That counts as no use of it.
-    pub fn insert_if_absent_with_ttl(
-        &mut self,
-        key: K,
-        value: V,
-        ttl: impl Into<Ttl>,
-    ) -> Result<(), (K, V)> {
+    /// Inserts an entry, if its key has no live one. Gives it back otherwise.
+    pub(super) fn insert_absent(&mut self, key: K, value: V, ttl: Ttl) -> Result<(), (K, V)> {
         let (key, value) = (DropGuard::new(key), DropGuard::new(value));
         let hash = KeyHash::new(&self.hasher, key.get());
-        let new = self.by_rules(hash, key, value, ttl.into());
+        let new = self.by_rules(hash, key, value, ttl);
         let mut panics = FirstPanic::default();
         let now = self.start_write_with_ttl(&mut panics);
         let number = self.shard_of(hash);
@@ -69,36 +32,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         panics.resume_or(Ok(()))
     }
 
-    /// Shows the live value of a key, or `None`, to a closure, and does what it decides. Returns what
-    /// the decision carries.
-    ///
-    /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
-    /// stay. Finding a value counts as a hit and as a use, finding none as a miss.
-    ///
-    /// ```
-    /// use punctual::{Compute, unsync::Cache};
-    ///
-    /// // A counter that starts anew once its TTL has passed.
-    /// let mut requests: Cache<u32, u32> = Cache::new(1_000);
-    /// let mut count = |client| {
-    ///     requests.compute(client, |live| match live {
-    ///         Some(count) => {
-    ///             *count += 1;
-    ///             Compute::Keep(*count)
-    ///         }
-    ///         None => Compute::Set(1, 1),
-    ///     })
-    /// };
-    /// assert_eq!((count(7), count(7), count(8)), (1, 2, 1));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If the closure panics. The entry stays with what was changed in place.
-    #[doc(alias = "entry")]
-    #[doc(alias = "and_compute_with")]
-    #[doc(alias = "upsert")]
-    pub fn compute<R>(
+    /// Shows the live value of a key to `decide`, and does what that says.
+    pub(super) fn compute_entry<R>(
         &mut self,
         key: K,
         decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>,
@@ -157,15 +92,12 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         result.into_inner()
     }
 
-    /// Removes a key if its live value fulfils a condition. Returns the value if it was removed.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(10);
-    /// cache.insert("key", 1);
-    /// assert_eq!(cache.remove_if("key", |&value| value == 2), None);
-    /// assert_eq!(cache.remove_if("key", |&value| value == 1), Some(1));
-    /// ```
-    pub fn remove_if<Q>(&mut self, key: &Q, condition: impl FnOnce(&V) -> bool) -> Option<V>
+    /// Removes a key, if its live value fulfils a condition.
+    pub(super) fn remove_key_if<Q>(
+        &mut self,
+        key: &Q,
+        condition: impl FnOnce(&V) -> bool,
+    ) -> Option<V>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
@@ -184,14 +116,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         panics.resume_or(value)
     }
 
-    /// Removes a key. Returns the key that the cache held and its value if that was live.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(10);
-    /// cache.insert("key".to_string(), 1);
-    /// assert_eq!(cache.remove_entry("key"), Some(("key".to_string(), 1)));
-    /// ```
-    pub fn remove_entry<Q>(&mut self, key: &Q) -> Option<(K, V)>
+    /// Removes a key. Returns it as it was held, with its value if that was live.
+    pub(super) fn remove_with_key<Q>(&mut self, key: &Q) -> Option<(K, V)>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {

@@ -19,19 +19,9 @@ pub struct Iter<'a, K, V> {
     now: u64,
 }
 
-impl<K, V, S> Cache<K, V, S> {
-    /// Returns an iterator over the live entries, in no particular order. Frees nothing and
-    /// counts as no use.
-    ///
-    /// ```
-    /// let mut cache = punctual::unsync::Cache::new(10);
-    /// cache.insert('a', 1);
-    /// cache.insert('b', 2);
-    /// assert_eq!(cache.iter().map(|(_, value)| value).sum::<i32>(), 3);
-    /// ```
-    #[must_use]
-    pub fn iter(&self) -> Iter<'_, K, V> {
-        Iter { shards: &self.shards, slot: 0, now: self.clock.peek().tick }
+impl<'a, K, V> Iter<'a, K, V> {
+    pub(super) fn new(shards: &'a [Shard<K, V>], now: u64) -> Self {
+        Self { shards, slot: 0, now }
     }
 }
 

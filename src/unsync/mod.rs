@@ -37,6 +37,7 @@ pub use builder::Builder;
 pub use bytes::{ByteBuilder, ByteCache};
 pub use iter::Iter;
 
+use crate::entry::compute::Compute;
 use crate::entry::entry_ref::EntryRef;
 use crate::entry::removal::RemovalCause;
 use crate::footprint::Footprint;
@@ -149,6 +150,48 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.upsert(key, value, ttl.into()).0
     }
 
+    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
+    /// live value.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// assert_eq!(cache.insert_if_absent("key", 1), Ok(()));
+    /// assert_eq!(cache.insert_if_absent("key", 2), Err(("key", 2)));
+    /// assert_eq!(cache.get("key"), Some(&1));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    #[doc(alias = "try_insert")]
+    #[doc(alias = "put_if_absent")]
+    pub fn insert_if_absent(&mut self, key: K, value: V) -> Result<(), (K, V)> {
+        self.insert_if_absent_with_ttl(key, value, Ttl::Default)
+    }
+
+    /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut leases = punctual::unsync::Cache::new(10);
+    /// let lease = Duration::from_secs(30);
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 1", lease).is_ok());
+    /// assert!(leases.insert_if_absent_with_ttl("job", "worker 2", lease).is_err());
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Gives key and value back if the key has a live value already. That counts as no use of it.
+    pub fn insert_if_absent_with_ttl(
+        &mut self,
+        key: K,
+        value: V,
+        ttl: impl Into<Ttl>,
+    ) -> Result<(), (K, V)> {
+        self.insert_absent(key, value, ttl.into())
+    }
+
     /// Returns a reference to the value for `key`. Counts as a use of the entry.
     ///
     /// ```
@@ -213,6 +256,43 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.update_entry(key, update)
     }
 
+    /// Shows the live value of a key, or `None`, to a closure, and does what it decides. Returns what
+    /// the decision carries.
+    ///
+    /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
+    /// stay. Finding a value counts as a hit and as a use, finding none as a miss.
+    ///
+    /// ```
+    /// use punctual::{Compute, unsync::Cache};
+    ///
+    /// // A counter that starts anew once its TTL has passed.
+    /// let mut requests: Cache<u32, u32> = Cache::new(1_000);
+    /// let mut count = |client| {
+    ///     requests.compute(client, |live| match live {
+    ///         Some(count) => {
+    ///             *count += 1;
+    ///             Compute::Keep(*count)
+    ///         }
+    ///         None => Compute::Set(1, 1),
+    ///     })
+    /// };
+    /// assert_eq!((count(7), count(7), count(8)), (1, 2, 1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the closure panics. The entry stays with what was changed in place.
+    #[doc(alias = "entry")]
+    #[doc(alias = "and_compute_with")]
+    #[doc(alias = "upsert")]
+    pub fn compute<R>(
+        &mut self,
+        key: K,
+        decide: impl FnOnce(Option<&mut V>) -> Compute<V, R>,
+    ) -> R {
+        self.compute_entry(key, decide)
+    }
+
     /// Removes a key. Returns its value if it was present and not expired.
     ///
     /// ```
@@ -226,6 +306,35 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         Q: Hash + Equivalent<K> + ?Sized,
     {
         self.remove_key(key)
+    }
+
+    /// Removes a key if its live value fulfils a condition. Returns the value if it was removed.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 2), None);
+    /// assert_eq!(cache.remove_if("key", |&value| value == 1), Some(1));
+    /// ```
+    pub fn remove_if<Q>(&mut self, key: &Q, condition: impl FnOnce(&V) -> bool) -> Option<V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.remove_key_if(key, condition)
+    }
+
+    /// Removes a key. Returns the key that the cache held and its value if that was live.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert("key".to_string(), 1);
+    /// assert_eq!(cache.remove_entry("key"), Some(("key".to_string(), 1)));
+    /// ```
+    pub fn remove_entry<Q>(&mut self, key: &Q) -> Option<(K, V)>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.remove_with_key(key)
     }
 
     /// Returns a reference to the value for `key` without counting a use or updating the
@@ -573,6 +682,20 @@ impl<K, V, S> Cache<K, V, S> {
             misses: self.accesses.misses,
             ..sum
         }
+    }
+
+    /// Returns an iterator over the live entries, in no particular order. Frees nothing and
+    /// counts as no use.
+    ///
+    /// ```
+    /// let mut cache = punctual::unsync::Cache::new(10);
+    /// cache.insert('a', 1);
+    /// cache.insert('b', 2);
+    /// assert_eq!(cache.iter().map(|(_, value)| value).sum::<i32>(), 3);
+    /// ```
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, K, V> {
+        Iter::new(&self.shards, self.clock.peek().tick)
     }
 
     /// Calls `visit` for each live entry: [`iter`](Self::iter) for code that works with both

@@ -42,6 +42,18 @@ impl<S> ByteBuilder<S> {
     byte_setters!("punctual::ByteCache");
 
     /// Sets the clock that TTLs are measured by, see [`Builder::clock`](crate::Builder::clock).
+    ///
+    /// ```
+    /// use punctual::{ByteCache, ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let cache = builder.clock(clock.clone()).build()?;
+    /// cache.insert_with_ttl("key", b"value", std::time::Duration::from_secs(1))?;
+    /// clock.advance(std::time::Duration::from_secs(2));
+    /// assert!(!cache.contains_key("key"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock + Send + Sync + 'static) -> Self {
         self.typed = self.typed.clock(clock);
         self
@@ -49,6 +61,14 @@ impl<S> ByteBuilder<S> {
 
     /// Sets what frees due entries while no call touches the cache, see
     /// [`Builder::reaper`](crate::Builder::reaper).
+    ///
+    /// ```
+    /// use punctual::{ByteCache, Reaper};
+    ///
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let cache = builder.reaper(Reaper::Manual).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn reaper(mut self, reaper: Reaper) -> Self {
         self.typed = self.typed.reaper(reaper);
         self
@@ -56,12 +76,29 @@ impl<S> ByteBuilder<S> {
 
     /// Sets how many keys may be loading at once with their callers sharing the load, see
     /// [`Builder::concurrent_loads`](crate::Builder::concurrent_loads).
+    ///
+    /// ```
+    /// use punctual::ByteCache;
+    ///
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let cache = builder.concurrent_loads(1_000).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn concurrent_loads(mut self, keys: usize) -> Self {
         self.typed = self.typed.concurrent_loads(keys);
         self
     }
 
     /// Sets the hasher of the keys; by default a fast one with a random seed.
+    ///
+    /// ```
+    /// use std::hash::RandomState;
+    /// use punctual::ByteCache;
+    ///
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let cache = builder.hasher(RandomState::new()).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn hasher<H>(self, hasher: H) -> ByteBuilder<H> {
         ByteBuilder { typed: self.typed.hasher(hasher) }
     }
@@ -77,6 +114,13 @@ impl<S> ByteBuilder<S> {
 
 impl<S: Send + Sync + 'static> ByteBuilder<S> {
     /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
+    ///
+    /// ```
+    /// use punctual::ByteCache;
+    ///
+    /// let too_small = ByteCache::builder().memory_budget(100).mean_entry(240).build();
+    /// assert!(too_small.is_err());
+    /// ```
     ///
     /// # Errors
     ///

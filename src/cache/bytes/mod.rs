@@ -411,6 +411,13 @@ impl<S: BuildHasher + Send + Sync + 'static> ByteCache<S> {
 /// # The whole cache
 impl<S> ByteCache<S> {
     /// Returns the number of entries held, due entries that are not freed yet included. O(shards).
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.begin_call();
@@ -418,6 +425,12 @@ impl<S> ByteCache<S> {
     }
 
     /// Returns the number of entries held that are due and not freed yet. O(held).
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert_eq!(cache.due_len(), 0);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn due_len(&self) -> usize {
         self.inner.begin_call();
@@ -425,6 +438,12 @@ impl<S> ByteCache<S> {
     }
 
     /// Returns whether no entry is held. O(shards).
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -432,6 +451,13 @@ impl<S> ByteCache<S> {
 
     /// Returns the most entries that can be held at once, however small they are: a quarter more
     /// than fit at the mean size that the builder was given.
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// // At 100 bytes an entry in the mean.
+    /// assert!(cache.capacity() > 6_000);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.inner.capacity
@@ -452,6 +478,12 @@ impl<S> ByteCache<S> {
     }
 
     /// Returns the name that the [builder](ByteBuilder::name) gave the cache.
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert_eq!(cache.name(), None);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.inner.name.as_deref()
@@ -556,6 +588,16 @@ impl<S> ByteCache<S> {
 
     /// Returns how long until [`reap`](Self::reap) may have something to free; `None` if no entry
     /// has a deadline. O(shards).
+    ///
+    /// ```
+    /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(cache.next_expiry(), None);
+    /// cache.insert_with_ttl("key", b"value", Duration::from_secs(60))?;
+    /// assert!(cache.next_expiry() <= Some(Duration::from_secs(61)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         self.inner.begin_call();

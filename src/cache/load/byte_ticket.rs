@@ -87,6 +87,17 @@ impl<S: BuildHasher> ByteTicket<S> {
     /// key was set, removed or cleared after the look-up; see
     /// [`LoadTicket::store`](crate::LoadTicket::store).
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use punctual::{ByteCache, ByteLookup};
+    ///
+    /// let cache = ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// let ByteLookup::Miss(ticket) = cache.lookup("key", Duration::ZERO) else { unreachable!() };
+    /// assert!(ticket.store(b"value", Duration::from_secs(60))?);
+    /// assert_eq!(cache.get("key").as_deref(), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If key and value are too large. The load has failed then: those that wait are told, and a

@@ -36,17 +36,45 @@ impl<S> ByteBuilder<S> {
 
     /// Sets the clock that TTLs are measured by, see
     /// [`Builder::clock`](crate::unsync::Builder::clock).
+    ///
+    /// ```
+    /// use punctual::{ManualClock, unsync::ByteCache};
+    ///
+    /// let clock = ManualClock::new();
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let mut cache = builder.clock(clock.clone()).build()?;
+    /// cache.insert_with_ttl("key", b"value", std::time::Duration::from_secs(1))?;
+    /// clock.advance(std::time::Duration::from_secs(2));
+    /// assert!(!cache.contains_key("key"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.typed = self.typed.clock(clock);
         self
     }
 
     /// Sets the hasher of the keys; by default a fast one with a random seed.
+    ///
+    /// ```
+    /// use std::hash::RandomState;
+    /// use punctual::unsync::ByteCache;
+    ///
+    /// let builder = ByteCache::builder().memory_budget(1 << 20).mean_entry(240);
+    /// let cache = builder.hasher(RandomState::new()).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn hasher<H>(self, hasher: H) -> ByteBuilder<H> {
         ByteBuilder { typed: self.typed.hasher(hasher) }
     }
 
     /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
+    ///
+    /// ```
+    /// use punctual::unsync::ByteCache;
+    ///
+    /// let too_small = ByteCache::builder().memory_budget(100).mean_entry(240).build();
+    /// assert!(too_small.is_err());
+    /// ```
     ///
     /// # Errors
     ///

@@ -49,6 +49,13 @@ pub struct ByteCache<S = RandomState> {
 
 impl ByteCache {
     /// Returns a builder, which sets the size and all else.
+    ///
+    /// ```
+    /// use punctual::unsync::ByteCache;
+    ///
+    /// let cache = ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn builder() -> ByteBuilder {
         ByteBuilder::default()
     }
@@ -78,6 +85,16 @@ impl<S: BuildHasher> ByteCache<S> {
 
     /// [`insert`](Self::insert) with a TTL of its own. With zero, no call ever returns the value, and
     /// what was there is gone.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use punctual::Ttl;
+    ///
+    /// cache.insert_with_ttl("key", b"value", Ttl::Never)?;
+    /// assert_eq!(cache.expires_in("key"), Some(std::time::Duration::MAX));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -116,6 +133,17 @@ impl<S: BuildHasher> ByteCache<S> {
 
     /// [`insert_if_absent`](Self::insert_if_absent) with a TTL of its own.
     ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let lease = Duration::from_secs(30);
+    /// assert!(cache.insert_if_absent_with_ttl("job", b"worker 1", lease)?);
+    /// assert!(!cache.insert_if_absent_with_ttl("job", b"worker 2", lease)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If key and value are too large: then nothing is changed.
@@ -129,12 +157,30 @@ impl<S: BuildHasher> ByteCache<S> {
     }
 
     /// Returns the value for `key`, where it lies. Counts as a use of the entry.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.get("key"), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get(&mut self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
         let ((shard, id), _) = self.typed.get_entry(&ByteKey(key.as_ref()))?;
         Some(self.typed.shards[shard].record(id).1)
     }
 
     /// Appends the value for `key` to `into`. Returns its length. Counts as a use of the entry.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// let mut page = b"the ".to_vec();
+    /// assert_eq!(cache.get_into("key", &mut page), Some(5));
+    /// assert_eq!(page, b"the value");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn get_into(&mut self, key: impl AsRef<[u8]>, into: &mut Vec<u8>) -> Option<usize> {
         self.read(key, |value| {
             into.extend_from_slice(value);
@@ -144,11 +190,27 @@ impl<S: BuildHasher> ByteCache<S> {
 
     /// Calls `read` with the value for `key`: [`get`](Self::get) for code that works with both
     /// caches.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.read("key", |value| value.len()), Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read<R>(&mut self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.get(key).map(read)
     }
 
     /// Returns the value for `key` without counting a use or updating the statistics. Frees nothing.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.peek("key"), Some(&b"value"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn peek(&self, key: impl AsRef<[u8]>) -> Option<&[u8]> {
         let now = self.typed.clock.peek().tick;
@@ -157,18 +219,45 @@ impl<S: BuildHasher> ByteCache<S> {
     }
 
     /// Returns whether `key` has a live entry, without counting a use. Frees nothing.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert!(cache.contains_key("key"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
         self.peek(key).is_some()
     }
 
     /// Removes a key. Returns whether it had a live value.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert!(cache.remove("key"));
+    /// assert!(!cache.remove("key"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> bool {
         self.typed.remove_key(&ByteKey(key.as_ref())).is_some()
     }
 
     /// Returns how much is left of the TTL of a live entry, and never more; [`Duration::MAX`] if it
     /// never expires.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use std::time::Duration;
+    ///
+    /// cache.insert_with_ttl("key", b"value", Duration::from_secs(60))?;
+    /// assert!(cache.expires_in("key") <= Some(Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn expires_in(&self, key: impl AsRef<[u8]>) -> Option<Duration> {
         self.typed.time_left(&ByteKey(key.as_ref()))
@@ -176,6 +265,17 @@ impl<S: BuildHasher> ByteCache<S> {
 
     /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there was a
     /// live entry. Counts as no use.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use std::time::Duration;
+    ///
+    /// cache.insert("key", b"value")?;
+    /// assert!(cache.set_ttl("key", Duration::from_secs(60)));
+    /// assert!(!cache.set_ttl("other", Duration::from_secs(60)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_ttl(&mut self, key: impl AsRef<[u8]>, ttl: impl Into<Ttl>) -> bool {
         let key = ByteKey(key.as_ref());
         let found = self.typed.reschedule(&key, ttl.into(), |shard, hash: KeyHash, now| {
@@ -288,36 +388,81 @@ enum Stored {
 /// # The whole cache
 impl<S> ByteCache<S> {
     /// Returns the number of entries held, due entries that are not freed yet included. O(1).
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
         self.typed.len()
     }
 
     /// Returns the number of entries held that are due and not freed yet. O(held).
+    ///
+    /// ```
+    /// # let cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert_eq!(cache.due_len(), 0);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn due_len(&self) -> usize {
         self.typed.due_len()
     }
 
     /// Returns whether no entry is held. O(1).
+    ///
+    /// ```
+    /// # let cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.typed.is_empty()
     }
 
     /// Returns the most entries that can be held at once, however small they are.
+    ///
+    /// ```
+    /// # let cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// // At 100 bytes an entry in the mean.
+    /// assert!(cache.capacity() > 6_000);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.typed.capacity()
     }
 
     /// Returns the most bytes that key and value of one entry may take together.
+    ///
+    /// ```
+    /// use punctual::unsync::ByteCache;
+    ///
+    /// let cache = ByteCache::builder().memory_budget(1 << 20).mean_entry(100).shards(1).build()?;
+    /// assert!(cache.entry_bytes_max() > 700_000);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn entry_bytes_max(&self) -> usize {
         self.entry_bytes_max
     }
 
     /// Returns the name that the [builder](ByteBuilder::name) gave the cache.
+    ///
+    /// ```
+    /// # let cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert_eq!(cache.name(), None);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.typed.name()
@@ -325,12 +470,27 @@ impl<S> ByteCache<S> {
 
     /// Returns the bytes that building the cache has requested from the allocator: all that it ever
     /// takes, keys and values included.
+    ///
+    /// ```
+    /// # let cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert!(cache.footprint().total() <= 1 << 20);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     #[must_use]
     pub fn footprint(&self) -> Footprint {
         self.typed.footprint()
     }
 
     /// Returns what the cache has done since it was built. O(shards).
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// assert_eq!(cache.stats().live_bytes, 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.typed.stats()
@@ -338,6 +498,14 @@ impl<S> ByteCache<S> {
 
     /// Calls `visit` with key and value of each live entry, in no particular order. Counts as no
     /// use.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// cache.for_each(|key, value| assert_eq!((key, value), (&b"key"[..], &b"value"[..])));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn for_each(&self, mut visit: impl FnMut(&[u8], &[u8])) {
         let now = self.typed.clock.peek().tick;
         for shard in &self.typed.shards {
@@ -349,6 +517,16 @@ impl<S> ByteCache<S> {
     }
 
     /// Removes every entry for which `keep` returns `false`, and every due entry.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("a", b"1")?;
+    /// cache.insert("b", b"2")?;
+    /// cache.retain(|key, _| key == b"a");
+    /// assert_eq!(cache.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         self.typed.remove_where(RemovalCause::Removed, |shard, id| {
             let (key, value) = shard.record(id);
@@ -357,18 +535,45 @@ impl<S> ByteCache<S> {
     }
 
     /// Removes every entry.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// cache.insert("key", b"value")?;
+    /// cache.clear();
+    /// assert!(cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear(&mut self) {
         self.typed.clear();
     }
 
     /// Frees at most `limit` due entries, from all shards. Returns how many; fewer than `limit`
     /// means that no more are due.
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// assert_eq!(cache.reap(usize::MAX), 0);
+    /// # Ok::<(), punctual::BuildError>(())
+    /// ```
     pub fn reap(&mut self, limit: usize) -> usize {
         self.typed.reap(limit)
     }
 
     /// Returns how long until [`reap`](Self::reap) may have something to free; `None` if no entry
     /// has a deadline. O(shards).
+    ///
+    /// ```
+    /// # let mut cache =
+    /// #     punctual::unsync::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
+    /// use std::time::Duration;
+    ///
+    /// assert_eq!(cache.next_expiry(), None);
+    /// cache.insert_with_ttl("key", b"value", Duration::from_secs(60))?;
+    /// assert!(cache.next_expiry() <= Some(Duration::from_secs(61)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn next_expiry(&self) -> Option<Duration> {
         self.typed.next_expiry()
