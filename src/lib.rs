@@ -43,10 +43,11 @@
 //!
 //! # Guarantees
 //!
-//! - Once built, the cache allocates nothing. It holds at most `capacity()` entries.
+//! - Once built, the cache allocates nothing ([exceptions](Cache)). It holds at most `capacity()` entries.
 //! - No entry expires before its TTL has passed, and no call returns one later than one resolution
 //!   after, plus one step of the system's coarse clock. [`Cache`](Cache#time) has the exception.
-//! - No call frees more than [`reap_limit`](Builder::reap_limit) entries besides its own work.
+//! - No call frees more than [`reap_limit`](Builder::reap_limit) entries besides its own work; a
+//!   batch, that many for each key.
 //! - Listeners, loaders and `Drop` run with no lock held and may call the cache. A panic in
 //!   any code of yours leaves the cache consistent.
 //!

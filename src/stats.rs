@@ -6,7 +6,7 @@
 pub enum StatKind {
     /// A count since the cache was built, which never decreases.
     Counter,
-    /// How much there is now, or ever was at most.
+    /// A current amount, or the highest so far.
     Gauge,
 }
 
@@ -89,8 +89,8 @@ stats! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct Stats {
-        /// Look-ups that found a live entry. `peek`, `contains_key` and iteration are counted
-        /// neither here nor among the misses.
+        /// Look-ups that found a live entry. Calls that count as no use, such as `peek`, count
+        /// neither here nor as misses.
         Counter hits,
         /// Look-ups that found no entry, or a due one.
         Counter misses,
@@ -124,11 +124,11 @@ stats! {
         Counter loads_joined,
         /// Loads that failed: with an error, a panic, or [`LoadTicket::fail`](crate::LoadTicket::fail).
         Counter loads_failed,
-        /// Loads that nobody could wait for. Either there was no room: then raise
-        /// [`concurrent_loads`](crate::Builder::concurrent_loads). Or the value of the load before had
-        /// a TTL of zero, or had left already: then those that waited load side by side.
+        /// Loads that nobody could wait for. If there was no room, raise
+        /// [`concurrent_loads`](crate::Builder::concurrent_loads). The other reason: callers had
+        /// waited for a value whose TTL was zero, or that had left already.
         Counter loads_unshared,
-        /// The nanoseconds that the loads which have ended took together, by the cache's clock.
+        /// The total duration of all ended loads, in nanoseconds of the cache's clock.
         Counter load_nanos,
         /// The sum of the weights of the entries held now; zero without a
         /// [`weigher`](crate::Builder::weigher).
@@ -138,7 +138,7 @@ stats! {
         /// The bytes of all keys and values that a [`ByteCache`](crate::ByteCache) holds now; zero for
         /// other caches.
         Gauge live_bytes,
-        /// The most that they ever were, as the sum over the shards of what each of them ever held.
+        /// The most that `live_bytes` ever was: the sum of the shards' own peaks.
         Gauge live_bytes_peak,
         /// The bytes that a [`ByteCache`](crate::ByteCache) has moved within its memory, to bring free
         /// room together.
@@ -175,9 +175,9 @@ impl Stats {
     /// held. Give it together with the [`mean_entry`](Self::mean_entry). A headroom below 1, or NaN,
     /// counts as 1.
     ///
-    /// It is an estimate from above, for the default share of live memory: less than 15 % of it is not
-    /// needed for 100,000 entries, 30 % for 10,000, and 40 % for 1,000, whose shards are small. `None`
-    /// once anything was evicted, and of other caches.
+    /// It assumes the default share of live memory, and is rather too high: by less than 15 % of it
+    /// for 100,000 entries, 30 % for 10,000, and 40 % for 1,000, whose shards are small. `None`
+    /// once anything was evicted, and for other caches.
     ///
     /// ```
     /// use punctual::unsync::ByteCache;
@@ -211,8 +211,8 @@ impl Stats {
         Some(budget.ceil() as usize)
     }
 
-    /// Returns the mean size of the entries that a [`ByteCache`](crate::ByteCache) holds now, key and
-    /// value together, in bytes; `None` if it holds none, and of other caches.
+    /// Returns the mean size of the entries that a [`ByteCache`](crate::ByteCache) holds now, key
+    /// and value together, in bytes; `None` if it holds none, and for other caches.
     ///
     /// ```
     /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;

@@ -74,9 +74,9 @@ impl<V> NearCacheBuilder<V> {
         }
     }
 
-    /// Sets the server, by a URL such as `redis://user:password@host:6379/0` or anything else that
-    /// says where it is. RESP3 is spoken, whatever the URL says. A host's name is resolved anew for
-    /// each connection.
+    /// Sets the server by a URL such as `redis://user:password@host:6379/0`, or anything else that
+    /// says where it is; an invalid one is an error of [`build`](Self::build). RESP3 is used,
+    /// whatever the URL says. A host's name is resolved anew for each connection.
     pub fn url(mut self, url: impl IntoConnectionInfo) -> Self {
         self.server = Some(Server::Url(url.into_connection_info()));
         self
@@ -88,9 +88,8 @@ impl<V> NearCacheBuilder<V> {
         self
     }
 
-    /// Sets how many entries are held at most (within a few per cent, see
-    /// [`punctual::Cache::capacity`]). Memory for so many is reserved at once, without what keys
-    /// and values keep on the heap.
+    /// Sets how many entries are held at most (up to 15 % more, see [`punctual::Cache::capacity`]).
+    /// Memory for so many is reserved at once, without what keys and values keep on the heap.
     pub fn capacity(mut self, entries: usize) -> Self {
         self.capacity = Some(entries);
         self
@@ -103,9 +102,9 @@ impl<V> NearCacheBuilder<V> {
         self
     }
 
-    /// Sets how long it is kept at most that the server does not have a key; ten seconds by
-    /// default. (It tells when the key is set.) Zero: each call asks the server, and if many ask at
-    /// the same time, not all of them wait for one.
+    /// Sets how long the absence of a key is kept at most; ten seconds by default. (The server
+    /// tells when the key is set.) With zero, each call asks the server, and calls at the same time
+    /// do not all share one load.
     pub fn absent_ttl(mut self, ttl: Duration) -> Self {
         self.settings.limits.absent = ttl;
         self
@@ -138,8 +137,8 @@ impl<V> NearCacheBuilder<V> {
 
     /// Sets how often the connection is probed; every second by default. If a probe is not answered
     /// within the [`response_timeout`](Self::response_timeout), the connection counts as lost: so
-    /// the sum of both is the longest time for which a network that swallows everything can keep a
-    /// change from being noticed.
+    /// on a network that drops everything silently, a change stays unnoticed for at most the sum of
+    /// both.
     pub fn probe_every(mut self, interval: Duration) -> Self {
         self.settings.probe_every = interval;
         self
@@ -247,13 +246,14 @@ impl NearCacheBuilder<Vec<u8>> {
 
 impl<V: Clone + Send + Sync + 'static> NearCacheBuilder<V> {
     /// Connects to the server, and builds the cache. Must be awaited within a tokio runtime with
-    /// time and I/O; the connection lives as long as that does.
+    /// time and I/O, else it panics; the connection lives as long as that runtime.
     ///
     /// # Errors
     ///
     /// - [`Error::NoServer`], [`Error::Setting`] or [`Error::Local`] that say what to change.
-    /// - [`Error::Redis`] if there is no connection at the first attempt, if the server does not know
-    ///   RESP3 or `CLIENT TRACKING` (Redis has both since 6.0), or if it refuses the prefixes.
+    /// - [`Error::Redis`] if there is no connection at the first attempt, if the server does not
+    ///   know RESP3 or `CLIENT TRACKING` (Redis has both since 6.0), or if it refuses the prefixes
+    ///   or `NO-EVICT`.
     pub async fn build(self) -> Result<NearCache<V>, Error> {
         self.check()?;
         let size = self.size()?;

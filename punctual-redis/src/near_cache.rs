@@ -184,8 +184,7 @@ impl<V: Clone + Send + Sync + 'static> NearCache<V> {
         self.counted(self.write(key.as_ref(), value, None).await)
     }
 
-    /// As [`set`](Self::set), with a TTL on the server; it counts whole milliseconds, and one at the
-    /// least.
+    /// As [`set`](Self::set), with a TTL on the server, rounded down to milliseconds, at least one.
     ///
     /// ```no_run
     /// # async fn example(users: punctual_redis::NearCache<String>)

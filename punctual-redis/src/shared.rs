@@ -26,13 +26,12 @@ pub enum WhileAway {
     /// All that was held is dropped, and calls return [`Error::Away`].
     #[default]
     Error,
-    /// Values that were held when the connection was lost are served, as long as it is not longer
-    /// than this that all changes were known (see
-    /// [`probe_every`](crate::NearCacheBuilder::probe_every)), and not past the end of their TTL.
-    /// Then, and for other keys, calls return [`Error::Away`]. Once there is a connection again,
-    /// they are dropped.
+    /// Values that were held when the connection was lost are served until `at_most` after the last
+    /// answered probe (see [`probe_every`](crate::NearCacheBuilder::probe_every)), and not past the
+    /// end of their TTL. After that, and for other keys, calls return [`Error::Away`]. Once there
+    /// is a connection again, they are dropped.
     Stale {
-        /// How long.
+        /// How long after that probe was sent.
         at_most: Duration,
     },
 }

@@ -159,15 +159,15 @@ impl<K, V, S> Builder<K, V, S> {
     /// limit: further loads run, too, each by itself. To limit what reaches a backend, use a
     /// semaphore, or a few workers.
     ///
-    /// The default is the capacity up to 64, from there one for every 32 entries, at least 64 and at
-    /// most 1,024. (Around 14,000 entries it is less, 50 at the least, so that no entry costs
-    /// more than 16 bytes besides its slot.) The most is 65,535.
+    /// The default is the capacity up to 64, from there one for every 32 entries, but 64 to 1,024.
+    /// (Around 14,000 entries it may be as few as 50, so that no entry costs more than 16 bytes
+    /// besides its slot.) More than 65,535 is an error.
     ///
     /// Memory for so many is reserved when the cache is built, about 30 bytes each, and at least
-    /// 2,304 in all if this is set: [`Footprint::loads`]. Further loads run *unshared*: nobody waits for them, each is
-    /// stored unless its key was set or removed meanwhile, and [`Stats`](crate::Stats) counts
-    /// them. Nor does [`lookup`](Cache::lookup) have values refreshed then. With 0 all loads run
-    /// unshared, and nothing is refreshed.
+    /// 2,304 in all if this is set: [`Footprint::loads`]. Further loads run *unshared*: nobody
+    /// waits for them, each is stored unless its key was set or removed meanwhile, and
+    /// [`Stats`](crate::Stats) counts them. Nor does [`lookup`](Cache::lookup) refresh values then.
+    /// With 0, all loads run unshared, and nothing is refreshed.
     ///
     /// ```
     /// let cache: punctual::Cache<u64, u64> =
@@ -195,9 +195,9 @@ impl<K, V, S> Builder<K, V, S> {
         Builder { settings, clock, reaper, hasher, listener, rules, concurrent_loads }
     }
 
-    /// Sets a function that gives each entry its TTL. It is called wherever none is given: by
-    /// `insert` and the like, by a loader that returns [`Ttl::Default`], and where that is given to
-    /// another call. Its own [`Ttl::Default`] means the [`ttl`](Self::ttl).
+    /// Sets a function that gives each entry its TTL. It is called where no TTL is given: by
+    /// `insert` and the like, and where a loader returns or a call is given [`Ttl::Default`]. If it
+    /// returns [`Ttl::Default`] itself, the [`ttl`](Self::ttl) holds.
     ///
     /// It runs before any lock is taken, except for `compute` and `set_ttl`, which know the value
     /// only under the shard's lock: it must not call the cache.

@@ -73,9 +73,9 @@ use load::ticket::Lookup;
 /// more than [`capacity`](Self::capacity) entries; when it is full, the
 /// [`Eviction`](crate::Eviction) policy chooses which one is evicted.
 ///
-/// `Cache` is a handle: [`clone`](Clone::clone) returns another one to the same cache, at
-/// about the cost of an atomic addition. Dropping the last handle drops every entry before
-/// it returns, and calls no listener. The exception is a batch that the reaper is delivering
+/// `Cache` is a handle: [`clone`](Clone::clone) returns another one to the same cache, at about the
+/// cost of an atomic addition. Dropping the last handle (a ticket is one, too) drops every entry
+/// before it returns, and calls no listener. The exception is a batch that the reaper is delivering
 /// at that moment: it is delivered and dropped as usual.
 ///
 /// # Threads
@@ -91,7 +91,7 @@ use load::ticket::Lookup;
 /// An entry can be read until its TTL has passed. A call that begins one
 /// [`resolution`](Builder::resolution) later, plus one step of the system's coarse clock, does not
 /// return it, however long the system has kept the reaper or the whole process from the processor.
-/// There is one exception: after more than a second of that, each thread may return in 32 calls
+/// There is one exception: after more than a second of that, each thread's next 32 calls may return
 /// what fell due meanwhile.
 ///
 /// Its memory is freed within two resolutions even if no call touches the cache: the
@@ -99,30 +99,30 @@ use load::ticket::Lookup;
 /// [`Reaper::Manual`](crate::Reaper::Manual), nor in a forked child until it builds a cache.
 ///
 /// A call that inserts or removes frees due entries of its shard besides its own work, at most
-/// [`reap_limit`](Builder::reap_limit). Calls that only look (`get`, `read`, `update`, `read_many`,
-/// `lookup`, a loader's hit) do so where there is no reaper. `peek`, `contains_key`, `expires_in`
-/// and iteration free nothing.
+/// [`reap_limit`](Builder::reap_limit), in a batch for each key. Lookups (`get`, `read`, `update`,
+/// `read_many`, `lookup`, a loader's hit) do so only where there is no reaper. `peek`,
+/// `contains_key`, `expires_in` and iteration free nothing.
 ///
 /// # Callers' code
 ///
 /// - The listener and the `Drop` of keys and values run with no lock held and may call the
 ///   cache.
 /// - Keys' `Hash` runs before a lock is taken.
-/// - Keys' `Eq`, values' `Clone` and the closures of [`read`](Self::read),
-///   [`read_many`](Self::read_many), [`update`](Self::update), [`compute`](Self::compute),
-///   [`remove_if`](Self::remove_if), [`retain`](Self::retain), [`for_each`](Self::for_each) and
-///   [`for_each_entry`](Self::for_each_entry) run under the lock of one shard, and must not call the
-///   cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
+/// - Keys' `Eq`, values' `Clone`, the weigher and `ttl_by` where they look at a value in the cache,
+///   and the closures of [`read`](Self::read), [`read_many`](Self::read_many),
+///   [`update`](Self::update), [`compute`](Self::compute), [`remove_if`](Self::remove_if),
+///   [`retain`](Self::retain), [`for_each`](Self::for_each) and
+///   [`for_each_entry`](Self::for_each_entry) run under the lock of one shard, and must not call
+///   the cache, which would deadlock. From the closures such a call panics and says so; from `Eq`
 ///   and `Clone` it panics in debug builds, and may deadlock in release builds.
-/// - They may call other caches, if all threads do so in one order. If a thread calls cache B in
-///   a closure (or `Eq`, or `Clone`) of cache A, and another one A in one of B, each may hold the
-///   lock that the other waits for: they deadlock. So may longer circles. In debug builds, a call
-///   that would close such a circle panics and says so, even if the other calls were long ago and
-///   by the same thread, and even if a lock of yours keeps them apart; in release builds nothing
-///   is checked.
-/// - A panic in any of it reaches the caller and leaves the cache consistent; of several in
-///   one call, the first. On the reaper's thread the panic hook reports it and the work goes
-///   on.
+/// - They may call other caches, nested up to eight deep, if all threads do so in one order. If a
+///   thread calls cache B in a closure (or `Eq`, or `Clone`) of cache A, and another one A in one
+///   of B, each may hold the lock that the other waits for: they deadlock. So may longer cycles. In
+///   debug builds, a call that would close such a cycle panics and says so, even if the other calls
+///   were long ago and by the same thread, and even if a lock of yours keeps them apart; in release
+///   builds nothing is checked.
+/// - A panic in callers' code reaches the caller and leaves the cache consistent; of several in one
+///   call, the first does. On the reaper's thread the panic hook reports it and the work goes on.
 ///
 /// # Fork
 ///
@@ -182,8 +182,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.insert(key, value, ttl.into())
     }
 
-    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
-    /// live value.
+    /// Inserts a key-value pair with the builder's [TTL](Builder::ttl), unless the key has a live
+    /// value.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -266,8 +266,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Calls `update` with a mutable reference to the value for `key`. Returns what `update`
-    /// returns. The TTL stays. Counts as a use of the entry. What a refresh of the key in flight
-    /// brings is not stored.
+    /// returns. The TTL stays. Counts as a use of the entry. The result of a refresh of the key
+    /// that is in flight is not stored.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -293,8 +293,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// one lock: no other call for the key comes in between. Returns what the decision carries.
     ///
     /// The closure may change the value in place: with [`Compute::Keep`], the changes and the TTL
-    /// stay. Finding a value counts as a hit and as a use, finding none as a miss. What is set or
-    /// removed overrules a load of the key that runs; [`Compute::Keep`] does not.
+    /// stay. Finding a value counts as a hit and as a use, finding none as a miss. If it sets or
+    /// removes the value, a load of the key that is in flight is not stored; [`Compute::Keep`]
+    /// leaves loads alone.
     ///
     /// ```
     /// use punctual::{Cache, Compute};
@@ -326,7 +327,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// Removes a key. Returns its value if it was present and not expired. A load of the key that
-    /// runs goes on, and what it brings is not stored.
+    /// is in flight goes on, and its value is not stored.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -410,13 +411,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.peek_with(key, |_, _| ()).is_some()
     }
 
-    /// Returns how much is left of the TTL of a live entry; [`Duration::MAX`] if it never
-    /// expires. Counts as no use, and frees nothing.
+    /// Returns the time until a live entry expires, by its TTL or [idle
+    /// time](Builder::time_to_idle); [`Duration::MAX`] if it never does. Counts as no use, and
+    /// frees nothing.
     ///
-    /// It is never more than what is left, so that it may be handed on as the TTL of a copy, and
-    /// less by at most one resolution (by 2,048 ticks where the TTL was 2<sup>36</sup> ticks or
-    /// more, which is 19 hours at the finest resolution). Zero: it has expired, or will before
-    /// another resolution has passed.
+    /// It is never too long, so it may be the TTL of a copy (with an idle time, use
+    /// [`EntryRef::ttl_left`]). It is too short by at most one resolution; by 9 s for TTLs above
+    /// nine years, or 1.1 ms above nine hours at the finest resolution. Zero: it expires within a
+    /// resolution.
     ///
     /// ```
     /// use std::time::Duration;
@@ -436,8 +438,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.inner.expires_in(key)
     }
 
-    /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
-    /// was a live entry. Counts as no use.
+    /// Gives a live entry another TTL ([`Ttl::Default`] is the builder's), from now; zero expires
+    /// it now. Returns whether there was a live entry. Counts as no use.
     ///
     /// ```
     /// use std::time::Duration;
@@ -523,12 +525,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// Inserts many key-value pairs with the builder's TTL. [`extend`](Extend::extend) does
     /// the same.
     ///
-    /// The same as [`insert`](Self::insert) of one after the other (of equal keys the last
-    /// one stays), but what is replaced is dropped before the call returns. It is faster
-    /// where there are several pairs for each shard. Up to 512 pairs at a time are taken from
-    /// `entries`, then those of one shard are inserted together; their TTL counts from
-    /// between the two. No other call sees a pair before: from an iterator that blocks, such
-    /// as a channel's, `insert` each.
+    /// The same as [`insert`](Self::insert) of one after the other (of equal keys the last one
+    /// stays), but what is replaced is dropped before the call returns. It is faster where there
+    /// are several pairs for each shard. Up to 512 pairs at a time are taken from `entries`, then
+    /// inserted shard by shard; their TTL counts from then on, and no other call sees them before.
+    /// From an iterator that blocks, such as a channel's, `insert` each.
     ///
     /// O(1) on average an entry. Uses up to 40 KiB of the stack.
     ///
@@ -541,8 +542,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `entries` does, or callers' code as in `insert`: then some of the pairs taken from
-    /// it so far are inserted, and the others are dropped.
+    /// If `entries` or [callers' code](Self#callers-code) does. Some of the pairs taken so far are
+    /// inserted then, and the others are dropped.
     pub fn insert_many(&self, entries: impl IntoIterator<Item = (K, V)>) {
         self.inner.insert_many(entries, Ttl::Default);
     }
@@ -578,15 +579,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 /// asking for its own key panics. Loaders of different threads that ask for each other's keys
 /// deadlock.
 ///
-/// If the load fails or panics, those that wait for it are told
-/// [`LoadError::LeaderFailed`] at once, and their own loaders do not run: a backend that times
-/// out keeps no caller waiting for longer than one load. Those that wait in
-/// [`get_or_insert_with`](Self::get_or_insert_with), which cannot fail, load the key instead,
-/// one for the others. If the loader returns a TTL of zero, or its value has left the cache
-/// before they look, those that waited load each for itself, side by side. If a future that loads
-/// is dropped before it is done, or the key is set or removed meanwhile, one of those that wait
-/// loads again unless there is a value now. (If a key is written during every load, its callers
-/// load it one after the other.)
+/// If the load fails or panics, those that wait for it are told [`LoadError::LeaderFailed`] at
+/// once, and their own loaders do not run: a backend that times out keeps no caller waiting for
+/// longer than one load. Those that wait in [`get_or_insert_with`](Self::get_or_insert_with), which
+/// cannot fail, load the key instead, one of them for all. If the loader returns a TTL of zero, or
+/// its value has left the cache before they look, all that waited load at the same time, each for
+/// itself. If a future that loads is dropped before it is done, or the key is set or removed
+/// meanwhile, one of those that wait loads again, unless there is a value now. (If a key is written
+/// during every load, its callers load it one after the other.)
 ///
 /// An error is not cached: the next caller loads again. To spare a backend that fails fast, return
 /// `Ok` with a value that says so and a short TTL (negative caching).
@@ -595,16 +595,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
 /// a `&str` serves keys of type `String`, `Box<str>` and `Arc<str>`.
 ///
 /// A load in flight takes no slot and evicts nothing. If its key is set, removed or cleared
-/// meanwhile, its value is returned to its own caller and not stored: it is overruled. As many
-/// keys as [`concurrent_loads`](Builder::concurrent_loads) may be loading at once. Beyond that a
-/// load runs unshared: nobody waits for it, and it is stored unless its key was set or removed
-/// meanwhile, or so many keys were that this is not known.
+/// meanwhile, its value is returned to its own caller and not stored: it is overruled. As many keys
+/// as [`concurrent_loads`](Builder::concurrent_loads) may be loading at once. Beyond that a load
+/// runs unshared: nobody waits for it, and its value is stored unless its key was set or removed
+/// meanwhile, or may have been.
 ///
-/// A load is known by its key's 64-bit hash, since a key is made only when a value is stored.
-/// So callers of two keys of the same hash wait for each other, share a failure, and else each
-/// key is loaded; a loader that asks for another key of the same hash panics, as that could be
-/// its own. With a `Hash` that leaves nothing out and the default hasher, that happens to one
-/// pair of keys in 2<sup>64</sup>.
+/// A load is identified by its key's 64-bit hash, since a key is made only when a value is stored.
+/// So callers of two keys with the same hash wait for each other and share a failure; otherwise
+/// each key is loaded. A loader that asks for another key with the same hash panics, as it does for
+/// its own. With a `Hash` that leaves nothing out and the default hasher, that happens to one pair
+/// of keys in 2<sup>64</sup>.
 ///
 /// In a forked child no caller waits for the parent's loads, and they store nothing there.
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
@@ -753,8 +753,8 @@ where
     ///
     /// While one caller refreshes a value, the others get it as a hit until its TTL has passed;
     /// nothing is ever returned late. For stale-while-revalidate, give entries a TTL of the whole
-    /// time that they may be served, and refresh before that. With a `refresh_before` of zero
-    /// nothing is refreshed, nor where there is no [room](Builder::concurrent_loads) for the load.
+    /// time that they may be served, and refresh before that. Nothing is refreshed if
+    /// `refresh_before` is zero, or if there is no [room](Builder::concurrent_loads) for the load.
     ///
     /// Without a reaper, it frees what is due first, within the
     /// [`reap_limit`](Builder::reap_limit). Reads the precise clock, which [`get`](Self::get) need not. O(1) on average.
@@ -840,8 +840,8 @@ where
 ///
 /// A future that waits for a load may allocate: wakers are kept in a list.
 ///
-/// A loader that awaits its own key deadlocks: it cannot be told from another task. So does a
-/// thread that calls `get_or_load` for a key which only that thread could go on to load.
+/// A loader that awaits its own key deadlocks: it looks like any other task. So does a thread that
+/// blocks in `get_or_load` on a load that only this thread can poll.
 #[cfg(feature = "async")]
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// As [`get_or_insert_with`](Self::get_or_insert_with), with a future.
@@ -981,8 +981,8 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Returns the number of entries held that are due and not freed yet. Without a reaper thread
-    /// they wait for calls; with it, more than a few mean that the thread is not scheduled, or that a
-    /// listener does not return. O(held).
+    /// they wait for calls; with it, more than a few mean that the thread is not scheduled, or that
+    /// a listener does not return. O(capacity).
     ///
     /// ```
     /// use std::time::Duration;
@@ -1050,8 +1050,8 @@ impl<K, V, S> Cache<K, V, S> {
     /// Returns what the cache has done since it was built. O(shards).
     ///
     /// The shards are read one after the other, so under concurrent calls the figures are of
-    /// slightly different moments. `live_peak` is the sum of the shards' own peaks: at least
-    /// the peak of the whole, and as a rule a few hundredths more.
+    /// slightly different moments. `live_peak` is the sum of the shards' own peaks: at least the
+    /// peak of the whole, and usually a few per cent more.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);
@@ -1123,8 +1123,8 @@ impl<K, V, S> Cache<K, V, S> {
     /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them
     /// as [`for_each`](Self::for_each) does; the listener and `Drop` run with no lock held.
     ///
-    /// What loads in flight bring for the keys removed is not stored (nor, for one removed key in
-    /// 2<sup>24</sup>, what a load of another key brings). Loads of keys without a value go on:
+    /// Loads of the removed keys that are in flight are not stored (nor, for one removed key in
+    /// 2<sup>24</sup>, a load of another key). Loads of keys without a value go on:
     /// [`remove`](Self::remove) and [`clear`](Self::clear) overrule those, too.
     ///
     /// ```
@@ -1147,8 +1147,8 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.remove_where(RemovalCause::Removed, |shard, id| removes(shard.entry(id)));
     }
 
-    /// Removes every entry, at most 64 slots at a time; what is inserted meanwhile by other
-    /// threads may stay. What loads in flight bring is not stored.
+    /// Removes every entry, at most 64 slots at a time; what is inserted meanwhile by other threads
+    /// may stay. Loads in flight are not stored.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);

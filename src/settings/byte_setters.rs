@@ -10,8 +10,8 @@ macro_rules! byte_setters {
             self
         }
 
-        /// Sets the memory that the cache takes in all: tables, keys and values. It takes no more,
-        /// and at least 99 % of it where each shard can hold 200 entries of the mean size.
+        /// Sets the most memory that the cache takes, in bytes: tables, keys and values. It uses at
+        /// least 99 % of that if each shard has room for 200 entries of the mean size.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -26,11 +26,11 @@ macro_rules! byte_setters {
             self
         }
 
-        /// Sets the bytes that key and value of an entry take together in the mean. It decides how
-        /// many entries there can be: a quarter more than fit at that size.
+        /// Sets the mean size of an entry, key and value together, in bytes. It decides how many
+        /// entries there can be: a quarter more than fit at that size.
         ///
-        /// Rather too small than too large: a mean twice as large as it is halves the slots, and
-        /// half of the memory stays empty.
+        /// If unsure, give less: with twice the true mean there are half as many slots, and more
+        /// than a third of the memory stays empty.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -43,8 +43,9 @@ macro_rules! byte_setters {
             self.with_bytes(|settings| settings.mean_entry_bytes = bytes)
         }
 
-        /// Sets how much of the memory for keys and values may be live, in percent, from 50 to 98; 95
-        /// by default. The more, the more entries are held, and the more are moved to make room.
+        /// Sets how much of the memory for keys and values entries may fill, in percent: 50 to 98,
+        /// 95 by default. The higher, the more entries are held, and the more are moved to make
+        /// room.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -156,8 +157,8 @@ macro_rules! byte_setters {
             self
         }
 
-        /// Sets the number of shards. Best left to the cache, unless entries of more than a shard's
-        /// part of the memory are to fit: then give fewer.
+        /// Sets the number of shards. Best left to the cache; fewer shards make room for larger
+        /// entries.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]

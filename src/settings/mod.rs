@@ -350,8 +350,8 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets the memory that the cache may take: it holds as many entries as fit into `bytes`, to
-        /// within a hundredth. What keys and values own on the heap is not counted.
+        /// Sets the memory that the cache may take: it holds as many entries as fit into `bytes`,
+        /// to within 1 %. What keys and values own on the heap is not counted.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -391,7 +391,8 @@ macro_rules! common_setters {
         /// alone. So entries that are inserted together do not expire together, and are not loaded
         /// again together.
         ///
-        /// No TTL is lengthened. One that is given with an entry stays as it is.
+        /// No TTL is lengthened, and one that is given with an entry stays as it is. Another
+        /// fraction is an error.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -414,9 +415,9 @@ macro_rules! common_setters {
         /// Sets the time to idle: an entry also expires once nobody has used it for so long. With a
         /// TTL it ends at whichever comes first.
         ///
-        /// Uses are `get`, `read`, `read_many`, `update`, `compute`, `get_and_set_ttl`, `lookup` and
-        /// the loaders where they find the entry, and insertions of its key. `peek`,
-        /// `contains_key`, `expires_in`, `set_ttl` and iteration are none.
+        /// Uses are `get`, `read`, `read_many`, `update`, `compute`, `get_and_set_ttl`, `lookup`
+        /// and the loaders where they find the entry, and insertions of its key; not `peek`,
+        /// `contains_key`, `expires_in`, `set_ttl` or iteration.
         ///
         /// Takes 16 bytes an entry. A use postpones the entry's end without an exclusive lock.
         /// Zero is an error; more than 10<sup>9</sup> seconds counts as never.
@@ -455,15 +456,16 @@ macro_rules! common_setters {
         /// on the bytes, say, that values own on the heap. The [capacity](Self::capacity) still
         /// bounds their number.
         ///
-        /// An insertion evicts as many entries as its weight asks for. Each shard has an equal share
-        /// of the weight, and there are at most eight shards, so an entry of up to an eighth of it
-        /// is always held. A heavier one than a shard's share leaves at once, as `Evicted`, and what
-        /// it replaces is gone. Where an entry is given more weight in place, by `update` or
-        /// `compute`, others are evicted before that call returns; if it is heavier than a
-        /// share then, it leaves itself.
+        /// An insertion evicts as many entries as its weight asks for. Each shard has an equal
+        /// share of the weight, and there are at most eight shards, so an entry of up to an eighth
+        /// of it is always held. One heavier than a shard's share is evicted at once, and the value
+        /// that it replaces is removed. If `update` or `compute` makes an entry heavier, others are
+        /// evicted before that call returns; if it is heavier than a share then, it is evicted
+        /// itself.
         ///
-        /// Takes 8 bytes an entry. Give a capacity of about as many entries as fit: memory is
-        /// reserved for all of them, and the eviction policy remembers in proportion.
+        /// Takes 8 bytes an entry. Zero, or no weigher, is an error. Give a capacity of about as
+        /// many entries as fit: memory is reserved for all of them, and the eviction policy
+        /// remembers in proportion.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]
@@ -499,9 +501,9 @@ macro_rules! common_setters {
         }
 
         /// Sets the most by which an entry outlives its TTL, besides one step of the system's
-        /// coarse clock: at least a microsecond, and at most a third of the
-        /// [`ttl`](Self::ttl) and of the [`time_to_idle`](Self::time_to_idle). By default 10 ms, or a
-        /// third of the lesser of them if that is less.
+        /// coarse clock. It must be at least a microsecond, and at most a third of the shorter of
+        /// [`ttl`](Self::ttl) and [`time_to_idle`](Self::time_to_idle). By default 10 ms, or that
+        /// third if it is less.
         ///
         /// Below 8 ms or so (twice the step of Linux's coarse clock, which is 4 ms as a rule), each
         /// call reads the precise clock, which costs more. A coarser resolution makes expiry

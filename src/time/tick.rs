@@ -62,8 +62,8 @@ pub(crate) struct Timebase {
 }
 
 impl Timebase {
-    /// The finest resolution, one microsecond: in its ticks [`TTL_MAX`] is just below 2^52,
-    /// half of what a packed deadline of the wheel can hold.
+    /// The finest resolution, one microsecond: in its ticks, of 512 ns, [`TTL_MAX`] is just below
+    /// 2^51, a quarter of what a packed deadline of the wheel can hold.
     pub(crate) const FINEST_RESOLUTION: Duration = Duration::from_micros(1);
 
     /// Returns the longest ticks of which one fits into `resolution` together with `lag`,

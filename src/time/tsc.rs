@@ -1,4 +1,4 @@
-//! The processor's time-stamp counter: the only file with `unsafe` code.
+//! The processor's time-stamp counter.
 //!
 //! Reading the system's precise clock waits for all earlier loads, so that the cache misses
 //! of one insertion cannot overlap with those of the next. The counter from which that clock

@@ -148,9 +148,10 @@ impl<K, V, S> Builder<K, V, S> {
     /// [`max_weight`](Self::max_weight) with it.
     ///
     /// It is asked when an entry is inserted, and again after `update` and `compute`, but not after
-    /// `get_mut`, which lends the value. The weight is kept with the entry, so a weigher that changes
-    /// its mind breaks nothing. An entry of weight zero counts towards the capacity alone. If the
-    /// weigher panics after an `update`, the entry keeps the weight that it had.
+    /// `get_mut`, which lends the value. The weight is kept with the entry, so a weigher that
+    /// returns something else later breaks nothing. An entry of weight zero counts towards the
+    /// capacity alone. If the weigher panics after an `update`, the entry keeps the weight that it
+    /// had.
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::builder()

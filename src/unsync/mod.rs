@@ -150,8 +150,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.upsert(key, value, ttl.into()).0
     }
 
-    /// Inserts a key-value pair, with the [default TTL](super::Builder::ttl), unless the key has a
-    /// live value.
+    /// Inserts a key-value pair with the builder's [TTL](Builder::ttl), unless the key has a live
+    /// value.
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);
@@ -281,7 +281,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If the closure panics. The entry stays with what was changed in place.
+    /// If the closure does. The entry keeps what was changed in place.
     #[doc(alias = "entry")]
     #[doc(alias = "and_compute_with")]
     #[doc(alias = "upsert")]
@@ -370,7 +370,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.peek(key).is_some()
     }
 
-    /// Returns how much is left of the TTL of a live entry, and never more;
+    /// Returns the time until a live entry expires, by its TTL or idle time, and never more;
     /// [`Duration::MAX`] if it never expires. See
     /// [`punctual::Cache::expires_in`](crate::Cache::expires_in).
     ///
@@ -392,8 +392,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
         self.time_left(key)
     }
 
-    /// Gives a live entry another TTL, from now; zero expires it now. Returns whether there
-    /// was a live entry. Counts as no use.
+    /// Gives a live entry another TTL ([`Ttl::Default`] is the builder's), from now; zero expires
+    /// it now. Returns whether there was a live entry. Counts as no use.
     ///
     /// ```
     /// use std::time::Duration;
@@ -472,9 +472,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     /// the same.
     ///
     /// The same as [`insert`](Self::insert) of one after the other, but what is replaced is
-    /// dropped. It is faster: up to 512 pairs at a time are taken from `entries`, then
-    /// inserted; their TTL counts from between the two. O(1) on average an entry. Uses up to
-    /// 40 KiB of the stack.
+    /// dropped. It is faster: up to 512 pairs at a time are taken from `entries`, then inserted;
+    /// their TTL counts from then on. O(1) on average an entry. Uses up to 40 KiB of the stack.
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);
@@ -485,8 +484,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
     ///
     /// # Panics
     ///
-    /// If `entries` does, or callers' code as in `insert`: then some of the pairs taken from
-    /// it so far are inserted, and the others are dropped.
+    /// If `entries` or callers' code does. Some of the pairs taken so far are inserted then, and
+    /// the others are dropped.
     pub fn insert_many(&mut self, entries: impl IntoIterator<Item = (K, V)>) {
         self.upsert_many(entries, Ttl::Default);
     }
@@ -596,7 +595,7 @@ impl<K, V, S> Cache<K, V, S> {
         self.len
     }
 
-    /// Returns the number of entries held that are due and not freed yet. O(held).
+    /// Returns the number of entries held that are due and not freed yet. O(capacity).
     ///
     /// ```
     /// use std::time::Duration;
@@ -629,8 +628,8 @@ impl<K, V, S> Cache<K, V, S> {
         self.len == 0
     }
 
-    /// Returns the most entries that are ever held at once: what was asked for, or up to 3 %
-    /// more if there are several shards.
+    /// Returns the most entries that can be held at once: what was asked for, or up to 3 % more if
+    /// there are several shards.
     ///
     /// ```
     /// let cache = punctual::unsync::Cache::<u64, u64>::new(500_000);

@@ -56,17 +56,17 @@ use crate::time::ttl::Ttl;
 ///
 /// A key of up to 32,767 bytes, a value of up to 8 MiB - 1, and both together within the part of
 /// one shard's memory that may be live, which [`entry_bytes_max`](Self::entry_bytes_max) returns.
-/// What fits is stored, however the free room is scattered: entries are moved together, at most
-/// 64 KiB and eight times the new entry's size for each insertion. What does not fit is
-/// [`TooLarge`], and nothing is changed.
+/// What fits is stored, however the free room is scattered: entries are moved together, at most 64
+/// KiB plus eight times the new entry's size for each insertion; if that is not enough, some are
+/// evicted. What does not fit is [`TooLarge`], and nothing is changed.
 ///
 /// # Large values
 ///
-/// An insertion evicts at most 32 entries, moves at most 64 KiB or one entry, and copies the key and
-/// at most 64 KiB of the value, before it gives the shard's lock to others for a moment. A new entry
-/// appears as a whole. Until then its key has the old value, or none: if that had to make room for the
-/// new one, it was evicted, and `insert` returns `false`. A call that sets or removes the key meanwhile
-/// takes effect before it.
+/// An insertion evicts at most 32 entries, moves at most 64 KiB or one entry, and copies the key
+/// and at most 64 KiB of the value, before it gives the shard's lock to others for a moment. A new
+/// entry appears as a whole. Until then its key has the old value, or none if that was evicted to
+/// make room (then `insert` returns `false`). A call that sets or removes the key meanwhile takes
+/// effect before the insertion.
 ///
 /// # Secrets
 ///
@@ -78,7 +78,7 @@ pub struct ByteCache<S = RandomState> {
 }
 
 impl<S> Clone for ByteCache<S> {
-    /// Returns another handle of the same cache.
+    /// Returns another handle to the same cache.
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), insertions: self.insertions.clone() }
     }
@@ -119,8 +119,8 @@ impl<S: BuildHasher> ByteCache<S> {
         self.insert_with_ttl(key, value, Ttl::Default)
     }
 
-    /// [`insert`](Self::insert) with a TTL of its own. With zero, no call ever returns the value, and
-    /// what was there is gone.
+    /// [`insert`](Self::insert) with a TTL of its own. With zero, no call ever returns the value,
+    /// and the old one is removed.
     ///
     /// ```
     /// use std::time::Duration;
@@ -281,8 +281,8 @@ impl<S: BuildHasher> ByteCache<S> {
         self.inner.remove(&ByteKey(key.as_ref())).is_some()
     }
 
-    /// Returns how much is left of the TTL of a live entry, and never more; [`Duration::MAX`] if it
-    /// never expires. See [`Cache::expires_in`](crate::Cache::expires_in).
+    /// Returns the time until a live entry expires, by its TTL or idle time, and never more;
+    /// [`Duration::MAX`] if it never does. See [`Cache::expires_in`](crate::Cache::expires_in).
     ///
     /// ```
     /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;
@@ -424,7 +424,7 @@ impl<S> ByteCache<S> {
         self.inner.len()
     }
 
-    /// Returns the number of entries held that are due and not freed yet. O(held).
+    /// Returns the number of entries held that are due and not freed yet. O(capacity).
     ///
     /// ```
     /// # let cache = punctual::ByteCache::builder().memory_budget(1 << 20).mean_entry(100).build()?;

@@ -83,8 +83,8 @@ impl<S: BuildHasher> ByteCache<S> {
         self.insert_with_ttl(key, value, Ttl::Default)
     }
 
-    /// [`insert`](Self::insert) with a TTL of its own. With zero, no call ever returns the value, and
-    /// what was there is gone.
+    /// [`insert`](Self::insert) with a TTL of its own. With zero, no call ever returns the value,
+    /// and the old one is removed.
     ///
     /// ```
     /// # let mut cache =
@@ -246,8 +246,8 @@ impl<S: BuildHasher> ByteCache<S> {
         self.typed.remove_key(&ByteKey(key.as_ref())).is_some()
     }
 
-    /// Returns how much is left of the TTL of a live entry, and never more; [`Duration::MAX`] if it
-    /// never expires.
+    /// Returns the time until a live entry expires, by its TTL or idle time, and never more;
+    /// [`Duration::MAX`] if it never does.
     ///
     /// ```
     /// # let mut cache =
@@ -401,7 +401,7 @@ impl<S> ByteCache<S> {
         self.typed.len()
     }
 
-    /// Returns the number of entries held that are due and not freed yet. O(held).
+    /// Returns the number of entries held that are due and not freed yet. O(capacity).
     ///
     /// ```
     /// # let cache =
