@@ -76,7 +76,7 @@ impl Recorder for Memory {
 fn print_rates(name: &str, since: &Stats, period: Duration) {
     let lookups = (since.hits + since.misses) as f64 / period.as_secs_f64();
     let hits = since.hit_ratio().unwrap_or(0.0) * 100.0;
-    println!("{name}: {lookups:.0} look-ups a second, {hits:.1} % hits, {} held", since.held);
+    println!("{name}: {lookups:.0} lookups a second, {hits:.1} % hits, {} held", since.held);
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

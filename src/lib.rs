@@ -43,7 +43,8 @@
 //!
 //! # Guarantees
 //!
-//! - Once built, the cache allocates nothing ([exceptions](Cache)). It holds at most `capacity()` entries.
+//! - Once built, the cache allocates nothing ([exceptions](Cache)). It holds at most
+//!   `capacity()` entries.
 //! - No entry expires before its TTL has passed, and no call returns one later than one resolution
 //!   after, plus one step of the system's coarse clock. [`Cache`](Cache#time) has the exception.
 //! - No call frees more than [`reap_limit`](Builder::reap_limit) entries besides its own work; a

@@ -89,10 +89,10 @@ stats! {
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct Stats {
-        /// Look-ups that found a live entry. Calls that count as no use, such as `peek`, count
+        /// Lookups that found a live entry. Calls that count as no use, such as `peek`, count
         /// neither here nor as misses.
         Counter hits,
-        /// Look-ups that found no entry, or a due one.
+        /// Lookups that found no entry, or a due one.
         Counter misses,
         /// Entries inserted, those that replaced another included.
         Counter inserts,
@@ -226,7 +226,7 @@ impl Stats {
         usize::try_from(mean).ok().filter(|&mean| mean > 0)
     }
 
-    /// Returns the share of look-ups that were hits, from 0 to 1; `None` before the first.
+    /// Returns the share of lookups that were hits, from 0 to 1; `None` before the first.
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);

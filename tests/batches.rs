@@ -390,7 +390,7 @@ fn what_has_left_before_a_panic_is_told_and_the_rest_is_dropped() {
     assert_eq!(text.as_deref(), Some("broken"));
     assert_eq!((cache.len(), values.live()), (20, 20));
 
-    // And so with look-ups, of which the first ones count.
+    // And so with lookups, of which the first ones count.
     let keys: Vec<_> = guests(0..20).map(|(guest, ())| guest).collect();
     let mut shown = 0;
     let text = message_of(|| cache.read_many(&keys, |_, _| shown += 1));

@@ -132,7 +132,7 @@ fn insert_if_absent_inserts_what_is_not_there<F: Family>() {
     assert_eq!(cache.insert_if_absent_with_ttl(2, 4, SECOND), Ok(()));
     assert_left(&cache, 2, SECOND);
     let stats = cache.stats();
-    assert_eq!((stats.inserts, stats.hits, stats.misses), (2, 0, 0), "it is no look-up");
+    assert_eq!((stats.inserts, stats.hits, stats.misses), (2, 0, 0), "it is no lookup");
     assert_eq!(heard.take(), []);
     setup.clock.advance(SECOND + RESOLUTION);
     assert_eq!(cache.insert_if_absent(2, 5), Ok(()));

@@ -38,7 +38,7 @@ fn stage<F: Family>(change: impl FnOnce(Setup<u64, u64>) -> Setup<u64, u64>) -> 
     Stage { clock: setup.clock.clone(), heard, cache: F::build(&setup) }
 }
 
-/// Whether an entry is there, and that all look-ups that are no use agree.
+/// Whether an entry is there, and that all lookups that are no use agree.
 fn is_there<C: Subject<u64, u64>>(cache: &C, key: u64) -> bool {
     let is_there = cache.contains_key(&key);
     assert_eq!(cache.peek(&key).is_some(), is_there);
@@ -312,7 +312,7 @@ punctual_testing::test_both_caches! {
     an_idle_time_of_ages_is_none
 }
 
-// ---- Look-ups with tickets ----
+// ---- Lookups with tickets ----
 
 #[test]
 fn a_look_up_that_hits_is_a_use() {

@@ -26,7 +26,7 @@ punctual_testing::clock_fn!(Clock);
 const SECOND: Duration = Duration::from_secs(1);
 const THREADS: u64 = 8;
 
-/// Waits until so many look-ups have found nothing: those threads are waiting
+/// Waits until so many lookups have found nothing: those threads are waiting
 /// for the load, or just about to.
 fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
     while cache.stats().misses < misses {

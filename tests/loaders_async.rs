@@ -43,7 +43,7 @@ async fn load(cache: &Cache<u64, u64>, key: u64, value: u64) -> u64 {
     cache.get_or_load_async(&key, || ready(Ok::<_, ()>((value, Duration::MAX)))).await.unwrap()
 }
 
-/// Lets other tasks run until so many look-ups have found nothing: those are
+/// Lets other tasks run until so many lookups have found nothing: those are
 /// waiting for the load, or just about to.
 async fn await_misses<K, V>(cache: &Cache<K, V>, misses: u64) {
     while cache.stats().misses < misses {

@@ -1,4 +1,4 @@
-//! Keys that the caller gives to a loader or a look-up: they are dropped where nothing is stored,
+//! Keys that the caller gives to a loader or a lookup: they are dropped where nothing is stored,
 //! and their `Drop` may panic.
 
 #![cfg(not(any(punctual_loom, miri)))]

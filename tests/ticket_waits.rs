@@ -1,7 +1,7 @@
 //! Tickets among threads and futures: who waits for them, what they keep alive, and how they
 //! share keys with loaders.
 //!
-//! What a look-up gives is in `tickets.rs`.
+//! What a lookup gives is in `tickets.rs`.
 
 #![cfg(not(any(punctual_loom, miri)))]
 

@@ -1,4 +1,4 @@
-//! Look-ups that give a ticket: to whom, when, and what becomes of what it brings.
+//! Lookups that give a ticket: to whom, when, and what becomes of what it brings.
 //!
 //! Who waits for a ticket, and how, is in `ticket_waits.rs`.
 
@@ -25,7 +25,7 @@ fn assert_hit(looked_up: Lookup<u64, u64>, expected: u64) {
     assert!(matches!(looked_up, Lookup::Hit(value) if value == expected), "{looked_up:?}");
 }
 
-// ---- What a look-up gives ----
+// ---- What a lookup gives ----
 
 #[test]
 fn one_caller_loads_or_refreshes_a_key_at_a_time() {
@@ -432,7 +432,7 @@ fn keys_are_looked_up_in_any_form() {
     assert_eq!(cache.get(&NotClone(1)), Some(1));
 }
 
-/// A listener may ask for the key that it hears of, also where a look-up frees it.
+/// A listener may ask for the key that it hears of, also where a lookup frees it.
 #[test]
 fn the_listener_of_a_lookup_may_load_its_key() {
     let _watchdog = Watchdog::start();

@@ -107,7 +107,7 @@ fn quick_cache_guards() {
     let year = match cache.get_value_or_guard("Ada", Some(Duration::from_secs(1))) {
         GuardResult::Value(year) => Some(year),
         GuardResult::Guard(guard) => {
-            let year = 1815; // a slow look-up
+            let year = 1815; // a slow lookup
             guard.insert(year).ok();
             Some(year)
         }
@@ -145,7 +145,7 @@ mod cached_function {
 
     #[cached(max_size = 1_000, ttl_secs = 60)]
     fn birth_year(name: String) -> u64 {
-        name.len() as u64 // a slow look-up
+        name.len() as u64 // a slow lookup
     }
     // page: end
 

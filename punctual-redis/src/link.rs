@@ -15,7 +15,7 @@
 //! it before the loss, and its ticket before that, hence before the clearing, by which it is
 //! overruled. And a ticket that is taken after the clearing finds no connection, or the new one.
 //!
-//! - Who serves an entry reads the epoch before and after the look-up; both times it must be the
+//! - Who serves an entry reads the epoch before and after the lookup; both times it must be the
 //!   same, and live. So an entry that is kept to be served stale is never taken for a current one.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};

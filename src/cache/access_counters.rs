@@ -1,4 +1,4 @@
-//! How many look-ups of a cache were hits and misses, counted by threads beside one another.
+//! How many lookups of a cache were hits and misses, counted by threads beside one another.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,7 +34,7 @@ impl AccessCounters {
         Ok(Self(allocate_with(Self::lines(capacity, threads), Counts::default)?))
     }
 
-    /// Counts a look-up of the thread with that [number](readers::number), by its result, which is
+    /// Counts a lookup of the thread with that [number](readers::number), by its result, which is
     /// returned.
     #[inline(always)]
     pub(super) fn count_of<T>(&self, thread: usize, found: Option<T>) -> Option<T> {

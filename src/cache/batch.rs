@@ -1,6 +1,6 @@
 //! Calls for many keys at once, whose cache misses overlap.
 //!
-//! A look-up waits for three cache misses, one after the other. To wait for those of
+//! A lookup waits for three cache misses, one after the other. To wait for those of
 //! several keys at the same time, a batch is taken chunk by chunk, each in order of
 //! the shards, and of one shard's keys each step is taken for all before the next.
 //!
@@ -73,7 +73,7 @@ fn sort_by_shard<const N: usize>(
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
-    /// Shows `each` the live entries of many keys; every look-up counts as a use.
+    /// Shows `each` the live entries of many keys; every lookup counts as a use.
     pub(super) fn read_many<
         'a,
         Q: Hash + Equivalent<K> + ?Sized + 'a,

@@ -347,7 +347,8 @@ impl<K, V, S> Builder<K, V, S> {
 impl<K: Send + Sync + 'static, V: Send + Sync + 'static, S: Send + Sync + 'static>
     Builder<K, V, S>
 {
-    /// Builds the cache: allocates all its memory. It allocates nothing afterwards.
+    /// Builds the cache: allocates all its memory. Afterwards it allocates nothing
+    /// ([exceptions](Cache)).
     ///
     /// ```
     /// let cache = punctual::Cache::<u64, u64>::builder().capacity(100).build()?;

@@ -2,8 +2,8 @@
 //!
 //! | | while the reaper refreshes them | else |
 //! |---|---|---|
-//! | a look-up, to begin with | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
-//! | a look-up, if the entry may be due within a second by that | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
+//! | a lookup, to begin with | its [cached clock](crate::time::cached_clock) | the system's coarse clock |
+//! | a lookup, if the entry may be due within a second by that | its [TSC clock](crate::time::tsc_clock) | the system's precise clock |
 //! | a TTL counts from | its TSC clock | the system's precise clock |
 //! | calls about many entries, but iteration | its TSC clock | the system's coarse clock |
 //! | iteration, which shows what is left of a TTL | its TSC clock | the system's precise clock |
@@ -24,7 +24,7 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     /// Returns whether any entry may be due, where the time is estimated at a tick. Always true
-    /// where a use postpones an entry's end, so that every look-up goes on to do that.
+    /// where a use postpones an entry's end, so that every lookup goes on to do that.
     #[inline]
     pub(super) fn may_have_due(&self, state: &State<K, V>, tick: u64) -> bool {
         state.shard.has_work(tick + self.look_ahead_ticks)

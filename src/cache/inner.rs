@@ -40,7 +40,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) source: ClockSource<SharedClock>,
     pub(super) reaper: ReaperHandle,
     pub(super) timebase: Timebase,
-    /// A look-up asks for an entry's deadline only if any entry of the shard may be due so many ticks
+    /// A lookup asks for an entry's deadline only if any entry of the shard may be due so many ticks
     /// after the estimated time.
     pub(super) look_ahead_ticks: u64,
     pub(super) ttl: Option<Duration>,

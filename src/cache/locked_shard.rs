@@ -5,7 +5,7 @@
 //! - Threads that look share the lock, and one that changes anything holds it alone. Callers' code
 //!   that runs under it: keys' `Eq`, values' `Clone`, and the closures that are given a value in
 //!   place. None of it may call the cache, which [`reentrancy`](super::reentrancy) detects.
-//! - What a look-up writes is atomic: the latest tick here, an entry's count of uses, and what lies
+//! - What a lookup writes is atomic: the latest tick here, an entry's count of uses, and what lies
 //!   beside the shards, the [access counters](super::access_counters).
 //! - What is removed from the shard reaches listeners and `Drop` once the lock is released.
 //! - A thread holds the lock of one shard at a time.

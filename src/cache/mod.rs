@@ -1065,8 +1065,8 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.stats()
     }
 
-    /// Calls `visit` for each live entry, in no particular order. Frees nothing and counts as
-    /// no use.
+    /// Calls `visit` for each live entry, in no particular order. Frees nothing and counts as no
+    /// use. O(capacity).
     ///
     /// At most 64 slots are visited at a time under their shard's lock. An entry that stays
     /// all the while is visited once; one that is inserted or removed meanwhile may be
@@ -1120,8 +1120,9 @@ impl<K, V, S> Cache<K, V, S> {
         self.inner.for_each_entry(visit);
     }
 
-    /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them
-    /// as [`for_each`](Self::for_each) does; the listener and `Drop` run with no lock held.
+    /// Removes every entry for which `keep` returns `false`, and every due entry. Visits them as
+    /// [`for_each`](Self::for_each) does, in O(capacity); the listener and `Drop` run with no lock
+    /// held.
     ///
     /// Loads of the removed keys that are in flight are not stored (nor, for one removed key in
     /// 2<sup>24</sup>, a load of another key). Loads of keys without a value go on:
@@ -1148,7 +1149,7 @@ impl<K, V, S> Cache<K, V, S> {
     }
 
     /// Removes every entry, at most 64 slots at a time; what is inserted meanwhile by other threads
-    /// may stay. Loads in flight are not stored.
+    /// may stay. Loads in flight are not stored. O(capacity).
     ///
     /// ```
     /// let cache = punctual::Cache::new(10);

@@ -94,7 +94,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> Inner<K, V, S> {
         found.map(|found| use_value(self, found))
     }
 
-    /// The second half of a look-up under a shared lock: counts a use, which postpones the end of an
+    /// The second half of a lookup under a shared lock: counts a use, which postpones the end of an
     /// entry that expires if nobody uses it, and a hit or a miss. The time is that [for a
     /// use](Self::now_for_use).
     pub(super) fn record_access<'a>(

@@ -227,7 +227,7 @@ fn ticket_steps() -> Vec<Step<Shared>> {
         ]);
     }
     steps.extend([
-        // The look-up frees what is due first.
+        // The lookup frees what is due first.
         step(move |cache: &mut Shared, clock| {
             clock.advance(2 * SECOND);
             drop(ticket_of(cache, &keys[5]));

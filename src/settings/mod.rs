@@ -558,8 +558,9 @@ macro_rules! common_setters {
             self
         }
 
-        /// Sets the number of shards, at most as many as the capacity. The default keeps the index
-        /// small, its pauses short and the spread of the keys even.
+        /// Sets the number of shards: zero is an error, more than the capacity count as the
+        /// capacity. The default keeps the index small, its pauses short and the spread of the keys
+        /// even.
         ///
         /// ```
         #[doc = concat!("use ", $cache, ";")]

@@ -316,7 +316,7 @@ impl<K, V> Shard<K, V> {
         Found { shard: self, id, value: self.slots.value(id) }
     }
 
-    /// The second half of a look-up: `live` is the slot of the key, if it has one and is not due.
+    /// The second half of a lookup: `live` is the slot of the key, if it has one and is not due.
     /// Counts a use, perhaps beside other threads.
     #[inline(always)]
     pub(crate) fn record_access(

@@ -76,7 +76,7 @@ forward_clock!(&C, Box<C>, Rc<C>, Arc<C>);
 /// in steps of 1 to 10 ms. [`now`](Clock::now) reads the coarse clock, and
 /// [`lag`](Clock::lag) is its step.
 ///
-/// - A look-up goes by the coarse clock or, under load, by a cached clock that the thread of
+/// - A lookup goes by the coarse clock or, under load, by a cached clock that the thread of
 ///   [`Reaper::Thread`](crate::Reaper::Thread) refreshes once a step. With that thread, if the
 ///   entry may be due within a second by that clock, the clock that TTLs count from decides.
 /// - A TTL counts from the precise clock, so that no entry expires early. Under load, and

@@ -1,6 +1,6 @@
-//! How many look-ups of a cache were hits and misses.
+//! How many lookups of a cache were hits and misses.
 
-/// How many look-ups were hits, and misses.
+/// How many lookups were hits, and misses.
 #[derive(Default)]
 pub(super) struct Accesses {
     pub(super) hits: u64,
@@ -8,7 +8,7 @@ pub(super) struct Accesses {
 }
 
 impl Accesses {
-    /// Counts a look-up by its result, which is returned.
+    /// Counts a lookup by its result, which is returned.
     #[inline(always)]
     pub(super) fn count<T>(&mut self, found: Option<T>) -> Option<T> {
         match found {

@@ -19,7 +19,7 @@ use crate::shard::slot_id::SlotId;
 use crate::time::ttl::Ttl;
 
 impl<K: Hash + Eq, V, S: BuildHasher> Cache<K, V, S> {
-    /// Shows `each` the live entries of many keys; every look-up counts as a use.
+    /// Shows `each` the live entries of many keys; every lookup counts as a use.
     #[inline(never)]
     pub(super) fn read_chunks<'a, Q>(
         &mut self,

@@ -1,6 +1,6 @@
 //! Which clock a cache goes by: the builder's, read at every call.
 //!
-//! Of the system's, a look-up reads the coarse one, and a TTL counts from the precise one.
+//! Of the system's, a lookup reads the coarse one, and a TTL counts from the precise one.
 
 use std::time::Duration;
 

@@ -615,7 +615,7 @@ impl<K, V, S> Cache<K, V, S> {
         self.shards.iter().map(due).sum()
     }
 
-    /// Returns whether no entry is held.
+    /// Returns whether no entry is held. O(1).
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);
@@ -683,8 +683,8 @@ impl<K, V, S> Cache<K, V, S> {
         }
     }
 
-    /// Returns an iterator over the live entries, in no particular order. Frees nothing and
-    /// counts as no use.
+    /// Returns an iterator over the live entries, in no particular order. Frees nothing and counts
+    /// as no use. All of it takes O(capacity).
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);
@@ -730,7 +730,7 @@ impl<K, V, S> Cache<K, V, S> {
         }
     }
 
-    /// Removes every entry for which `keep` returns `false`, and every due entry.
+    /// Removes every entry for which `keep` returns `false`, and every due entry. O(capacity).
     ///
     /// ```
     /// let mut cache = punctual::unsync::Cache::new(10);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use crate::environment::Environment;
 use crate::paths;
 use crate::record::Record;
-use crate::sections::{SECTIONS, Section, bars, hit, memory, pictures};
+use crate::sections::{SECTIONS, Section, bars, bytes, hit, memory, pictures};
 use crate::table::Table;
 
 const START: &str = "<!-- generated: ";
@@ -28,7 +28,7 @@ const PLOTS: &str = "docs/plots";
 type Fragment = fn(&Record) -> Option<String>;
 
 /// What documents may have generated, by name, besides the tables of the sections.
-const FRAGMENTS: [(&str, Fragment); 10] = [
+const FRAGMENTS: [(&str, Fragment); 12] = [
     ("losses", losses_by_section),
     ("bars-missed", |record| {
         let losses = bars::losses(record)?;
@@ -44,6 +44,8 @@ const FRAGMENTS: [(&str, Fragment); 10] = [
         let columns = ["punctual", "moka", "quick_cache", "lru + deadline"];
         with_source(record, "hit", hit::of_bytes(record, "real/", &columns))
     }),
+    ("bytes-hits", |record| with_source(record, "bytes", bytes::hits(record))),
+    ("bytes-speed", |record| with_source(record, "bytes", bytes::speed(record))),
     ("versions", |record| Some(record.environment("memory")?.crates())),
 ];
 

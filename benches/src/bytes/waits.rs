@@ -102,7 +102,7 @@ fn insert(cache: &ByteCache, phase: &AtomicU8, count: usize) -> Vec<Insertion> {
     insertions.collect()
 }
 
-/// Looks keys up while a large entry is inserted. Returns the look-ups that took long.
+/// Looks keys up while a large entry is inserted. Returns the lookups that took long.
 fn reads(cache: &ByteCache, phase: &AtomicU8) -> Vec<Span> {
     let mut random = fastrand::Rng::with_seed(3);
     let mut long = Vec::new();

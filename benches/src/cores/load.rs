@@ -28,7 +28,7 @@ pub(super) struct Load {
 }
 
 const CAPACITY: usize = 500_000;
-/// Caches are filled with 98 % of what they may hold where each look-up is to be a hit: whoever is
+/// Caches are filled with 98 % of what they may hold where each lookup is to be a hit: whoever is
 /// divided into shards would otherwise evict some.
 const FILLED: usize = CAPACITY * 98 / 100;
 const ZIPF: Popularity = Popularity::Zipf(0.99);

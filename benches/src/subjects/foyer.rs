@@ -2,7 +2,7 @@
 //! entries.
 //!
 //! foyer-memory is the part of foyer that does this, and is released with it. An insertion returns
-//! a handle, as a look-up does; both are dropped at once.
+//! a handle, as a lookup does; both are dropped at once.
 
 use std::time::Duration;
 

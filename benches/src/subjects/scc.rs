@@ -3,7 +3,7 @@
 //!
 //! It holds up to the next power of two of what it is asked for, and cannot be held to less; and a
 //! bucket that is full evicts, whether the cache is full or not. All of it is asked for at once,
-//! since it would evict more while it grows. A look-up is `get_sync`, which counts as a use;
+//! since it would evict more while it grows. A lookup is `get_sync`, which counts as a use;
 //! `read_sync` is for readers together, and does not. `put_sync` does not replace a value, so an
 //! insertion goes by the entry. Its default hasher is the standard library's, which is slow and safe
 //! from keys made to collide; here it is a mark for speed, and has the hasher that the maps have.

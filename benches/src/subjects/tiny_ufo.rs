@@ -1,6 +1,6 @@
 //! TinyUFO as it comes: S3-FIFO's queues, and TinyLFU to admit. It does not expire entries.
 //!
-//! Its look-ups take no lock. Of its two tables this is the one that `new` makes, the faster one;
+//! Its lookups take no lock. Of its two tables this is the one that `new` makes, the faster one;
 //! `new_compact` makes the smaller one. `put` may refuse what is asked for less often than what it
 //! would evict, as its policy wants; `force_put` may not. Every entry weighs 1. It knows a key by
 //! its hash alone, so that two keys of one hash are one to it.

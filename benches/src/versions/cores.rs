@@ -11,7 +11,7 @@ use punctual::Cache;
 use zipf::Zipf;
 
 const CAPACITY: u64 = 500_000;
-/// So that nothing is evicted where each look-up is to be a hit.
+/// So that nothing is evicted where each lookup is to be a hit.
 const FILLED: u64 = CAPACITY * 98 / 100;
 const TTL: Duration = Duration::from_secs(1_800);
 /// Of each thread in a round.

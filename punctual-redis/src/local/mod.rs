@@ -30,7 +30,7 @@ pub(crate) enum Local<V> {
     Bytes(Bytes<V>),
 }
 
-/// What a look-up has found.
+/// What a lookup has found.
 pub(crate) enum Found<V> {
     Hit(Option<V>),
     Miss(Ticket<V>),
@@ -49,7 +49,7 @@ pub(crate) enum Ticket<V> {
 pub(crate) enum Stored {
     /// It is held, or would be, had it not a TTL of zero.
     Yes,
-    /// The key was removed, or everything was cleared, since the look-up.
+    /// The key was removed, or everything was cleared, since the lookup.
     Overruled,
     /// There can be no room for it.
     TooLarge,

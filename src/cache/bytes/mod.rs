@@ -232,7 +232,8 @@ impl<S: BuildHasher> ByteCache<S> {
     ///
     /// # Panics
     ///
-    /// If `read` calls the cache.
+    /// If `read` calls the cache; in debug builds also if it calls other caches [out of
+    /// order](crate::Cache#callers-code).
     pub fn read<R>(&self, key: impl AsRef<[u8]>, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.inner.get_with(&ByteKey(key.as_ref()), |inner, found| {
             let _scope = inner.closure_scope();
@@ -528,7 +529,8 @@ impl<S> ByteCache<S> {
     ///
     /// # Panics
     ///
-    /// If `visit` calls the cache.
+    /// If `visit` calls the cache; in debug builds also if it calls other caches [out of
+    /// order](crate::Cache#callers-code).
     pub fn for_each(&self, mut visit: impl FnMut(&[u8], &[u8])) {
         self.inner.begin_call();
         self.inner.for_each_slot(|shard, id, _| {
@@ -550,7 +552,8 @@ impl<S> ByteCache<S> {
     ///
     /// # Panics
     ///
-    /// If `keep` calls the cache. If `keep` panics, what it has refused so far is removed.
+    /// If `keep` calls the cache; in debug builds also if it calls other caches [out of
+    /// order](crate::Cache#callers-code). If `keep` panics, what it has refused so far is removed.
     pub fn retain(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         self.inner.begin_call();
         self.inner.remove_where(RemovalCause::Removed, |shard, id| {

@@ -84,7 +84,7 @@ impl<S> ByteTicket<S> {
 
 impl<S: BuildHasher> ByteTicket<S> {
     /// Ends the load: stores the value with that TTL. Returns `false` if it was discarded, since the
-    /// key was set, removed or cleared after the look-up; see
+    /// key was set, removed or cleared after the lookup; see
     /// [`LoadTicket::store`](crate::LoadTicket::store).
     ///
     /// ```

@@ -19,7 +19,7 @@ use crate::shard::key_hash::KeyHash;
 use crate::shard::probe::Probe;
 use crate::time::ttl::Ttl;
 
-/// What a look-up for a load came to.
+/// What a lookup for a load came to.
 pub(super) enum LookedUp<'a, R, K, V, S> {
     Hit(R),
     /// This caller is to load the key.

@@ -1,4 +1,4 @@
-//! Loads without a closure: a look-up gives a ticket to one caller, who brings the value from
+//! Loads without a closure: a lookup gives a ticket to one caller, who brings the value from
 //! wherever it likes.
 
 use std::fmt;
@@ -99,7 +99,7 @@ impl<K, V, S> LoadTicket<K, V, S> {
 
 impl<K: Hash + Eq, V, S: BuildHasher> LoadTicket<K, V, S> {
     /// Ends the load: stores the value with that TTL, a [`Duration`] or a [`Ttl`]. Returns `false`
-    /// if it was discarded, since the key was set, removed or cleared after the look-up. Also, if
+    /// if it was discarded, since the key was set, removed or cleared after the lookup. Also, if
     /// the load ran unshared (see [`concurrent_loads`](crate::Builder::concurrent_loads)), where
     /// another load has stored a value; and, in a forked child, if the parent gave the ticket.
     ///

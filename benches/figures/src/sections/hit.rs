@@ -14,7 +14,7 @@ pub(super) const SECTION: Section = Section {
     title: "Hit ratio",
     question: "What is kept when it is full?",
     method: "\
-            Traces are replayed in simulated time, each request a look-up and, on a miss, an \
+            Traces are replayed in simulated time, each request a lookup and, on a miss, an \
             insertion. FIFO, LRU, SIEVE and S3-FIFO are textbook versions; the optimum is \
             Belady's.",
     losses: Some(losses),

@@ -5,6 +5,7 @@
 //! with its tables and pictures; of a part that is a list of bars, `of_lines!` in `bars.rs`.
 
 pub(crate) mod bars;
+pub(crate) mod bytes;
 mod cores;
 mod growth;
 pub(crate) mod hit;

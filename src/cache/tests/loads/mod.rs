@@ -1,5 +1,5 @@
 //! The model test of loads: random calls on one thread, with tickets and waits held across all
-//! of them, compared with a model made of std's maps. It predicts exactly what each look-up
+//! of them, compared with a model made of std's maps. It predicts exactly what each lookup
 //! gives, which loads are stored, how waits end, and the statistics.
 
 mod model;
