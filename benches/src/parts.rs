@@ -63,7 +63,7 @@ const fn filtered(part: Part) -> Part {
 
 /// `bars` comes last: of the wheel and of growth it takes what the run has measured already.
 pub(crate) const PARTS: &[Part] = &[
-    part("memory", "bytes an entry, and resident pages", [80, 600], |run, record| {
+    part("memory", "bytes an entry, and resident pages", [80, 900], |run, record| {
         record.memory = run.of(memory::run(run.is_full));
         Ok(())
     }),
@@ -71,7 +71,7 @@ pub(crate) const PARTS: &[Part] = &[
         record.promptness = run.of(promptness::run());
         Ok(())
     }),
-    filtered(part("speed", "all caches beside each other", [180, 2_700], |run, record| {
+    filtered(part("speed", "all caches beside each other", [180, 1_200], |run, record| {
         record.speed = run.found(speed::matrix::run(run.filter, run.is_full))?;
         Ok(())
     })),

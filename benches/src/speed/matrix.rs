@@ -11,6 +11,10 @@ const LARGE: usize = 1_000_000;
 
 const ZIPF: Popularity = Popularity::Zipf(0.99);
 
+/// Of each line, and of a round.
+const ROUNDS: usize = 7;
+const CALLS: usize = 50_000;
+
 /// Operations, and what is asked for, in an order in which as many as can share the filled caches
 /// follow each other.
 const ROWS: [(Operation, Popularity); 12] = [
@@ -58,14 +62,13 @@ pub(crate) fn run(filter: &str, full: bool) -> Vec<Outcome> {
 
 /// All that is run with one kind of entries, a size and a number of threads.
 fn group<M: Material>(capacity: usize, threads: usize, filter: &str, full: bool) -> Vec<Outcome> {
-    let (rounds, calls) = if full { (11, 200_000) } else { (7, 50_000) };
     let contests = ROWS.into_iter().map(|(operation, popularity)| Contest {
         operation,
         popularity,
         capacity,
         threads,
-        rounds,
-        calls,
+        rounds: ROUNDS,
+        calls: CALLS,
     });
     let wanted = |contest: &Contest| {
         let name = contest.name(M::NAME);
