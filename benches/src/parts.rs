@@ -63,7 +63,7 @@ const fn filtered(part: Part) -> Part {
 
 /// `bars` comes last: of the wheel and of growth it takes what the run has measured already.
 pub(crate) const PARTS: &[Part] = &[
-    part("memory", "bytes an entry, and resident pages", [80, 900], |run, record| {
+    part("memory", "bytes an entry, and resident pages", [80, 1_400], |run, record| {
         record.memory = run.of(memory::run(run.is_full));
         Ok(())
     }),
@@ -71,11 +71,11 @@ pub(crate) const PARTS: &[Part] = &[
         record.promptness = run.of(promptness::run());
         Ok(())
     }),
-    filtered(part("speed", "all caches beside each other", [180, 1_200], |run, record| {
+    filtered(part("speed", "all caches beside each other", [180, 2_500], |run, record| {
         record.speed = run.found(speed::matrix::run(run.filter, run.is_full))?;
         Ok(())
     })),
-    filtered(part("cores", "throughput by threads", [300, 660], |run, record| {
+    filtered(part("cores", "throughput by threads", [300, 540], |run, record| {
         let cores = cores::run(run.filter, run.is_full);
         if cores.loads.is_empty() {
             return Err(format!("no load is called {:?}", run.filter).into());
@@ -87,40 +87,35 @@ pub(crate) const PARTS: &[Part] = &[
         record.storm = run.of(storm::run());
         Ok(())
     }),
-    filtered(part("hit", "hit ratios", [120, 120], |run, record| {
+    filtered(part("hit", "hit ratios", [300, 300], |run, record| {
         record.hit = run.of(hit::run(run.filter, &record.subjects)?);
         Ok(())
     })),
-    part("growth", "hits and overwrites by the number of entries", [60, 60], |run, record| {
+    part("growth", "hits and overwrites by the number of entries", [10, 10], |run, record| {
         record.growth = run.of(targets::growth::run());
         Ok(())
     }),
-    part("wheel", "the timing wheel alone", [15, 15], |run, record| {
+    part("wheel", "the timing wheel alone", [10, 10], |run, record| {
         record.wheel = run.of(wheels::compare());
         Ok(())
     }),
-    filtered(part("operations", "each operation, by criterion", [90, 90], |run, record| {
+    filtered(part("operations", "each operation, by criterion", [50, 50], |run, record| {
         record.operations = run.of(operations::run(run.filter)?);
         Ok(())
     })),
-    filtered(part("loads", "the bars of loading", [120, 120], |run, record| {
+    filtered(part("loads", "the bars of loading", [10, 10], |run, record| {
         record.loads = run.bars(loads::run)?;
         Ok(())
     })),
-    filtered(part("pressure", "the bars under pressure", [300, 300], |run, record| {
+    filtered(part("pressure", "the bars under pressure", [260, 260], |run, record| {
         record.pressure = run.bars(pressure::run)?;
         Ok(())
     })),
-    filtered(part(
-        "rules",
-        "the bars of counters, idle time, weights",
-        [300, 300],
-        |run, record| {
-            record.rules = run.bars(rules::run)?;
-            Ok(())
-        },
-    )),
-    filtered(part("bytes", "the bars of caches of bytes", [300, 1_100], |run, record| {
+    filtered(part("rules", "the bars of counters, idle time, weights", [40, 40], |run, record| {
+        record.rules = run.bars(rules::run)?;
+        Ok(())
+    })),
+    filtered(part("bytes", "the bars of caches of bytes", [100, 100], |run, record| {
         let is_quick = !run.is_full && run.filter.is_empty();
         record.bytes = run.found(bytes::run(run.filter, is_quick))?;
         Ok(())

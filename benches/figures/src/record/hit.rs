@@ -35,15 +35,21 @@ pub struct HitRatio {
     pub ratio: f64,
 }
 
+/// It holds up to the next power of two of entries, so its hit ratio is compared at the same number
+/// of bytes only.
+const HOLDS_MORE: &str = "scc";
+
 impl HitRow {
     pub fn ratio(&self, subject: &str) -> Option<f64> {
         self.ratios.iter().find(|ratio| ratio.subject == subject).map(|found| found.ratio)
     }
 
-    /// The best of what one could have instead: other caches and textbook policies.
+    /// The best of what one could have instead: other caches and textbook policies, if they hold as
+    /// many entries.
     pub fn best_other(&self, subjects: &Subjects) -> Option<&HitRatio> {
-        let is_other =
-            |ratio: &&HitRatio| subjects.kind(&ratio.subject).is_some_and(Kind::is_other);
+        let is_other = |ratio: &&HitRatio| {
+            ratio.subject != HOLDS_MORE && subjects.kind(&ratio.subject).is_some_and(Kind::is_other)
+        };
         let others = self.ratios.iter().filter(is_other);
         others.max_by(|one, other| one.ratio.total_cmp(&other.ratio))
     }

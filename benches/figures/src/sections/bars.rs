@@ -164,7 +164,10 @@ fn missed(lines: &[BarLine]) -> Losses {
     let missed: Vec<String> = lines
         .iter()
         .filter(|line| line.is_met == Some(false))
-        .map(|BarLine { bar, must, measured, .. }| format!("{bar} (must {must}, is {measured})"))
+        .map(|BarLine { bar, must, measured, .. }| {
+            let figure = measured.split(" (").next().unwrap_or(measured);
+            format!("{bar} (must {must}, is {figure})")
+        })
         .collect();
     let sentence =
         format!("{} of {measured} bars are missed: {}.", missed.len(), missed.join("; "));

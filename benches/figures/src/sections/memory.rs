@@ -4,7 +4,7 @@ use super::section::{Figures, Losses, Pictures, Section, table};
 use super::words::{names, of_others, unless_lowest};
 use crate::palette::Style;
 use crate::picture::{Axis, Bar, BarCell, Body, CurvesOfEach, Line, Picture};
-use crate::record::{CountedMemory, Record};
+use crate::record::{CountedMemory, Record, quantile};
 use crate::table::{Table, grouped};
 
 pub(super) const SECTION: Section = Section {
@@ -102,13 +102,10 @@ fn resident(record: &Record) -> Option<Table> {
 fn losses(record: &Record) -> Losses {
     let memory = &record.memory.as_ref()?.data;
     let is_other = |name: &str| !record.subjects.is_ours(name);
-    let counted = memory.counted.iter().filter(|own| own.subject == "punctual").map(|own| {
-        let others = memory.counted.iter().filter(|it| {
-            (&it.material, it.capacity) == (&own.material, own.capacity) && is_other(&it.subject)
-        });
-        let others = others.map(|other| (&*other.subject, other.bytes_each()));
-        let what = format!("Bytes an entry of {} at {}", own.material, grouped(own.capacity));
-        unless_lowest(&what, own.bytes_each(), others)
+    let others = names(memory.counted.iter().map(|it| &*it.subject));
+    let others = others.into_iter().filter(|name| is_other(name));
+    let counted = ["u64", "String"].into_iter().flat_map(|material| {
+        others.clone().filter_map(move |other| fewer_bytes(&memory.counted, material, other))
     });
     let stages = ["empty", "a tenth full", "full"].into_iter().enumerate();
     let resident = stages.map(|(number, stage)| {
@@ -120,7 +117,30 @@ fn losses(record: &Record) -> Losses {
         let what = format!("Resident MiB, {capacity} entries, {stage}");
         unless_lowest(&what, mib(own.bytes), others)
     });
-    Some(counted.chain(resident).flatten().collect())
+    Some(counted.chain(resident.flatten()).collect())
+}
+
+/// At which capacities another cache takes fewer bytes than punctual; none, if it never does.
+fn fewer_bytes(counted: &[CountedMemory], material: &str, other: &str) -> Option<String> {
+    let of = |subject: &str, capacity: usize| {
+        counted
+            .iter()
+            .find(|it| (&*it.material, &*it.subject, it.capacity) == (material, subject, capacity))
+    };
+    let others = counted.iter().filter(|it| it.material == material && it.subject == other);
+    let others: Vec<_> = others.collect();
+    let is_fewer =
+        |it: &&&CountedMemory| of("punctual", it.capacity).is_some_and(|own| it.bytes < own.bytes);
+    let fewer: Vec<f64> = others.iter().filter(is_fewer).map(|it| it.bytes_each()).collect();
+    (!fewer.is_empty()).then(|| {
+        let [least, most] = [0.0, 1.0].map(|share| format!("{:.1}", quantile(&fewer, share)));
+        let range = if least == most { least } else { format!("{least} to {most}") };
+        format!(
+            "{other} takes fewer bytes an entry of {material} at {} of {} capacities: {range}.",
+            fewer.len(),
+            others.len(),
+        )
+    })
 }
 
 fn pictures(record: &Record) -> Pictures {
