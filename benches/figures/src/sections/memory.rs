@@ -162,10 +162,14 @@ fn pictures(record: &Record) -> Pictures {
         others.into_iter().filter(|name| *name != "punctual").map(line).collect();
     let (least, most) = range(&own);
     let peers = others.iter().filter(|other| !record.subjects.is_ours(&other.name));
-    let leasts = peers.map(|peer| range(peer).0).fold(f64::MAX, f64::min);
+    let fewer = peers.clone().filter(|peer| {
+        let mut pairs = peer.points.iter().zip(&own.points);
+        pairs.any(|((_, bytes), (_, of_own))| bytes < of_own)
+    });
     let finding = format!(
-        "A full cache: {least:.0} to {most:.0} bytes an entry in punctual, never below \
-         {leasts:.0} in the others"
+        "A full cache: {least:.0} to {most:.0} bytes an entry in punctual; {} take fewer at some \
+         capacity",
+        of_others(fewer.count(), peers.count()),
     );
     let each = Picture {
         finding,
