@@ -21,7 +21,7 @@ pub(crate) fn usage() -> String {
         "\
 cargo bench                     a short matrix of everything, and the report
 cargo bench -- PART...          these parts, one after the other
-cargo bench -- full [PART...]   all of it, or all of these parts: hours instead of minutes
+cargo bench -- full [PART...]   all of it, in an hour and a half, or all of these parts
 
 {}
 

@@ -1,5 +1,5 @@
-//! hashbrown maps behind reader-writer locks: no bound, no expiry, no eviction. What no cache can
-//! pass: sixteen of them where few threads are measured, 64 where there are many.
+//! hashbrown maps behind reader-writer locks: no bound, no expiry, no eviction: a
+//! baseline: sixteen of them where few threads are measured, 64 where there are many.
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -162,10 +162,8 @@ fn pictures(record: &Record) -> Pictures {
         others.into_iter().filter(|name| *name != "punctual").map(line).collect();
     let (least, most) = range(&own);
     let peers = others.iter().filter(|other| !record.subjects.is_ours(&other.name));
-    let fewer = peers.clone().filter(|peer| {
-        let mut pairs = peer.points.iter().zip(&own.points);
-        pairs.any(|((_, bytes), (_, of_own))| bytes < of_own)
-    });
+    let fewer =
+        peers.clone().filter(|peer| fewer_bytes(&memory.counted, "u64", &peer.name).is_some());
     let finding = format!(
         "A full cache: {least:.0} to {most:.0} bytes an entry in punctual; {} take fewer at some \
          capacity",

@@ -13,7 +13,7 @@ pub(super) const SECTION: Section = Section {
     question: "How fast?",
     method: "\
             All caches of a line take turns, round by round. quick_cache does not expire entries; \
-            a sharded map bounds nothing either: no cache can pass it. Where stretto is missing, \
+            a sharded map bounds nothing either. Where stretto is missing, \
             it would look at all entries to evict one.",
     losses: Some(losses),
     pictures,
