@@ -1,4 +1,4 @@
-//! hashbrown maps behind reader-writer locks: no bound, no expiry, no eviction: a
+//! hashbrown maps behind reader-writer locks: no bound, no expiry, no eviction. A
 //! baseline: sixteen of them where few threads are measured, 64 where there are many.
 
 use std::hash::BuildHasher;
